@@ -1,0 +1,71 @@
+"""One family of errors a user can act on: what happened, where, and what to do about it.
+
+Everything the package raises on purpose is a `NLFTError`. The command line prints it without a
+traceback and leaves with its `exit_code`; from Python it is an ordinary exception.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class NLFTError(Exception):
+    """An error with a place and a remedy.
+
+    Args:
+        message: What is wrong, in one sentence without a full stop.
+        file: The file it was found in.
+        line: The line of that file, counted from 1.
+        remedy: What the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = Path(file) if file is not None else None
+        self.line = line
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        place = ""
+        if self.file is not None:
+            place = f"{self.file}:{self.line}: " if self.line is not None else f"{self.file}: "
+        remedy = f"\n  remedy: {self.remedy}" if self.remedy else ""
+        return f"{place}{self.message}{remedy}"
+
+
+class DataError(NLFTError):
+    """A data file that is missing, damaged, or holds something other than what its stage takes."""
+
+
+class ConfigError(NLFTError):
+    """A setting, flag or recipe key that does not exist or does not fit; exit code 2, as for usage."""
+
+    exit_code = 2
+
+
+class ModelError(NLFTError):
+    """A model, tokenizer or adapter that cannot be found, loaded or used for what was asked."""
+
+
+class EndpointError(NLFTError):
+    """A server that refused, or did not answer within the budget of retries."""
+
+
+class IncompleteError(NLFTError):
+    """The stage finished and its output is written, but some rows failed for good; exit code 3."""
+
+    exit_code = 3
+
+
+class LockedError(NLFTError):
+    """Another process is writing the same output."""

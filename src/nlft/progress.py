@@ -1,0 +1,88 @@
+"""Progress on long steps: a bar with an ETA on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+__all__ = ["Progress", "progress"]
+
+
+class Progress(Protocol):
+    """What a long step reports to."""
+
+    def advance(self, amount: int = 1) -> None:
+        """Count `amount` more items as done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Show a few words (a loss, a rate) beside the count."""
+        ...
+
+
+class _Lines:
+    """Plain lines: the first, then at most one every `every` seconds, then the last."""
+
+    def __init__(self, label: str, total: int, every: float = 10.0) -> None:
+        self.label, self.total, self.every = label, total, every
+        self.done, self.text = 0, ""
+        self.start = self.last = time.monotonic()
+
+    def advance(self, amount: int = 1) -> None:
+        self.done += amount
+        now = time.monotonic()
+        if now - self.last >= self.every or self.done == self.total:
+            self.last = now
+            self.show(now)
+
+    def note(self, text: str) -> None:
+        self.text = text
+
+    def show(self, now: float) -> None:
+        spent = now - self.start
+        left = spent / self.done * (self.total - self.done) if self.done else 0.0
+        tail = f", {self.text}" if self.text else ""
+        print(
+            f"{self.label}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left{tail}", file=sys.stderr
+        )
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Progress]:
+    """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`."""
+    if not sys.stderr.isatty():
+        yield _Lines(label, total)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    ]
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, text="")
+
+        class _Bar:
+            def advance(self, amount: int = 1) -> None:
+                bar.advance(task, amount)
+
+            def note(self, text: str) -> None:
+                bar.update(task, text=text)
+
+        yield _Bar()

@@ -1,0 +1,9 @@
+"""The text a model sees: prompt sets as YAML files, and the messages built from them.
+
+Text from data is only ever joined to a prompt, never formatted into it, so braces, `{question}` or
+template syntax inside a problem stay text.
+"""
+
+from nlft.prompts.prompt_set import Message, PromptSet, available, load_prompts
+
+__all__ = ["Message", "PromptSet", "available", "load_prompts"]

@@ -1,0 +1,96 @@
+"""A prompt set: the words around question, standard answer and judgment (method §1; paper A.1, A.2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from pydantic import Field
+
+from nlft.config import Config, did_you_mean, parse_config, read_yaml
+from nlft.errors import ConfigError
+
+FOLDER = Path(__file__).parent
+
+
+class Message(TypedDict):
+    """One chat message, as `tokenizer.apply_chat_template` takes it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class PromptSet(Config):
+    """The text of the three paths and of the judge.
+
+    The default order keeps what the paths share (instruction, question) in front and puts what they
+    do not share after the question, so that one computation of the beginning serves all three. With
+    `standard_first` or `judge_first` set, as in the authors' order, that text comes before the
+    instruction and the paths share nothing.
+    """
+
+    name: str
+    solve: str = Field(description="the solving instruction (paper A.2); the system message")
+    standard_first: str = Field(default="", description="put before the instruction on the standard path")
+    judge_first: str = Field(default="", description="put before the instruction on the judge path")
+    standard_heading: str = Field(description="between question and standard answer")
+    standard_after: str = Field(default="", description="after the standard answer")
+    judge_heading: str = Field(description="between question and judgment")
+    judge_after: str = Field(default="", description="after the judgment")
+    judging: str = Field(description="the judge's instruction, which decides first (paper A.1)")
+    judging_wrong: str = Field(description="the judge's instruction where the grade already says wrong")
+    correct_mark: str = Field(
+        default="the response is correct", description="what a judge says, in any case, of a correct response"
+    )
+
+    def base(self, question: str) -> list[Message]:
+        """X_base = ⟨question⟩."""
+        return _chat(self.solve, question)
+
+    def standard(self, question: str, reference: str) -> list[Message]:
+        """X_standard = ⟨question, standard answer⟩."""
+        system = _join(self.standard_first, self.solve)
+        return _chat(system, _join(question, self.standard_heading, reference, self.standard_after))
+
+    def judge(self, question: str, judgment: str) -> list[Message]:
+        """X_judge = ⟨question, judgment⟩."""
+        system = _join(self.judge_first, self.solve)
+        return _chat(system, _join(question, self.judge_heading, judgment, self.judge_after))
+
+    def ask_judgment(
+        self, question: str, response: str, reference: str, *, known_wrong: bool
+    ) -> list[Message]:
+        """What a judge is asked about a response."""
+        user = _join("Problem:", question, "Student's response:", response, "Correct answer:", reference)
+        return _chat(self.judging_wrong if known_wrong else self.judging, user)
+
+
+def available() -> list[str]:
+    """The names of the prompt sets that ship with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_prompts(name_or_path: str) -> PromptSet:
+    """Load a shipped prompt set by name, or a user's own from a YAML file of the same form.
+
+    Raises:
+        ConfigError: for an unknown name, a missing file, or a key that does not belong.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        if name_or_path not in available():
+            raise ConfigError(
+                f'there is no prompt set "{name_or_path}"',
+                remedy=did_you_mean(name_or_path, available()) + " (or give a YAML file)",
+            )
+        path = FOLDER / f"{name_or_path}.yaml"
+    return parse_config({"name": path.stem, **read_yaml(path)}, PromptSet, file=path)
+
+
+def _chat(system: str, user: str) -> list[Message]:
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    return [*messages, {"role": "user", "content": user}]
+
+
+def _join(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,328 @@
+"""Frozen records and their JSONL form.
+
+A training example is a record that gains a field at each stage of the paper's pipeline:
+
+    Problem ── answer ──▶ Attempt ── grade ──▶ Graded ── judge ──▶ Judged ── score ──▶ Scored
+
+Each stage reads one JSONL file and writes the next. A line is one record; fields a stage does not
+know are kept as they are, so a user's own columns travel through the whole pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nlft.errors import DataError
+
+__all__ = [
+    "Attempt",
+    "Graded",
+    "Judged",
+    "Problem",
+    "Record",
+    "Scored",
+    "Scores",
+    "Verdict",
+    "read_records",
+    "write_records",
+]
+
+
+class Record(BaseModel):
+    """A frozen row; fields it does not name are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Problem(Record):
+    """A question and its standard answer (the paper's ⟨question, standard answer⟩)."""
+
+    id: str = Field(min_length=1, description="unique within its file")
+    question: str = Field(min_length=1, description="the problem, as text")
+    reference: str = Field(
+        min_length=1, description="the standard answer: a worked solution, or the answer alone"
+    )
+
+    @field_validator("question", "reference")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("holds nothing but white space")
+        return value
+
+
+class Attempt(Problem):
+    """A problem with a response: a teacher's, or the student's own."""
+
+    response: str = Field(description="the chain-of-thought answer Y = y_1..y_n")
+    finish_reason: str | None = Field(
+        default=None, description='"stop", or "length" where it hit the token limit'
+    )
+
+
+class Verdict(Record):
+    """What a grader found: never only right or wrong, always also why."""
+
+    correct: bool
+    value: str | None = Field(default=None, description="the number or choice compared, in canonical form")
+    extracted: str | None = Field(
+        default=None, description="the piece of the response it was read from, verbatim"
+    )
+    reason: str = Field(description="one clause that explains the verdict")
+
+
+class Graded(Attempt):
+    """An attempt with its verdict; `grades` keeps what every grader that ran said, by name."""
+
+    verdict: Verdict
+    grades: dict[str, Verdict] = Field(default_factory=dict)
+
+
+class Judged(Graded):
+    """A graded attempt with, where it is wrong, a judgment in words that says what is wrong."""
+
+    judgment: str | None = Field(default=None, description="None for a correct response")
+    judge: str | None = Field(default=None, description="who judged")
+
+
+class Scores(Record):
+    """What the model's probabilities say of each of the n response tokens.
+
+    `nlft.page.schema` documents the form and its version; lists have length n.
+    """
+
+    version: int
+    model: str
+    token_ids: list[int]
+    pieces: list[str] = Field(
+        description="each token's text; joined, they are the response as the model sees it"
+    )
+    logp_base: list[float]
+    logp_standard: list[float]
+    logp_judge: list[float] | None = None
+    salient: list[bool]
+    cluster: list[bool]
+    scale: list[float]
+    excluded: bool
+    settings: dict[str, Any]
+
+
+class Scored(Judged):
+    """A judged attempt with its scores."""
+
+    scores: Scores
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[R]:
+    """Yield the records of a JSONL file, one line at a time (constant memory but for the ids).
+
+    Args:
+        path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are passed over.
+        kind: The record each line must be.
+        unique_ids: Refuse an `id` that an earlier line has.
+
+    Raises:
+        DataError: with file, line and remedy, for a file that is missing, empty or binary, and a line
+            that is broken, no object, lacks a field, holds a wrong type or NaN, or repeats an id.
+    """
+    path = Path(path)
+    seen: dict[str, int] = {}
+    number = 0
+    for number, row in read_objects(path):
+        record = parse_record(row, kind, file=path, line=number)
+        identity = getattr(record, "id", None)
+        if unique_ids and identity is not None:
+            if identity in seen:
+                raise DataError(
+                    f"the id {identity!r} stands already on line {seen[identity]}",
+                    file=path,
+                    line=number,
+                    remedy="give every row an id of its own",
+                )
+            seen[identity] = number
+        yield record
+    if number == 0:
+        raise DataError("the file holds no rows", file=path, remedy=_made_by(kind))
+
+
+def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, JSON object) for each line of `path` that is not blank.
+
+    Raises:
+        DataError: as `read_records`, for everything that can be told without knowing the fields.
+    """
+    path = Path(path)
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise DataError("there is no such file", file=path, remedy="check the path") from None
+    except IsADirectoryError:
+        raise DataError(
+            "this is a folder, not a file", file=path, remedy="name a .jsonl file in it"
+        ) from None
+    except PermissionError:
+        raise DataError("this file may not be read", file=path, remedy="check its permissions") from None
+    with stream:
+        for number, raw in enumerate(stream, start=1):
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            if not raw.strip():
+                continue
+            yield number, _parse_line(raw, path, number)
+
+
+def _parse_line(raw: bytes, path: Path, number: int) -> dict[str, Any]:
+    if b"\0" in raw:
+        raise DataError(
+            "this is binary data, not text",
+            file=path,
+            line=number,
+            remedy="give a JSONL file: one JSON object a line",
+        )
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start + 1} of the line is not UTF-8",
+            file=path,
+            line=number,
+            remedy="save the file as UTF-8",
+        ) from None
+
+    def refuse(constant: str) -> NoReturn:
+        raise DataError(
+            f"{constant} is no JSON number", file=path, line=number, remedy="use null, or leave the field out"
+        )
+
+    try:
+        row = json.loads(text, parse_constant=refuse)
+    except (json.JSONDecodeError, RecursionError) as error:
+        what = (
+            f"{error.msg} at column {error.colno}"
+            if isinstance(error, json.JSONDecodeError)
+            else "nested too deep"
+        )
+        raise DataError(
+            f"broken JSON: {what}",
+            file=path,
+            line=number,
+            remedy="one complete JSON object a line, nothing else",
+        ) from None
+    except ValueError as error:  # an integer beyond Python's limit of digits
+        raise DataError(
+            f"broken JSON: {error}", file=path, line=number, remedy="write the number as text"
+        ) from None
+    if not isinstance(row, dict):
+        raise DataError(
+            f"this line is a JSON {_json_name(row)}, not an object",
+            file=path,
+            line=number,
+            remedy='write each row as {"question": ..., ...} on a line of its own',
+        )
+    return row
+
+
+def parse_record(row: dict[str, Any], kind: type[R], *, file: str | Path, line: int) -> R:
+    """Validate one object as `kind`.
+
+    Raises:
+        DataError: naming the field that is missing or of a wrong type.
+    """
+    try:
+        return kind.model_validate(row)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            message, remedy = f'the field "{field}" is missing', _made_by(kind)
+        else:
+            message, remedy = (
+                f'the field "{field}": {first["msg"].lower()}',
+                f"correct the value of {field!r}",
+            )
+        raise DataError(message, file=file, line=line, remedy=remedy) from None
+
+
+def write_records(path: str | Path, records: Iterable[Record]) -> int:
+    """Write records as JSONL, atomically: `path` is the old file or the whole new one, never half.
+
+    Returns:
+        How many records were written.
+
+    Raises:
+        DataError: when the disk is full or the folder cannot be written; `path` is then untouched.
+    """
+    return write_lines(path, (to_line(record) for record in records))
+
+
+def to_line(record: Record) -> str:
+    """One record as its JSON line, without the newline; the same record gives the same bytes."""
+    row = record.model_dump(mode="json")
+    # Lone surrogates are legal in JSON and in Python but not in UTF-8, so they stay escaped.
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    return line if line.isprintable() or _encodes(line) else json.dumps(row, allow_nan=False)
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> int:
+    """Write lines of text atomically; see `write_records`."""
+    path = Path(path)
+    count = 0
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            for line in lines:
+                stream.write(line + "\n")
+                count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp's 0600 would surprise a colleague
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write: {error.strerror}",
+            file=path,
+            remedy="free some space, or choose another place with -o",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return count
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json_name(value: object) -> str:
+    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _made_by(kind: type[Record]) -> str:
+    commands = {
+        "Problem": "`nlft data` makes such a file",
+        "Attempt": "`nlft answer` makes such a file from problems",
+        "Graded": "`nlft grade` makes such a file from answers",
+        "Judged": "`nlft judge` makes such a file from graded answers",
+        "Scored": "`nlft score` makes such a file from judged answers",
+    }
+    return commands.get(kind.__name__, "check the file")

@@ -52,13 +52,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
         problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(
-            f"broken YAML: {problem}", file=path, line=line, remedy="correct that line"
-        ) from None
+        raise ConfigError(f"broken YAML: {problem}", file=path, line=line, remedy="correct that line") from None
     if not isinstance(data, dict):
-        raise ConfigError(
-            "the file holds no mapping of keys to values", file=path, remedy="write `key: value` lines"
-        )
+        raise ConfigError("the file holds no mapping of keys to values", file=path, remedy="write `key: value` lines")
     return data
 
 
@@ -78,9 +74,7 @@ def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None
             raise ConfigError(
                 f'unknown key "{where}"', file=file, remedy=did_you_mean(str(first["loc"][-1]), known)
             ) from None
-        raise ConfigError(
-            f'"{where}": {first["msg"].lower()}', file=file, remedy="correct the value"
-        ) from None
+        raise ConfigError(f'"{where}": {first["msg"].lower()}', file=file, remedy="correct the value") from None
 
 
 def _known_keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -45,9 +45,7 @@ class _Lines:
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         tail = f", {self.text}" if self.text else ""
-        print(
-            f"{self.label}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left{tail}", file=sys.stderr
-        )
+        print(f"{self.label}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left{tail}", file=sys.stderr)
 
 
 @contextmanager

@@ -46,9 +46,7 @@ class Problem(Record):
 
     id: str = Field(min_length=1, description="unique within its file")
     question: str = Field(min_length=1, description="the problem, as text")
-    reference: str = Field(
-        min_length=1, description="the standard answer: a worked solution, or the answer alone"
-    )
+    reference: str = Field(min_length=1, description="the standard answer: a worked solution, or the answer alone")
 
     @field_validator("question", "reference")
     @classmethod
@@ -62,9 +60,7 @@ class Attempt(Problem):
     """A problem with a response: a teacher's, or the student's own."""
 
     response: str = Field(description="the chain-of-thought answer Y = y_1..y_n")
-    finish_reason: str | None = Field(
-        default=None, description='"stop", or "length" where it hit the token limit'
-    )
+    finish_reason: str | None = Field(default=None, description='"stop", or "length" where it hit the token limit')
 
 
 class Verdict(Record):
@@ -72,9 +68,7 @@ class Verdict(Record):
 
     correct: bool
     value: str | None = Field(default=None, description="the number or choice compared, in canonical form")
-    extracted: str | None = Field(
-        default=None, description="the piece of the response it was read from, verbatim"
-    )
+    extracted: str | None = Field(default=None, description="the piece of the response it was read from, verbatim")
     reason: str = Field(description="one clause that explains the verdict")
 
 
@@ -101,9 +95,7 @@ class Scores(Record):
     version: int
     model: str
     token_ids: list[int]
-    pieces: list[str] = Field(
-        description="each token's text; joined, they are the response as the model sees it"
-    )
+    pieces: list[str] = Field(description="each token's text; joined, they are the response as the model sees it")
     logp_base: list[float]
     logp_standard: list[float]
     logp_judge: list[float] | None = None
@@ -167,9 +159,7 @@ def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except FileNotFoundError:
         raise DataError("there is no such file", file=path, remedy="check the path") from None
     except IsADirectoryError:
-        raise DataError(
-            "this is a folder, not a file", file=path, remedy="name a .jsonl file in it"
-        ) from None
+        raise DataError("this is a folder, not a file", file=path, remedy="name a .jsonl file in it") from None
     except PermissionError:
         raise DataError("this file may not be read", file=path, remedy="check its permissions") from None
     with stream:
@@ -207,11 +197,7 @@ def _parse_line(raw: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         row = json.loads(text, parse_constant=refuse)
     except (json.JSONDecodeError, RecursionError) as error:
-        what = (
-            f"{error.msg} at column {error.colno}"
-            if isinstance(error, json.JSONDecodeError)
-            else "nested too deep"
-        )
+        what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
         raise DataError(
             f"broken JSON: {what}",
             file=path,
@@ -219,9 +205,7 @@ def _parse_line(raw: bytes, path: Path, number: int) -> dict[str, Any]:
             remedy="one complete JSON object a line, nothing else",
         ) from None
     except ValueError as error:  # an integer beyond Python's limit of digits
-        raise DataError(
-            f"broken JSON: {error}", file=path, line=number, remedy="write the number as text"
-        ) from None
+        raise DataError(f"broken JSON: {error}", file=path, line=number, remedy="write the number as text") from None
     if not isinstance(row, dict):
         raise DataError(
             f"this line is a JSON {_json_name(row)}, not an object",

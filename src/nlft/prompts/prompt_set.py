@@ -57,9 +57,7 @@ class PromptSet(Config):
         system = _join(self.judge_first, self.solve)
         return _chat(system, _join(question, self.judge_heading, judgment, self.judge_after))
 
-    def ask_judgment(
-        self, question: str, response: str, reference: str, *, known_wrong: bool
-    ) -> list[Message]:
+    def ask_judgment(self, question: str, response: str, reference: str, *, known_wrong: bool) -> list[Message]:
         """What a judge is asked about a response."""
         user = _join("Problem:", question, "Student's response:", response, "Correct answer:", reference)
         return _chat(self.judging_wrong if known_wrong else self.judging, user)

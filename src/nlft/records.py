@@ -15,9 +15,10 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from nlft.errors import DataError
 
@@ -29,6 +30,7 @@ __all__ = [
     "Record",
     "Scored",
     "Scores",
+    "Sketch",
     "Verdict",
     "read_records",
     "write_records",
@@ -86,10 +88,21 @@ class Judged(Graded):
     judge: str | None = Field(default=None, description="who judged")
 
 
+SCORES_VERSION = 1
+
+
+class Sketch(Record):
+    """The hidden states of n tokens, up to inner products (`nlft.score.sketch`)."""
+
+    rank: int = Field(ge=0, description="numbers a token")
+    steps: list[float] = Field(description="rank numbers: what one unit of each column's codes stands for")
+    codes: str = Field(description="n x rank signed bytes, row by row, in base64")
+
+
 class Scores(Record):
     """What the model's probabilities say of each of the n response tokens.
 
-    `nlft.page.schema` documents the form and its version; lists have length n.
+    `nlft.score.schema` documents the form and its version; lists have length n.
     """
 
     version: int
@@ -98,12 +111,37 @@ class Scores(Record):
     pieces: list[str] = Field(description="each token's text; joined, they are the response as the model sees it")
     logp_base: list[float]
     logp_standard: list[float]
-    logp_judge: list[float] | None = None
+    logp_judge: list[float] | None = Field(description="None for a correct response")
+    sketch: Sketch
     salient: list[bool]
-    cluster: list[bool]
+    cluster: list[bool] = Field(description="the salient tokens and their phrases")
     scale: list[float]
     excluded: bool
     settings: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_this_version(cls, data: object) -> object:
+        version = data.get("version") if isinstance(data, dict) else SCORES_VERSION
+        if type(version) is int and version != SCORES_VERSION:
+            age = "an older" if version < SCORES_VERSION else "a newer"
+            remedy = "run `nlft score` again" if version < SCORES_VERSION else "update nlft"
+            raise PydanticCustomError(
+                "scores_version",
+                "these scores have form {found}, of {age} release; this one reads form {known}: {remedy}",
+                {"found": version, "age": age, "known": SCORES_VERSION, "remedy": remedy},
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Self:
+        n = len(self.token_ids)
+        lists = [self.pieces, self.logp_base, self.logp_standard, self.salient, self.cluster, self.scale]
+        if self.logp_judge is not None:
+            lists.append(self.logp_judge)
+        if any(len(values) != n for values in lists):
+            raise PydanticCustomError("scores_length", "its lists differ in length; run `nlft score` again")
+        return self
 
 
 class Scored(Judged):

@@ -1,0 +1,67 @@
+"""Each token's text, such that one character never falls apart over two tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["token_pieces"]
+
+# What a decoder writes for bytes that are no complete UTF-8 character (yet).
+UNFINISHED = "\ufffd"
+
+
+class Decoder(Protocol):
+    """The one method of a Hugging Face tokenizer this needs."""
+
+    def decode(self, token_ids: list[int], **kwargs: bool) -> str:
+        """The text of some ids."""
+        ...
+
+
+def token_pieces(tokenizer: Decoder, ids: Sequence[int]) -> list[str]:
+    """The text each token adds; joined, the pieces are `tokenizer.decode(ids)`, special tokens included.
+
+    Byte-level tokenizers spread one character or emoji over several tokens. Such a character is given
+    to its last token, and the tokens before it get the empty string.
+
+    Args:
+        tokenizer: Anything with Hugging Face's `decode`.
+        ids: n token ids.
+
+    Returns:
+        n strings. Bytes that never become a character stand as U+FFFD at the end, as `decode` has them.
+    """
+    ids = list(ids)
+    pieces = _by_window(tokenizer, ids)
+    whole = _decode(tokenizer, ids)
+    # Decoders that look further back than the window are rare; there the slow way is right.
+    return pieces if "".join(pieces) == whole else _by_prefix(tokenizer, ids, whole)
+
+
+def _decode(tokenizer: Decoder, ids: list[int]) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _by_window(tokenizer: Decoder, ids: list[int]) -> list[str]:
+    """Decode a few tokens of context with each new one: linear in n."""
+    pieces = [""] * len(ids)
+    context, done = 0, 0  # ids[context:done] is text already given out, kept for what depends on it
+    for end in range(1, len(ids) + 1):
+        before = _decode(tokenizer, ids[context:done])
+        text = _decode(tokenizer, ids[context:end])
+        if (text.endswith(UNFINISHED) and end < len(ids)) or not text.startswith(before):
+            continue
+        pieces[end - 1] = text[len(before) :]
+        context, done = done, end
+    return pieces
+
+
+def _by_prefix(tokenizer: Decoder, ids: list[int], whole: str) -> list[str]:
+    """Decode every prefix: quadratic, and right for every decoder that never takes back a character."""
+    pieces, given = [""] * len(ids), 0
+    for end in range(1, len(ids) + 1):
+        text = whole if end == len(ids) else _decode(tokenizer, ids[:end])
+        if whole.startswith(text) and len(text) > given:
+            pieces[end - 1], given = text[given:], len(text)
+    return pieces

@@ -1,0 +1,127 @@
+"""The form of stored scores, its version, and the recomputation from it.
+
+`Scores` (in `nlft.records`) is one response's scores as `nlft score` stores them, form 1:
+
+    version        1
+    model          the model's name, as given
+    token_ids      n ids, the stop token last where the response ended by itself
+    pieces         n strings; joined, the response as the model sees it (see `token_pieces`)
+    logp_base      n log P(y_t | X_base, y_<t), natural logarithm, float32's shortest decimals
+    logp_standard  the same under X_standard
+    logp_judge     the same under X_judge; null for a correct response
+    sketch         the base path's hidden states, up to inner products: {rank, steps, codes}.
+                   State t is codes[t * rank + k] * steps[k] for k < rank; codes are int8 in base64,
+                   row by row. The walk of the clustering, for any threshold and either measure, runs
+                   on these in float64, so every reader gets the same phrases.
+    settings       the `SaliencySettings` in force, as a mapping
+    salient, cluster, scale, excluded
+                   the allocation under these settings, computed from the numbers above and nothing
+                   else: a page that opens the file recomputes exactly these.
+
+A token takes about 200 bytes, 86 of them for the sketch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nlft.core import Allocation, SaliencySettings, allocate
+from nlft.errors import ModelError
+from nlft.records import SCORES_VERSION, Scores
+from nlft.score.sketch import decode_sketch, encode_sketch
+
+__all__ = ["allocate_scores", "make_scores", "settings_of"]
+
+# exp of this is 0 in float64: a probability of zero, in a form JSON can hold.
+LOWEST_LOGP = -1e4
+
+
+def make_scores(
+    *,
+    model: str,
+    token_ids: Sequence[int],
+    pieces: Sequence[str],
+    logp_base: Tensor,
+    logp_standard: Tensor,
+    logp_judge: Tensor | None,
+    hidden_states: Tensor,
+    settings: SaliencySettings,
+) -> Scores:
+    """Store one response's scores, with the allocation that follows from what is stored.
+
+    Args:
+        model: The model's name.
+        token_ids: The n response tokens.
+        pieces: Their n texts (`nlft.score.token_pieces`).
+        logp_base: (n,) log-probabilities, any float dtype and device.
+        logp_standard: (n,) the same.
+        logp_judge: (n,) the same; None for a correct response.
+        hidden_states: (n, d) last hidden states of the base path at the positions that predict the tokens.
+        settings: Under which roles and scales are computed.
+
+    Raises:
+        ModelError: for log-probabilities that are NaN or above zero.
+    """
+    n = len(token_ids)
+    if not len(pieces) == len(logp_base) == len(logp_standard) == len(hidden_states) == n:
+        raise ValueError("token_ids, pieces, log-probabilities and hidden_states must have the same length")
+    bare = Scores(
+        version=SCORES_VERSION,
+        model=model,
+        token_ids=list(token_ids),
+        pieces=list(pieces),
+        logp_base=_decimals(logp_base, "base"),
+        logp_standard=_decimals(logp_standard, "standard"),
+        logp_judge=None if logp_judge is None else _decimals(logp_judge, "judge"),
+        sketch=encode_sketch(hidden_states),
+        salient=[False] * n,
+        cluster=[False] * n,
+        scale=[0.0] * n,
+        excluded=False,
+        settings=settings.to_mapping(),
+    )
+    allocation = allocate_scores(bare, settings)
+    return bare.model_copy(
+        update={
+            "salient": allocation.salient.tolist(),
+            "cluster": allocation.cluster.tolist(),
+            "scale": allocation.scale.tolist(),
+            "excluded": bool(allocation.excluded),
+        }
+    )
+
+
+def settings_of(scores: Scores) -> SaliencySettings:
+    """The settings the stored roles and scales were computed with."""
+    return SaliencySettings.from_mapping(scores.settings)
+
+
+def allocate_scores(scores: Scores, settings: SaliencySettings | None = None) -> Allocation:
+    """Roles and scales from stored scores, in float64; with no settings, under the file's own.
+
+    This is what the page computes in the browser, number for number.
+    """
+    judge = scores.logp_judge
+    return allocate(
+        torch.tensor(scores.logp_base, dtype=torch.float64),
+        torch.tensor(scores.logp_standard, dtype=torch.float64),
+        None if judge is None else torch.tensor(judge, dtype=torch.float64),
+        decode_sketch(scores.sketch, len(scores.token_ids)),
+        settings or settings_of(scores),
+    )
+
+
+def _decimals(logp: Tensor, path: str) -> list[float]:
+    """Log-probabilities as floats that print short: nothing a float32 holds is lost, or a float64."""
+    values = logp.detach().to("cpu")
+    numbers = values.tolist() if values.dtype == torch.float64 else [float(f"{x:.9g}") for x in values.float().tolist()]
+    if any(math.isnan(x) or x > 1e-3 for x in numbers):
+        raise ModelError(
+            f"the model gave log-probabilities that are none (NaN, or above zero) on the {path} path",
+            remedy="load the model in float32: its numbers overflow",
+        )
+    return [min(max(x, LOWEST_LOGP), 0.0) for x in numbers]

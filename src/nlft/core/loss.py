@@ -1,0 +1,113 @@
+"""The token-level loss (paper 3.4, eq. 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nlft.core.allocation import Allocation
+from nlft.core.saliency import prepare
+from nlft.core.settings import SaliencySettings
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One example's loss, a mean over its own n tokens.
+
+    Attributes:
+        weighted: the paper's term, eq. 5 as something to minimise.
+        likelihood: the authors' extra term; 0 under the preset `paper`.
+        total: factor * (weighted + likelihood).
+    """
+
+    weighted: Float[Tensor, ""]
+    likelihood: Float[Tensor, ""]
+    total: Float[Tensor, ""]
+
+
+def example_loss(
+    logp_base: Float[Tensor, " n"],
+    allocation: Allocation,
+    settings: SaliencySettings,
+    logp_judge: Float[Tensor, " n"] | None = None,
+) -> Loss:
+    """Eq. 5 of one example, as something to minimise; no synchronisation with the device.
+
+    weighted = 1/n * sum over tokens of
+
+        -S log P(base)          correct response; under `incorrect_rest="standard"` also the
+                                tokens of an incorrect response that are not salient
+        -S log(1 - P(base))     salient in an incorrect response, `incorrect_term="unlikelihood"`
+        -S (1 - log P(base))    the same, `incorrect_term="literal"`: unbounded below
+
+    likelihood = -settings.likelihood/n * sum of log P(base), or of log P(judge) for an incorrect response.
+
+    An excluded example gives 0. P(base) = 1 in the unlikelihood gives log(unlikelihood_floor).
+
+    Args:
+        logp_base: log P(y_t | base), nats, with gradient.
+        allocation: what `allocate` found, now or earlier.
+        settings: the constants.
+        logp_judge: log P(y_t | judge), nats, with gradient; needed for the authors' extra term of an
+            incorrect response, and not used otherwise.
+
+    Raises:
+        ValueError: where lengths differ, or the extra term lacks the judge path.
+
+    >>> import torch
+    >>> everything = torch.ones(2, dtype=torch.bool)
+    >>> weights = Allocation(everything, everything, torch.tensor([2.0, 1.0]))
+    >>> example_loss(torch.tensor([-1.0, -3.0]), weights, SaliencySettings.paper()).total
+    tensor(2.5000)
+
+    Source: arXiv 2412.20382, eq. 5; the extra term and the factor are the authors' code's.
+    """
+    if len(logp_base) != len(allocation.scale):
+        raise ValueError(f"{len(logp_base)} log-probabilities, but an allocation of {len(allocation.scale)} tokens")
+    correct = allocation.correct and logp_judge is None
+    logp = prepare(logp_base, settings, correct=correct)
+    scale = allocation.scale.detach().to(logp)
+    terms = scale * logp
+    if not correct:
+        terms = torch.where(allocation.salient, scale * _unlearn(logp, settings), terms)
+    weighted = -terms.mean()
+    likelihood = _likelihood(logp_base, logp_judge, allocation, settings, correct=correct).to(weighted)
+    return Loss(weighted, likelihood, settings.factor * (weighted + likelihood))
+
+
+def _unlearn(logp: Float[Tensor, " n"], settings: SaliencySettings) -> Float[Tensor, " n"]:
+    if settings.incorrect_term == "literal":
+        return 1.0 - logp
+    return log_one_minus(logp, settings.unlikelihood_floor)
+
+
+def log_one_minus(logp: Float[Tensor, " n"], floor: float) -> Float[Tensor, " n"]:
+    """log(1 - P) from log P, with 1 - P no less than `floor`.
+
+    The value stops at log(floor) as P nears 1, the gradient at -P / floor: a token the model is sure
+    of still hears that it is wrong. (A plain clamp would leave it without a gradient.)
+    """
+    rest = -torch.expm1(logp)
+    # Straight through: the forward value is floored, the backward pass sees 1 - P.
+    rest = rest + (rest.clamp(min=floor) - rest).detach()
+    return torch.log(rest)
+
+
+def _likelihood(
+    logp_base: Float[Tensor, " n"],
+    logp_judge: Float[Tensor, " n"] | None,
+    allocation: Allocation,
+    settings: SaliencySettings,
+    *,
+    correct: bool,
+) -> Float[Tensor, ""]:
+    """The authors' extra term; it reads the probabilities unrounded, as their code does."""
+    if settings.likelihood == 0 or allocation.excluded:
+        return logp_base.new_zeros(())
+    path = logp_base if correct else logp_judge
+    if path is None:
+        raise ValueError("the likelihood term of an incorrect response needs logp_judge")
+    return -settings.likelihood * prepare(path, settings, correct=True).mean()

@@ -1,0 +1,53 @@
+"""`nlft compare`: the paired difference of evaluations on the same problems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("compare")(compare)
+
+
+def compare(
+    evaluations: Annotated[list[Path], typer.Argument(help="Two or more eval.json; the first is the baseline.")],
+    grader: Annotated[str | None, typer.Option(help="strict or flexible; both when not given.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the numbers as JSON, too.")] = None,
+) -> None:
+    """Compare evaluations problem by problem: exact McNemar, paired bootstrap, Holm for many."""
+    import json
+
+    from nlft.config import did_you_mean
+    from nlft.errors import ConfigError
+    from nlft.evaluate import compare_many, read_evaluation
+    from nlft.evaluate.evaluation import GRADERS
+    from nlft.evaluate.table import comparison_table
+    from nlft.records import write_lines
+
+    if len(evaluations) < 2:
+        raise ConfigError("one evaluation alone has nothing to be compared with", remedy="name two or more eval.json")
+    if grader is not None and grader not in GRADERS:
+        raise ConfigError(f'there is no grader "{grader}"', remedy=did_you_mean(grader, GRADERS))
+    names = _names(evaluations)
+    first, *others = [read_evaluation(path) for path in evaluations]
+    comparisons = [
+        comparison
+        for each in GRADERS
+        if grader in (None, each)
+        for comparison in compare_many(first, dict(zip(names[1:], others, strict=True)), grader=each, name=names[0])
+    ]
+    print(comparison_table(comparisons).text())
+    if output is not None:
+        rows = [comparison.model_dump(mode="json") for comparison in comparisons]
+        write_lines(output, [json.dumps(rows, indent=2, ensure_ascii=False)])
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Short names that tell the files apart: the stem where it does, else the whole path."""
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [path.as_posix() for path in paths]
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]

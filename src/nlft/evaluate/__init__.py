@@ -1,0 +1,24 @@
+"""Evaluation: accuracy with intervals, paired comparison, tables and figures from the results alone."""
+
+from nlft.evaluate.compare import Comparison, compare, compare_many, compare_seeds
+from nlft.evaluate.evaluation import Accuracy, Evaluated, Evaluation, read_evaluation, write_evaluation
+from nlft.evaluate.measure import evaluate
+from nlft.evaluate.statistics import Interval, bootstrap_interval, exact_mcnemar, holm, wilson_interval
+
+__all__ = [
+    "Accuracy",
+    "Comparison",
+    "Evaluated",
+    "Evaluation",
+    "Interval",
+    "bootstrap_interval",
+    "compare",
+    "compare_many",
+    "compare_seeds",
+    "evaluate",
+    "exact_mcnemar",
+    "holm",
+    "read_evaluation",
+    "wilson_interval",
+    "write_evaluation",
+]

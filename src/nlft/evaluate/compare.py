@@ -1,0 +1,116 @@
+"""Paired comparison of evaluations: same problems, one difference, an exact test and an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from nlft.config import Config
+from nlft.errors import DataError
+from nlft.evaluate.evaluation import Accuracy, Evaluation, Grade
+from nlft.evaluate.statistics import Interval, bootstrap_interval, exact_mcnemar, holm
+
+__all__ = ["Comparison", "compare", "compare_many", "compare_seeds"]
+
+
+class Comparison(Config):
+    """b against a, on the same problems."""
+
+    a: str
+    b: str
+    grader: str
+    accuracy_a: Accuracy
+    accuracy_b: Accuracy
+    only_a: int = Field(description="problems on which a did better")
+    only_b: int = Field(description="problems on which b did better")
+    difference: float = Field(description="accuracy of b minus accuracy of a")
+    interval: Interval = Field(description="95 %, paired bootstrap over problems (and seeds, where there are several)")
+    p_value: float = Field(description="exact McNemar over problems, two-sided")
+    p_holm: float | None = Field(default=None, description="corrected for the comparisons of the same table")
+
+
+def compare(
+    a: Evaluation, b: Evaluation, *, grader: Grade = "flexible", names: tuple[str, str] = ("a", "b")
+) -> Comparison:
+    """Compare two evaluations problem by problem.
+
+    Args:
+        a: The baseline, with its rows.
+        b: What is compared with it, with its rows.
+        grader: Which verdict counts.
+        names: What the two are called in the result.
+
+    Raises:
+        DataError: when the two did not answer the same problems.
+    """
+    return compare_seeds([a], [b], grader=grader, names=names)
+
+
+def compare_seeds(
+    a: Sequence[Evaluation], b: Sequence[Evaluation], *, grader: Grade = "flexible", names: tuple[str, str] = ("a", "b")
+) -> Comparison:
+    """Compare two methods over several seeds; the i-th evaluations of both are a pair.
+
+    The test counts problems, not (problem, seed) pairs, which would take two runs on one problem for
+    independent: a problem is b's when b solves it under more seeds than a does. With one seed this is
+    McNemar's test. The interval resamples problems and seeds.
+
+    Raises:
+        DataError: when the numbers of seeds differ, or problems do.
+    """
+    if len(a) != len(b) or not a:
+        raise DataError(
+            f"{names[0]} has {len(a)} evaluations and {names[1]} {len(b)}",
+            remedy="give one evaluation per seed on both sides",
+        )
+    right_a, right_b = _solved(a, grader, names[0]), _solved(b, grader, names[1])
+    if a[0].data_hash != b[0].data_hash or right_a[0].keys() != right_b[0].keys():
+        raise DataError(
+            f"{names[0]} and {names[1]} answered different problems (data hashes {a[0].data_hash[:12]} "
+            f"and {b[0].data_hash[:12]})",
+            remedy="evaluate both on the same file, with the same --n",
+        )
+    problems = sorted(right_a[0])
+    differences = [[y[p] - x[p] for p in problems] for x, y in zip(right_a, right_b, strict=True)]
+    sums = [sum(column) for column in zip(*differences, strict=True)]
+    only_a, only_b = sum(s < 0 for s in sums), sum(s > 0 for s in sums)
+    n = len(problems) * len(a)
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        grader=grader,
+        accuracy_a=Accuracy(count=sum(sum(x.values()) for x in right_a), n=n),
+        accuracy_b=Accuracy(count=sum(sum(y.values()) for y in right_b), n=n),
+        only_a=only_a,
+        only_b=only_b,
+        difference=sum(sums) / n if n else 0.0,
+        interval=bootstrap_interval(differences),
+        p_value=exact_mcnemar(only_a, only_b),
+    )
+
+
+def compare_many(
+    baseline: Evaluation, others: dict[str, Evaluation], *, grader: Grade = "flexible", name: str = "a"
+) -> list[Comparison]:
+    """Compare each of `others` with the baseline, p-values corrected after Holm."""
+    return correct([compare(baseline, other, grader=grader, names=(name, key)) for key, other in others.items()])
+
+
+def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of one table with `p_holm` filled in."""
+    corrected = holm({str(i): c.p_value for i, c in enumerate(comparisons)})
+    return [c.model_copy(update={"p_holm": corrected[str(i)]}) for i, c in enumerate(comparisons)]
+
+
+def _solved(evaluations: Sequence[Evaluation], grader: Grade, name: str) -> list[dict[str, bool]]:
+    solved = []
+    for evaluation in evaluations:
+        if evaluation.data_hash != evaluations[0].data_hash:
+            raise DataError(
+                f"the evaluations of {name} answered different problems", remedy="evaluate all on the same file"
+            )
+        if len(evaluation.rows) != evaluation.n:
+            raise DataError(f"the rows of {name} are not there", remedy="read it with its .jsonl file beside")
+        solved.append({row.id: getattr(row, grader).correct for row in evaluation.rows})
+    return solved

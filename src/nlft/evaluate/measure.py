@@ -1,0 +1,215 @@
+"""Evaluation: a model answers every problem, each answer is graded twice, each row is kept as it comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from nlft.errors import DataError
+from nlft.evaluate.evaluation import GRADERS, Evaluated, Evaluation, rows_path, tally, write_evaluation
+from nlft.evaluate.provenance import data_hash, digest, peak_memory_mb, provenance, public_name, tree_hash
+from nlft.progress import progress
+from nlft.prompts import PromptSet
+from nlft.records import Problem, read_objects, to_line, write_records
+
+if TYPE_CHECKING:
+    from nlft.lm import LanguageModel
+    from nlft.lm.sample import SamplingSettings
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    problems: Sequence[Problem],
+    lm: LanguageModel,
+    settings: SamplingSettings,
+    prompts: PromptSet,
+    *,
+    output: str | Path | None = None,
+    adapter: str | Path | None = None,
+    data: str = "",
+    overwrite: bool = False,
+    label: str = "evaluating",
+) -> Evaluation:
+    """Let the model answer every problem and grade the answers, strictly and flexibly.
+
+    Args:
+        problems: What is asked; ids must differ.
+        lm: The model, its adapter already on it.
+        settings: Temperature (0 is greedy), most new tokens, seed, batch size.
+        prompts: The words around the question.
+        output: Where the summary goes, such as `eval.json`; the rows go to `eval.jsonl` beside it,
+            each as soon as it is there, so that a killed run goes on where it was. None keeps all in memory.
+        adapter: The folder the adapter came from, for the record.
+        data: What the problems are called, for the record.
+        overwrite: Throw away the rows of another run that stand at `output`.
+        label: What the progress bar is called.
+
+    Raises:
+        DataError: when there is no problem, ids repeat, a reference holds no number to grade against,
+            `output` holds another run's rows, or cannot be written.
+    """
+    from nlft.grade import grade_response
+
+    _check(problems)
+    identity = _identity(problems, lm, settings, prompts, adapter)
+    run = digest(identity)[:16]
+    kept = _kept_rows(output, run, overwrite=overwrite, known={p.id for p in problems})
+    for problem in problems:  # a reference without a number is told before the model is paid for
+        grade_response("", problem.reference, GRADERS["strict"])
+    rows = {row.id: row for row in kept}
+    todo = [index for index, problem in enumerate(problems) if problem.id not in rows]
+    start, generated = time.perf_counter(), 0
+    with _journal(output, kept) as journal, progress(label, len(todo)) as bar:
+        for row in _answers(problems, todo, lm, settings, prompts, run):
+            journal(row)
+            rows[row.id] = row
+            generated += row.tokens
+            bar.advance()
+    seconds = time.perf_counter() - start
+    ordered = [rows[problem.id] for problem in problems]
+    device = str(lm.device)
+    evaluation = Evaluation(
+        model=public_name(lm.name),
+        adapter=public_name(str(adapter)) if adapter is not None else None,
+        adapter_hash=identity["adapter"],
+        n=len(ordered),
+        strict=tally(row.strict.correct for row in ordered),
+        flexible=tally(row.flexible.correct for row in ordered),
+        formatted=tally(row.formatted for row in ordered),
+        hit_length=tally(row.finish_reason == "length" for row in ordered),
+        settings=dataclasses.asdict(settings),
+        prompts=prompts.name,
+        prompts_hash=identity["prompts"],
+        seed=settings.seed,
+        data=public_name(data),
+        data_hash=identity["data"],
+        run=run,
+        resumed=len(kept),
+        seconds=seconds,
+        tokens=sum(row.tokens for row in ordered),
+        tokens_per_second=generated / seconds if generated else 0.0,
+        peak_memory_mb=peak_memory_mb(device),
+        provenance=provenance(device),
+        rows=ordered,
+    )
+    if output is not None:
+        write_records(rows_path(output), ordered)
+        write_evaluation(output, evaluation)
+    return evaluation
+
+
+def _answers(
+    problems: Sequence[Problem],
+    todo: Sequence[int],
+    lm: LanguageModel,
+    settings: SamplingSettings,
+    prompts: PromptSet,
+    run: str,
+) -> Iterator[Evaluated]:
+    """The graded rows of the problems at `todo`, in the order in which they finish."""
+    from nlft.grade import grade_response
+    from nlft.lm.encode import encode_prompt
+    from nlft.lm.sample import generate
+
+    if not todo:
+        return
+    encoded = [encode_prompt(lm.tokenizer, prompts.base(problems[index].question)) for index in todo]
+    # `indices` ties each problem to its own random stream: a resumed run draws what an unbroken one would.
+    for completion in generate(lm, encoded, settings, indices=todo):
+        problem = problems[completion.index]
+        yield Evaluated(
+            id=problem.id,
+            response=completion.text,
+            strict=grade_response(completion.text, problem.reference, GRADERS["strict"]),
+            flexible=grade_response(completion.text, problem.reference, GRADERS["flexible"]),
+            finish_reason=completion.finish_reason,
+            tokens=len(completion.token_ids),
+            run=run,
+        )
+
+
+def _check(problems: Sequence[Problem]) -> None:
+    if not problems:
+        raise DataError("there is no problem to evaluate on", remedy="give a file with at least one row")
+    ids = [problem.id for problem in problems]
+    repeated = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    if repeated:
+        raise DataError(f"the id {repeated[0]!r} stands more than once", remedy="give every problem an id of its own")
+
+
+def _identity(
+    problems: Sequence[Problem],
+    lm: LanguageModel,
+    settings: SamplingSettings,
+    prompts: PromptSet,
+    adapter: str | Path | None,
+) -> dict[str, str]:
+    """Everything that a row's content depends on; the batch size is not among it."""
+    sampling = {k: v for k, v in dataclasses.asdict(settings).items() if k != "batch_size"}
+    return {
+        "model": lm.name,
+        "dtype": str(lm.dtype),
+        "adapter": tree_hash(adapter) if adapter is not None else "",
+        "prompts": digest(prompts.model_dump(mode="json")),
+        "settings": digest(sampling),
+        # The order counts here, unlike in the data hash: a problem's place is its random stream.
+        "order": digest([problem.id for problem in problems]),
+        "data": data_hash(problems),
+    }
+
+
+def _kept_rows(output: str | Path | None, run: str, *, overwrite: bool, known: set[str]) -> list[Evaluated]:
+    """The rows an earlier, broken-off run of the same fingerprint left; a torn last line is passed over."""
+    if output is None or not rows_path(output).exists():
+        return []
+    path = rows_path(output)
+    rows: dict[str, Evaluated] = {}
+    try:
+        for _, row in read_objects(path):
+            if row.get("run") != run:
+                if overwrite:
+                    return []
+                raise DataError(
+                    "here stand the rows of another evaluation (other model, problems, prompts or settings)",
+                    file=path,
+                    remedy="choose another -o, or give --overwrite",
+                )
+            evaluated = Evaluated.model_validate(row)
+            rows[evaluated.id] = evaluated
+    except (DataError, ValueError) as error:
+        if isinstance(error, DataError) and not error.message.startswith("broken JSON"):
+            raise
+    return [row for row in rows.values() if row.id in known]
+
+
+@contextmanager
+def _journal(output: str | Path | None, kept: Sequence[Evaluated]) -> Iterator[Callable[[Evaluated], None]]:
+    """A function that puts a row on disk before the next one is asked for."""
+    if output is None:
+        yield lambda row: None
+        return
+    path = rows_path(output)
+    write_records(path, kept)  # without the torn line
+    with path.open("a", encoding="utf-8", newline="\n") as stream:
+        yield lambda row: _append(stream, row, path)
+
+
+def _append(stream: IO[str], row: Evaluated, path: Path) -> None:
+    try:
+        stream.write(to_line(row) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        raise DataError(
+            f"cannot write: {error.strerror}",
+            file=path,
+            remedy="free some space and run the same command again: finished rows are kept" if full else None,
+        ) from error

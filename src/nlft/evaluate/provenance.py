@@ -1,0 +1,158 @@
+"""Where a number comes from: command, commit, versions, device, and hashes of what went in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from nlft.config import Config
+from nlft.errors import DataError
+from nlft.records import Problem
+
+__all__ = ["Provenance", "data_hash", "digest", "peak_memory_mb", "provenance", "public_name", "tree_hash"]
+
+PACKAGES = ("nlft", "torch", "transformers", "peft", "accelerate", "numpy", "scipy")
+
+
+class Provenance(Config):
+    """What someone needs to get the same number again."""
+
+    command: str = Field(description="the command line, or the script's name when called from Python")
+    commit: str | None = Field(description="of the git checkout the package runs from; '-dirty' when it has changes")
+    versions: dict[str, str] = Field(description="of Python and the packages that matter")
+    device: str = Field(description="cpu, cuda or mps, with the machine's name for it")
+    threads: int = Field(description="CPU threads torch may use")
+
+
+def provenance(device: str = "cpu") -> Provenance:
+    """The provenance of what this process computes on `device`."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return Provenance(
+        command=_command(),
+        commit=_commit(Path(__file__).parent),
+        versions=versions,
+        device=_device_name(device),
+        threads=_threads(),
+    )
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys), as 64 hex digits.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def data_hash(problems: Iterable[Problem]) -> str:
+    """Hash of what is asked: id, question and reference of each problem, whatever their order."""
+    return digest(sorted([p.id, p.question, p.reference] for p in problems))
+
+
+def tree_hash(path: str | Path) -> str:
+    """Hash of a file, or of every file below a folder with its name.
+
+    Raises:
+        DataError: when there is nothing at `path`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("there is no such file or folder", file=path, remedy="check the path")
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    entries: list[list[str]] = []
+    for file in files:
+        with file.open("rb") as stream:
+            name = file.relative_to(path).as_posix() if file != path else ""
+            entries.append([name, hashlib.file_digest(stream, "sha256").hexdigest()])
+    return digest(entries)
+
+
+def peak_memory_mb(device: str = "cpu") -> float | None:
+    """Peak memory in MiB: allocated by torch on a CUDA device, else resident in this process so far.
+
+    None where the system keeps no such count (Windows).
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def public_name(path_or_name: str) -> str:
+    """A model or file as results name it: below the working folder relative, elsewhere by its last part.
+
+    Where someone keeps a file on their machine is no part of a result, and none of its readers' business.
+
+    >>> public_name("/home/someone/models/smollm2-135m"), public_name("HuggingFaceTB/SmolLM2-135M-Instruct")
+    ('smollm2-135m', 'HuggingFaceTB/SmolLM2-135M-Instruct')
+    """
+    path = Path(path_or_name)
+    if not path.is_absolute():
+        return path_or_name
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name or "python", *map(public_name, sys.argv[1:])])
+
+
+def _commit(folder: Path) -> str | None:
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        # A checkout that merely surrounds an installed package (a virtual environment) says nothing of it.
+        if not git("ls-files", "--", str(Path(__file__).name)):
+            return None
+        return commit + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"{device} ({_cpu_model()}, {os.cpu_count()} cores)"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names: Mapping[str, str] = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    return names.get("model name", platform.machine())
+
+
+def _threads() -> int:
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else int(os.environ.get("OMP_NUM_THREADS", "1") or 1)

@@ -1,0 +1,134 @@
+"""Tables of results: one plain form, printed as aligned text, Markdown or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nlft.evaluate.compare import Comparison
+from nlft.evaluate.evaluation import Accuracy, Evaluation
+from nlft.evaluate.statistics import Interval
+
+__all__ = ["Table", "comparison_table", "summary_table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of text; the first column names the row, the others are numbers."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def text(self) -> str:
+        """Aligned columns for a terminal."""
+        lines = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(_aligned(line, widths) for line in lines)
+
+    def markdown(self) -> str:
+        """A Markdown table; a bar or a line break inside a cell stays text."""
+        rule = ["---", *["---:"] * (len(self.header) - 1)]
+        lines = [self.header, rule, *self.rows]
+        return "\n".join("| " + " | ".join(map(_markdown_cell, line)) + " |" for line in lines)
+
+    def csv(self) -> str:
+        """Comma-separated values, with a header line."""
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.header)
+        writer.writerows(self.rows)
+        return buffer.getvalue()
+
+
+def summary_table(evaluations: Mapping[str, Evaluation], details: Mapping[str, Sequence[str]] | None = None) -> Table:
+    """One row per evaluation: accuracies with n and 95 % interval, format, time and memory.
+
+    Args:
+        evaluations: By the name of the row, such as "before" and "after".
+        details: More columns, by their header, one cell per evaluation (such as the training time).
+    """
+    details = details or {}
+    header = ("", "n", "strict", "95 %", "flexible", "95 %", "in format", "cut off", "time", "tokens/s", "peak memory")
+    rows = []
+    for place, (name, e) in enumerate(evaluations.items()):
+        memory = f"{e.peak_memory_mb:.0f} MB" if e.peak_memory_mb is not None else "unknown"
+        cells = (
+            name,
+            str(e.n),
+            percent(e.strict),
+            interval(e.strict.interval),
+            percent(e.flexible),
+            interval(e.flexible.interval),
+            percent(e.formatted),
+            percent(e.hit_length),
+            duration(e.seconds),
+            f"{e.tokens_per_second:.0f}" if e.tokens_per_second else "-",
+            memory,
+        )
+        rows.append((*cells, *(column[place] for column in details.values())))
+    return Table((*header, *details), tuple(rows))
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """One row per paired comparison: difference, interval, discordant problems, p."""
+    header = ("", "grader", "accuracy", "against", "difference", "95 %", "better on", "worse on", "p", "p (Holm)")
+    rows = [
+        (
+            f"{c.b} - {c.a}",
+            c.grader,
+            percent(c.accuracy_b),
+            percent(c.accuracy_a),
+            f"{100 * c.difference:+.1f}",
+            interval(c.interval),
+            str(c.only_b),
+            str(c.only_a),
+            p_value(c.p_value),
+            p_value(c.p_holm) if c.p_holm is not None else "-",
+        )
+        for c in comparisons
+    ]
+    return Table(header, tuple(rows))
+
+
+def percent(accuracy: Accuracy) -> str:
+    """As `34.4 %`."""
+    return f"{100 * accuracy.share:.1f} %"
+
+
+def interval(ends: Interval) -> str:
+    """As `25.9 .. 44.0`, in percent."""
+    return f"{100 * ends.low:.1f} .. {100 * ends.high:.1f}"
+
+
+def p_value(p: float) -> str:
+    """Three digits, and never a bare zero.
+
+    >>> p_value(0.0421), p_value(1e-6)
+    ('0.042', '< 0.001')
+    """
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader takes them in.
+
+    >>> duration(7.3), duration(192), duration(7265)
+    ('7.3 s', '3 min 12 s', '2 h 01 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+    return "  ".join([line[0].ljust(len(first)), *others]).rstrip()
+
+
+def _markdown_cell(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")

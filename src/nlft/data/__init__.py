@@ -1,0 +1,7 @@
+"""Problems to start from: GSM8K, symbolic problems made offline, and a user's own files."""
+
+from nlft.data.gsm8k import gsm8k
+from nlft.data.gsm_symbolic import gsm_symbolic, gsm_symbolic_kinds
+from nlft.data.subset import subset_rows
+
+__all__ = ["gsm8k", "gsm_symbolic", "gsm_symbolic_kinds", "subset_rows"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -32,9 +30,7 @@ def phrases(
 
     and the centre becomes c = (c + h_j) / 2. A vector of length 0 has cosine 0.
 
-    Only inner products are needed: with v_j = <c, h_j> and w = <c, c> a join of k gives
-    v = (v + G_k) / 2 and w = (w + 2 v_k + G_kk) / 4, v_k from before. So the hidden states stay on their
-    device, and all walks go in step.
+    Only inner products are needed, so the hidden states stay on their device; see `_walk`.
 
     Args:
         inner: (n, n) inner products of the hidden states, on the host.
@@ -45,38 +41,81 @@ def phrases(
     starts = np.flatnonzero(salient)
     if settings.cluster == "none" or len(starts) == 0 or len(starts) == len(salient):
         return joined
-    square = inner.diagonal().copy()
-    to_all = inner[starts].copy()  # row i: <c_i, h_j> for every token j
-    to_self = square[starts].copy()  # <c_i, c_i>
-    for step in (-1, 1):
-        _walk(inner, square, to_all, to_self, starts, step, joined, settings)
+    lengths, squares = _walk(inner, inner[starts], inner.diagonal()[starts], starts, settings)
+    _join(joined, starts - lengths, starts)
+    # The walk to the right is the walk to the left of the mirrored response, with the centre as it is by now.
+    mirrored = inner[::-1, ::-1]
+    products = (_centre(starts, lengths, len(joined)) @ inner)[:, ::-1]
+    lengths, _ = _walk(mirrored, products, squares, len(joined) - 1 - starts, settings)
+    _join(joined, starts + 1, starts + 1 + lengths)
     return joined
 
 
 def _walk(
     inner: npt.NDArray[np.float64],
-    square: npt.NDArray[np.float64],
-    to_all: npt.NDArray[np.float64],
-    to_self: npt.NDArray[np.float64],
+    products: npt.NDArray[np.float64],
+    squares: npt.NDArray[np.float64],
     starts: npt.NDArray[np.intp],
-    step: int,
-    joined: npt.NDArray[np.bool_],
     settings: SaliencySettings,
-) -> None:
-    """Walk from all starts in one direction, updating the centres' products and `joined` in place."""
-    rows, at = np.arange(len(starts)), starts + step
-    while True:
-        inside = (at >= 0) & (at < len(joined))
-        rows, at = rows[inside], at[inside]
-        product: npt.NDArray[Any] = to_all[rows, at]
-        length = np.sqrt(np.maximum(to_self[rows], 0.0) * square[at])
-        cosine = np.divide(product, length, out=np.zeros_like(product), where=length > 0)
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Walk left from all s starts in step, in O(n^2) together.
+
+    From start i with centre c0, after joining i-1 .. j+1 the centre is
+
+        c = sum over y = j+1 .. i-1 of 2^-(y-j) h_y  +  2^-(i-1-j) c0,
+
+    so <c, h_j> is a sum over the part of row j of `inner` that stands between j and i, the same for all
+    starts but for where it ends, and a multiple of <c0, h_j>. The square follows by recursion:
+    |(c + h) / 2|^2 = (|c|^2 + 2 <c, h> + |h|^2) / 4.
+
+    Args:
+        inner: (n, n) inner products of the hidden states.
+        products: (s, n) the inner products <c0, h_j> of each start's centre.
+        squares: (s,) their squares <c0, c0>.
+        starts: (s,) where the walks start.
+        settings: `cluster`, `cluster_threshold`.
+
+    Returns:
+        how many tokens each walk joined, and the square of each centre at its end.
+    """
+    between = np.cumsum(inner * _halves(len(inner)), axis=1)
+    own = inner.diagonal()
+    lengths, squares = np.zeros_like(starts), squares.copy()
+    rows = np.flatnonzero(starts > 0)
+    steps = 0
+    while len(rows):
+        at = starts[rows] - 1 - steps
+        product = between[at, starts[rows] - 1] + 0.5**steps * products[rows, at]
+        norm = np.sqrt(np.maximum(squares[rows], 0.0) * own[at])
+        cosine = np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
         near = cosine if settings.cluster == "similarity" else 1.0 - cosine
         joins = near > settings.cluster_threshold
         rows, at, product = rows[joins], at[joins], product[joins]
-        if len(rows) == 0:
-            return
-        joined[at] = True
-        to_self[rows] = (to_self[rows] + 2.0 * product + square[at]) / 4.0
-        to_all[rows] = (to_all[rows] + inner[at]) / 2.0
-        at = at + step
+        squares[rows] = (squares[rows] + 2.0 * product + own[at]) / 4.0
+        steps += 1
+        lengths[rows] = steps
+        rows = rows[at > 0]
+    return lengths, squares
+
+
+def _halves(n: int) -> npt.NDArray[np.float64]:
+    """(n, n) the weights 2^-(y-j) for y > j, else 0."""
+    apart = np.arange(n)[None, :] - np.arange(n)[:, None]
+    return np.where(apart > 0, np.ldexp(1.0, -np.maximum(apart, 0)), 0.0)
+
+
+def _centre(starts: npt.NDArray[np.intp], lengths: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.float64]:
+    """(s, n) what each hidden state adds to the centre of a walk that joined `lengths` tokens to the left."""
+    end = (starts - lengths - 1)[:, None]
+    y = np.arange(n)[None, :]
+    weights = np.where((y > end) & (y < starts[:, None]), np.ldexp(1.0, -np.maximum(y - end, 0)), 0.0)
+    weights[np.arange(len(starts)), starts] = np.ldexp(1.0, -lengths)
+    return weights
+
+
+def _join(joined: npt.NDArray[np.bool_], first: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> None:
+    """Mark the tokens first .. stop - 1 of every walk, in place."""
+    change = np.zeros(len(joined) + 1, dtype=np.intp)
+    np.add.at(change, first, 1)
+    np.add.at(change, stop, -1)
+    joined |= np.cumsum(change)[:-1] > 0

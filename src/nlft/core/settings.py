@@ -166,7 +166,7 @@ class SaliencySettings:
             ConfigError: for any other name.
         """
         if name not in PRESETS:
-            raise ConfigError(f'there is no preset "{name}"', remedy=_nearest(name, PRESETS))
+            raise ConfigError(f'there is no preset "{name}"', remedy=nearest(name, PRESETS))
         return cls.authors() if name == "authors" else cls.paper()
 
     @classmethod
@@ -184,7 +184,7 @@ class SaliencySettings:
         known = [item.name for item in fields(cls)]
         for key in changes:
             if key not in known:
-                raise ConfigError(f'unknown saliency setting "{key}"', remedy=_nearest(str(key), [*known, "preset"]))
+                raise ConfigError(f'unknown saliency setting "{key}"', remedy=nearest(str(key), [*known, "preset"]))
         return replace(base, **changes)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -205,7 +205,8 @@ class SaliencySettings:
 PRESETS = ("paper", "authors")
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The remedy for a name that does not exist; `nlft.config` has the same, but needs pydantic."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f'did you mean "{close[0]}"?' if close else "known are: " + ", ".join(known)
@@ -224,7 +225,7 @@ def _checked(item: Field[Any], hint: Any, value: Any) -> Any:
         return tuple(value)
     if get_origin(hint) is Literal:
         options = get_args(hint)
-        _require(value in options, item.name, value, _nearest(str(value), options))
+        _require(value in options, item.name, value, nearest(str(value), options))
         return value
     if hint is bool:
         _require(isinstance(value, bool), item.name, value, "give true or false")

@@ -1,0 +1,28 @@
+"""What a token is worth: nlft, sft, dft, cut, sdft, token-weights; one interface, one trainer.
+
+A user's own is a subclass of `Objective` with the decorator `register`; see there.
+"""
+
+from nlft.objectives.cut import CUT
+from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, TopTokens
+from nlft.objectives.likelihood import DFT, SFT, TokenWeights
+from nlft.objectives.nlft import NLFT
+from nlft.objectives.registry import available, get_objective, register
+from nlft.objectives.sdft import SDFT
+
+__all__ = [
+    "CUT",
+    "DFT",
+    "NLFT",
+    "SDFT",
+    "SFT",
+    "Example",
+    "ExampleLoss",
+    "Needs",
+    "Objective",
+    "TokenWeights",
+    "TopTokens",
+    "available",
+    "get_objective",
+    "register",
+]

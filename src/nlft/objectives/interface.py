@@ -1,0 +1,145 @@
+"""What one trainer asks of every objective, and what it hands it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from nlft.core.allocation import Allocation
+from nlft.core.settings import SaliencySettings
+from nlft.errors import DataError
+
+Path = Literal["standard", "judge"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective must be given for a row; the base path, with gradient, it always gets.
+
+    Attributes:
+        weigh: the paths `weigh` reads, without gradient; empty where there is nothing to weigh.
+        loss: the paths `loss` reads, with gradient.
+        hidden_states: whether `weigh` reads the base path's hidden states.
+        top_k: how many of the standard path's likeliest tokens `loss` reads at each place; 0: none.
+    """
+
+    weigh: frozenset[Path] = frozenset()
+    loss: frozenset[Path] = frozenset()
+    hidden_states: bool = False
+    top_k: int = 0
+
+
+@dataclass(frozen=True)
+class TopTokens:
+    """The k likeliest next tokens of the standard path, at each of the n places.
+
+    Attributes:
+        logp_standard: their log-probabilities there, nats, no gradient.
+        logp_base: the same tokens' log-probabilities on the base path, nats, with gradient.
+    """
+
+    logp_standard: Float[Tensor, "n k"]
+    logp_base: Float[Tensor, "n k"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row's response of n tokens, as the model sees it.
+
+    Attributes:
+        logp_base: log P(y_t | base), nats, with gradient.
+        correct: the row's verdict.
+        logp_standard: log P(y_t | standard), nats.
+        logp_judge: log P(y_t | judge), nats; with gradient where `Needs.loss` names it.
+        hidden_states: the base path's last hidden states; row t predicts y_t.
+        token_weights: the user's own weights, one for each token.
+        top_standard: the standard path's likeliest tokens.
+    """
+
+    logp_base: Float[Tensor, " n"]
+    correct: bool
+    logp_standard: Float[Tensor, " n"] | None = None
+    logp_judge: Float[Tensor, " n"] | None = None
+    hidden_states: Float[Tensor, "n d"] | None = None
+    token_weights: Float[Tensor, " n"] | None = None
+    top_standard: TopTokens | None = None
+
+
+@dataclass(frozen=True)
+class ExampleLoss:
+    """One row's loss, a mean over its own n tokens.
+
+    The mean over rows is algorithm 1's; for the mean over all tokens of a batch weigh each row's
+    `loss` by its `tokens`.
+
+    Attributes:
+        loss: what is minimised, with gradient.
+        tokens: n.
+        parts: what the logs show, by name, on the loss's device and without gradient.
+    """
+
+    loss: Float[Tensor, ""]
+    tokens: int
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a token is worth. Subclass it, give it a name, and register it; ten lines do:
+
+    >>> import torch
+    >>> from nlft.objectives import Objective, Example, ExampleLoss, register, get_objective
+    >>> @register
+    ... class Focal(Objective):
+    ...     "Tokens the model already knows count less: mean of -(1 - P)^2 log P."
+    ...     name = "focal"
+    ...     def loss(self, example, allocation):
+    ...         logp = example.logp_base
+    ...         rest = 1 - logp.detach().exp()
+    ...         return ExampleLoss(-(rest**2 * logp).mean(), len(logp))
+    >>> get_objective("focal").loss(Example(torch.tensor([0.5]).log(), correct=True), None).loss
+    tensor(0.1733)
+
+    Attributes:
+        settings: the constants of saliency, for the objectives that use them.
+    """
+
+    name: ClassVar[str] = ""
+    settings: SaliencySettings = field(default_factory=SaliencySettings.paper)
+
+    def needs(self, *, correct: bool) -> Needs:
+        """Which paths a correct or an incorrect row needs; here the base path only."""
+        return Needs()
+
+    def weigh(self, example: Example) -> Allocation | None:
+        """The part that may be computed once, at each epoch or at each step; no gradient; here none."""
+        return None
+
+    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+        """The row's loss.
+
+        Args:
+            example: the row, with what `needs` named.
+            allocation: what `weigh` found, now or earlier.
+        """
+        raise NotImplementedError
+
+
+def required(tensor: Tensor | None, what: str) -> Tensor:
+    """The tensor, which this row needs.
+
+    Raises:
+        DataError: where the row lacks it.
+    """
+    if tensor is None:
+        raise DataError(f"this objective needs {what}, and the row has none", remedy=_REMEDIES.get(what))
+    return tensor
+
+
+_REMEDIES = {
+    "token weights": "give each row a column of numbers, one for each token of its response",
+    "the judge path": "run `nlft judge`, or leave incorrect rows out",
+}

@@ -1,0 +1,66 @@
+"""NLFT: the paper's objective, under either preset (arXiv 2412.20382)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nlft.core.allocation import Allocation, allocate
+from nlft.core.loss import Loss, example_loss
+from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, Path, required
+from nlft.objectives.registry import register
+
+
+@register
+@dataclass(frozen=True)
+class NLFT(Objective):
+    """Eqs. 1 to 5; every difference between the presets is a setting."""
+
+    name: ClassVar[str] = "nlft"
+
+    def needs(self, *, correct: bool) -> Needs:
+        """Standard, and for an incorrect row judge; the judge path with gradient for the authors' extra term."""
+        if not correct and not self.settings.use_judge:
+            return Needs()
+        weigh: frozenset[Path] = frozenset({"standard"} if correct else {"standard", "judge"})
+        extra: frozenset[Path] = frozenset() if correct or not self.settings.likelihood else frozenset({"judge"})
+        return Needs(weigh, extra, hidden_states=self.settings.cluster != "none")
+
+    def weigh(self, example: Example) -> Allocation:
+        """Eqs. 1 to 4."""
+        base = example.logp_base.detach()
+        if not example.correct and not self.settings.use_judge:
+            return Allocation.nothing(base, correct=False)
+        hidden = example.hidden_states
+        if hidden is None:
+            if self.settings.cluster != "none":
+                required(None, "the base path's hidden states")
+            hidden = base.new_zeros(len(base), 1)
+        judge = None if example.correct else required(example.logp_judge, "the judge path").detach()
+        standard = required(example.logp_standard, "the standard path").detach()
+        return allocate(base, standard, judge, hidden, self.settings)
+
+    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+        """Eq. 5."""
+        allocation = self.weigh(example) if allocation is None else allocation
+        judge = None if example.correct else example.logp_judge
+        return weighted_loss(example_loss(example.logp_base, allocation, self.settings, judge), allocation)
+
+
+def weighted_loss(loss: Loss, allocation: Allocation) -> ExampleLoss:
+    """A loss with what the logs show of its allocation; nothing here waits for the device."""
+    scale = allocation.scale
+    sub = allocation.cluster & ~allocation.salient
+    parts: dict[str, Tensor] = {
+        "weighted": loss.weighted.detach(),
+        "likelihood": loss.likelihood.detach(),
+        "share_salient": allocation.salient.float().mean(),
+        # In an incorrect response an error's phrase is irrelevant (paper 3.3).
+        "share_sub_salient": sub.float().mean() if allocation.correct else torch.zeros_like(scale.mean()),
+        "excluded": torch.full_like(scale.mean(), float(allocation.excluded)),
+        "mean_scale": scale.mean(),
+    }
+    return ExampleLoss(loss.total, len(scale), parts)

@@ -1,0 +1,57 @@
+"""Objectives by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from nlft.core.settings import SaliencySettings, nearest
+from nlft.errors import ConfigError
+from nlft.objectives.interface import Objective
+
+_OBJECTIVES: dict[str, type[Objective]] = {}
+
+O = TypeVar("O", bound=type[Objective])  # noqa: E741 - a type variable, not a digit
+
+
+def register(kind: O) -> O:
+    """Make an objective known by its `name`; a class decorator.
+
+    Raises:
+        ConfigError: for an empty name, or one that another class has.
+    """
+    known = _OBJECTIVES.get(kind.name)
+    if not kind.name or (known is not None and known.__qualname__ != kind.__qualname__):
+        raise ConfigError(f'an objective cannot have the name "{kind.name}"', remedy="choose a name of its own")
+    _OBJECTIVES[kind.name] = kind
+    return kind
+
+
+def available() -> list[str]:
+    """The names of all objectives."""
+    return sorted(_OBJECTIVES)
+
+
+def get_objective(name: str, settings: SaliencySettings | None = None, **options: Any) -> Objective:
+    """The objective of that name.
+
+    Args:
+        name: one of `available()`.
+        settings: the constants of saliency; the preset `paper` where None.
+        options: the objective's own fields, such as `cut`'s `threshold` or `sdft`'s `top_k`.
+
+    Raises:
+        ConfigError: for a name or option that does not exist, with the nearest that does.
+
+    >>> get_objective("cut", threshold=1.1).threshold
+    1.1
+    """
+    if name not in _OBJECTIVES:
+        raise ConfigError(f'there is no objective "{name}"', remedy=nearest(name, available()))
+    kind = _OBJECTIVES[name]
+    own = [item.name for item in fields(kind) if item.name != "settings"]
+    for option in options:
+        if option not in own:
+            remedy = nearest(option, own) if own else "it has no options"
+            raise ConfigError(f'the objective "{name}" has no option "{option}"', remedy=remedy)
+    return kind(settings or SaliencySettings.paper(), **options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,20 +36,49 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f'did you mean "{close[0]}"?' if close else "known are: " + ", ".join(known)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # no key a settings file has; the base class refuses what cannot be one
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f'the key "{key.value}" stands twice', problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+    "-+.0123456789",
+)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader.
+    """Read a YAML mapping with a safe loader.
 
     Raises:
-        ConfigError: when the file is missing, no YAML, or no mapping.
+        ConfigError: when the file is missing, no YAML, or no mapping, or a key stands twice.
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # The loader is a SafeLoader: it makes nothing but plain values.
+        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506
     except FileNotFoundError:
         raise ConfigError("there is no such file", file=path, remedy="check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", file=path) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
         problem = getattr(error, "problem", None) or "not YAML"
@@ -62,19 +92,43 @@ def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None
     """Validate a mapping as `kind`.
 
     Raises:
-        ConfigError: naming the key, with "did you mean" for one that is unknown.
+        ConfigError: naming the key and its line, with "did you mean" for one that is unknown.
     """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(kind, first["loc"][:-1])
-            raise ConfigError(
-                f'unknown key "{where}"', file=file, remedy=did_you_mean(str(first["loc"][-1]), known)
-            ) from None
-        raise ConfigError(f'"{where}": {first["msg"].lower()}', file=file, remedy="correct the value") from None
+    loc = first["loc"]
+    where = ".".join(str(part) for part in loc)
+    line = _line_of(file, loc)
+    if first["type"] == "extra_forbidden":
+        remedy = did_you_mean(str(loc[-1]), _known_keys(kind, loc[:-1]))
+        raise ConfigError(f'unknown key "{where}"', file=file, line=line, remedy=remedy)
+    if first["type"] == "missing":
+        raise ConfigError(f'the key "{where}" is missing', file=file, line=line, remedy="add it")
+    message = first["msg"].removeprefix("Value error, ")
+    raise ConfigError(
+        f'"{where}": {message[:1].lower()}{message[1:]}', file=file, line=line, remedy="correct the value"
+    )
+
+
+def _line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
+    """The line of a YAML file on which the value at `loc`, or the nearest that encloses it, begins."""
+    if file is None or not Path(file).is_file():
+        return None
+    node, line = yaml.compose(Path(file).read_text(encoding="utf-8-sig"), Loader=_Loader), None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            pair = (node.value[part], node.value[part])
+        else:
+            break
+        if pair is None:
+            continue  # a union's tag, or a key that is missing
+        line = pair[0].start_mark.line + 1
+        node = pair[1]
+    return line
 
 
 def _known_keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

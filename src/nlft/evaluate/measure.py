@@ -121,9 +121,9 @@ def _answers(
     if not todo:
         return
     encoded = [encode_prompt(lm.tokenizer, prompts.base(problems[index].question)) for index in todo]
-    # `indices` ties each problem to its own random stream: a resumed run draws what an unbroken one would.
-    for completion in generate(lm, encoded, settings, indices=todo):
-        problem = problems[completion.index]
+    # Its place in the whole set is a problem's random stream: a resumed run draws what an unbroken one would.
+    for completion in generate(lm, encoded, settings, streams=todo):
+        problem = problems[todo[completion.index]]
         yield Evaluated(
             id=problem.id,
             response=completion.text,

@@ -1,0 +1,65 @@
+"""What the package promises from outside: its names, and that looking at it costs nothing."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+import nlft
+
+HEAVY = ["torch", "transformers", "trl", "peft", "datasets", "matplotlib", "scipy", "openai", "numpy", "pandas"]
+
+
+def loaded_by(code: str) -> set[str]:
+    """The heavy modules that a fresh interpreter holds after running `code`."""
+    script = f"import sys\n{code}\nprint('LOADED', *[m for m in {HEAVY!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(result.stdout.splitlines()[-1].split()[1:])
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert loaded_by("import nlft") == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["evalute"], ["evaluate", "--modle", "x"]])
+def test_the_command_line_loads_nothing_heavy(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    start = time.perf_counter()
+    assert loaded_by(f"from nlft.cli.app import run\nrun({arguments!r})") == set()
+    with capsys.disabled():
+        print(f" [nlft {' '.join(arguments)}: {time.perf_counter() - start:.2f} s]", end="")
+
+
+def test_every_verbs_help_loads_nothing_heavy() -> None:
+    from nlft.cli.app import app
+
+    verbs = [command.name for command in app.registered_commands] + [g.name for g in app.registered_groups]
+    assert verbs
+    code = "from nlft.cli.app import run\n" + "\n".join(f"run([{verb!r}, '--help'])" for verb in verbs)
+    assert loaded_by(code) == set()
+
+
+@pytest.mark.parametrize("name", nlft.__all__)
+def test_each_public_name_is_there(name: str) -> None:
+    assert getattr(nlft, name).__name__ == name
+    assert name in dir(nlft)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing_here"):
+        nlft.nothing_here  # noqa: B018
+
+
+MODULES = [module.name for module in pkgutil.walk_packages(nlft.__path__, "nlft.") if "__main__" not in module.name]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_true(name: str) -> None:
+    """Whatever `__all__` lists exists, stands once and in order."""
+    module = importlib.import_module(name)
+    listed = getattr(module, "__all__", [])
+    assert len(set(listed)) == len(listed)
+    for each in listed:
+        assert hasattr(module, each), f"{name}.{each}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ def _problem(split: str, row: int, content: Mapping[str, Any], file: str | Path,
     return parse_record(problem, Problem, file=file, line=line)
 
 
-def _from_files(path: Path, split: str) -> list[tuple[Mapping[str, Any], Path, int]]:
+def _from_files(path: Path, split: str) -> Sequence[tuple[Mapping[str, Any], str | Path, int]]:
     file = path / f"{split}.jsonl" if path.is_dir() else path
     rows = [(row, file, line) for line, row in read_objects(file)]
     if not rows:
@@ -61,7 +61,7 @@ def _from_files(path: Path, split: str) -> list[tuple[Mapping[str, Any], Path, i
     return rows
 
 
-def _from_hub(split: str) -> list[tuple[Mapping[str, Any], str, int]]:
+def _from_hub(split: str) -> Sequence[tuple[Mapping[str, Any], str | Path, int]]:
     from nlft.data.hub import load_hub_rows
 
     remedy = f"give --path FOLDER with the official train.jsonl and test.jsonl ({OFFICIAL})"

@@ -1,0 +1,121 @@
+"""Graders that compare a number: GSM8K's strict and flexible conventions, and `number`."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from nlft.errors import DataError
+from nlft.grade.numbers import Number, canonical, first_number, last_number, read_plain
+from nlft.records import Verdict
+
+__all__ = ["MARKER", "boxed", "flexible", "number", "reference_value", "strict"]
+
+MARKER = "####"
+# GSM8K's own pattern (`ANS_RE` in its authors' grading code): one space, ASCII digits, no currency sign.
+OFFICIAL = re.compile(r"#### (-?[0-9.,]+)")
+SHOWN = 200  # signs of an extracted piece that a verdict keeps
+
+
+def reference_value(reference: str) -> Fraction:
+    r"""The standard answer's number: the first after its last `####`; without a marker, its last number.
+
+    >>> reference_value("She sold 48/2 = 24 clips.\n#### 1,072"), reference_value("so 3 in all")
+    (Fraction(1072, 1), Fraction(3, 1))
+
+    Raises:
+        DataError: when there is no number, or one of more digits than are read (see `nlft.grade.numbers`).
+    """
+    mark = reference.rfind(MARKER)
+    found = first_number(reference, mark + len(MARKER)) if mark >= 0 else last_number(reference)
+    if found is None or found.value is None:
+        raise DataError(
+            "no number can be read from the reference",
+            remedy="end the reference in `#### number`, or choose another grader, such as exact",
+        )
+    return found.value
+
+
+def strict(response: str, reference: str) -> Verdict:
+    r"""The official form: the first match of GSM8K's own pattern `#### (\-?[0-9\.\,]+)`.
+
+    Commas and a closing point are removed, and what is left is compared as an exact number, so that
+    18.00 is 18. Everything the pattern does not match is wrong: no marker, two spaces after it, a
+    dollar sign before the number, a full-width digit.
+
+    >>> strict("... #### 18.00", "#### 18").correct, strict("... #### $18", "#### 18").correct
+    (True, False)
+
+    Source: Cobbe et al. 2021, openai/grade-school-math (which compares the strings, not the numbers).
+    """
+    wanted = reference_value(reference)
+    match = OFFICIAL.search(response)
+    if match is None:
+        after = response.find(MARKER)
+        reason = "no #### in the response" if after < 0 else "#### is not followed by one space and a number"
+        return Verdict(correct=False, reason=reason if response.strip() else "the response is empty")
+    value = read_plain(match[1].replace(",", "").rstrip("."))
+    return _compare(value, match[1], wanted, "what follows #### is no number")
+
+
+def flexible(response: str, reference: str) -> Verdict:
+    """The last number anywhere in the response, whatever stands around it.
+
+    >>> flexible("That makes $18.00 a day.", "#### 18").correct
+    True
+
+    Source: the convention of `flexible-extract` in EleutherAI's lm-evaluation-harness; what counts as
+    one number is `nlft.grade.numbers`.
+    """
+    wanted = reference_value(reference)
+    return _found(last_number(response), response, wanted)
+
+
+def number(response: str, reference: str) -> Verdict:
+    r"""The number in the last `\\boxed{}`; else the first after the last `####`; else the last number.
+
+    >>> number(r"Two ways: \boxed{18}. I checked it 3 times.", "18").correct
+    True
+    """
+    wanted = reference_value(reference)
+    inside = boxed(response)
+    if inside is not None and (found := last_number(inside)) is not None:
+        return _found(found, response, wanted)
+    mark = response.rfind(MARKER)
+    if mark >= 0 and (found := first_number(response, mark + len(MARKER))) is not None:
+        return _found(found, response, wanted)
+    return _found(last_number(response), response, wanted)
+
+
+def boxed(text: str) -> str | None:
+    r"""What stands in the last `\\boxed{...}` whose brace closes, nested braces included; else None.
+
+    >>> boxed(r"so \boxed{\frac{1}{2}}.")
+    '\\frac{1}{2}'
+    """
+    opening = r"\boxed{"
+    start = text.rfind(opening)
+    if start < 0:
+        return None
+    depth = 1
+    for brace in re.finditer(r"[{}]", text[start + len(opening) :]):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return text[start + len(opening) : start + len(opening) + brace.start()]
+    return None
+
+
+def _found(found: Number | None, response: str, wanted: Fraction) -> Verdict:
+    if found is None:
+        reason = "no number in the response" if response.strip() else "the response is empty"
+        return Verdict(correct=False, reason=reason)
+    return _compare(found.value, found.text, wanted, "the number is too long to be an answer")
+
+
+def _compare(value: Fraction | None, extracted: str, wanted: Fraction, unread: str) -> Verdict:
+    extracted = extracted[:SHOWN]
+    if value is None:
+        return Verdict(correct=False, extracted=extracted, reason=unread)
+    correct = value == wanted
+    reason = f"equals the reference's {canonical(wanted)}" if correct else f"the reference says {canonical(wanted)}"
+    return Verdict(correct=correct, value=canonical(value), extracted=extracted, reason=reason)

@@ -1,0 +1,122 @@
+"""Three prompts and one response, as token ids that are aligned by construction (method §1).
+
+The response is tokenised once; the same ids follow each prompt, so y_t is the same token on every
+path. Prompts go through the model's own chat template with the generation prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nlft.errors import DataError, ModelError
+from nlft.lm.pack import TokenPath
+from nlft.prompts import Message, PromptSet
+from nlft.records import Judged
+
+
+@dataclass(frozen=True)
+class EncodedExample:
+    """One example as ids: `standard` and `judge` are None where they are not asked for or not there."""
+
+    id: str
+    correct: bool
+    base: TokenPath
+    standard: TokenPath | None
+    judge: TokenPath | None
+
+    @property
+    def response(self) -> tuple[int, ...]:
+        """The response's ids, the end-of-turn token included."""
+        return self.base.response
+
+    @property
+    def longest(self) -> int:
+        """The length of its longest path, in tokens."""
+        return max(len(path.tokens) for path in (self.base, self.standard, self.judge) if path is not None)
+
+
+def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """The ids of a conversation through the chat template, generation prompt included.
+
+    A template without a system role gets the system text at the head of the user's turn; a tokenizer
+    without any template gets the texts separated by blank lines.
+
+    Raises:
+        ModelError: when the template refuses the conversation for another reason.
+    """
+    if getattr(tokenizer, "chat_template", None) is None:
+        text = "\n\n".join(message["content"] for message in messages) + "\n\n"
+        return list(tokenizer(text).input_ids)
+    try:
+        return _through_template(tokenizer, messages)
+    except Exception as error:  # jinja2.TemplateError, or whatever the template's author raised
+        merged = _without_system(messages)
+        if merged == list(messages):
+            raise ModelError(f"the chat template refuses the conversation: {error}") from error
+        try:
+            return _through_template(tokenizer, merged)
+        except Exception as again:
+            raise ModelError(f"the chat template refuses the conversation: {again}") from again
+
+
+def _through_template(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    ids = tokenizer.apply_chat_template(
+        list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return list(ids)
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The system text moved into the first user turn."""
+    if not messages or messages[0]["role"] != "system":
+        return list(messages)
+    user: Message = {"role": "user", "content": messages[0]["content"] + "\n\n" + messages[1]["content"]}
+    return [user, *messages[2:]]
+
+
+def encode_response(tokenizer: Any, response: str) -> list[int]:
+    """The ids of a response with the end-of-turn token, which is trained like any other."""
+    ids = list(tokenizer(response, add_special_tokens=False).input_ids)
+    return [*ids, tokenizer.eos_token_id]
+
+
+def encode_example(
+    tokenizer: Any, record: Judged, prompts: PromptSet, *, context_length: int | None = None, on: str = "response"
+) -> EncodedExample:
+    """Encode a judged record's paths.
+
+    Args:
+        tokenizer: With the chat template of the model.
+        record: A correct response needs no judgment; an incorrect one without has no judge path.
+        prompts: The words around question, standard answer and judgment.
+        context_length: The longest path that is taken, in tokens.
+        on: "response", or "reference" to put the standard answer in the response's place (the SFT of
+            the paper's comparison).
+
+    Raises:
+        DataError: for a response that is empty, or a path longer than the context.
+    """
+    text = record.reference if on == "reference" else record.response
+    if not text.strip():
+        raise DataError(f"row {record.id!r}: the response is empty", remedy="remove the row, or answer it again")
+    response = tuple(encode_response(tokenizer, text))
+
+    def path(messages: list[Message]) -> TokenPath:
+        return TokenPath(tuple(encode_prompt(tokenizer, messages)), response)
+
+    judgment = None if record.verdict.correct else record.judgment
+    example = EncodedExample(
+        id=record.id,
+        correct=on == "reference" or record.verdict.correct,
+        base=path(prompts.base(record.question)),
+        standard=path(prompts.standard(record.question, record.reference)),
+        judge=path(prompts.judge(record.question, judgment)) if judgment else None,
+    )
+    if context_length is not None and example.longest > context_length:
+        raise DataError(
+            f"row {record.id!r}: {example.longest} tokens, but the model takes {context_length}",
+            remedy="remove the row, shorten it, or choose shorter prompts",
+        )
+    return example

@@ -1,0 +1,223 @@
+"""Load a model and its tokenizer: from a folder, the hub, or a GGUF file; with or without an adapter."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from nlft.errors import ConfigError, ModelError
+from nlft.lm.resolve import resolve_model
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model with the tokenizer it speaks through."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its weights."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens it takes in all, where its config says so."""
+        return context_length(self.model.config)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end a response: the tokenizer's, and those of the generation config."""
+        return stop_ids(self.model, self.tokenizer)
+
+
+def context_length(config: Any) -> int | None:
+    """The longest input the config allows, in tokens."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a response."""
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
+    return frozenset(i for i in ids if i is not None)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """`auto` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ConfigError: for a device torch does not know or this machine does not have.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f'the device "{device}" cannot be used: {str(error).splitlines()[0]}', remedy="leave --device out"
+        ) from None
+    return chosen
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the device computes it fast, else float32.
+
+    Raises:
+        ConfigError: for a name that is no dtype here.
+    """
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            raise ConfigError(f'unknown dtype "{dtype}"', remedy="one of auto, " + ", ".join(DTYPES))
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    if device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_computes_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_computes_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def load_model(
+    name_or_path: str,
+    *,
+    adapter: str | Path | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    quantization: str | None = None,
+) -> LanguageModel:
+    """Load a model ready to score, sample or train.
+
+    Args:
+        name_or_path: A folder in Hugging Face's layout, a hub id, or a GGUF file.
+        adapter: The folder of a PEFT adapter, put on top.
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        device: "auto", or as torch names it.
+        trust_remote_code: Run code that comes with the model; never unless told.
+        quantization: "4bit" or "8bit", by bitsandbytes on CUDA.
+
+    Raises:
+        ModelError: when model, tokenizer or adapter cannot be found or read.
+        ConfigError: for a dtype, device or quantization that does not exist here.
+    """
+    where = pick_device(device)
+    weights = pick_dtype(dtype, where)
+    source = resolve_model(name_or_path)
+    extra: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if quantization is not None:
+        extra["quantization_config"] = _quantization(quantization, weights)
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    with quiet():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=weights, use_safetensors=True, **extra)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise _cannot_load("model", name_or_path, error) from error
+        if quantization is None:
+            model = model.to(where)
+        if adapter is not None:
+            model = _with_adapter(model, adapter)
+    model.eval()
+    return LanguageModel(model, tokenizer, name_or_path)
+
+
+def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
+    """Load a tokenizer alone, which needs no weights.
+
+    Raises:
+        ModelError: when it cannot be found, or has no chat template.
+    """
+    source = resolve_model(source)
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError, KeyError) as error:
+            raise _cannot_load("tokenizer", source, error) from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"the tokenizer of {source} names no end-of-turn token",
+            remedy='set "eos_token" in its tokenizer_config.json',
+        )
+    return tokenizer
+
+
+def _with_adapter(model: Any, adapter: str | Path) -> Any:
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_config.json").exists():
+        raise ModelError(
+            f"{adapter} holds no adapter (no adapter_config.json)", remedy="give the folder that `nlft train -o` wrote"
+        )
+    try:
+        return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _cannot_load("adapter", str(adapter), error) from error
+
+
+def _quantization(kind: str, dtype: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if kind not in ("4bit", "8bit"):
+        raise ConfigError(f'unknown quantization "{kind}"', remedy='one of "4bit", "8bit"')
+    if not torch.cuda.is_available():
+        raise ConfigError("quantization needs a CUDA device", remedy="leave --quantization out")
+    if kind == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def _cannot_load(what: str, name: str, error: Exception) -> ModelError:
+    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    remedy = "give a folder with config.json and model.safetensors, a hub id, or a .gguf file"
+    if offline:
+        remedy += "; HF_HUB_OFFLINE=1 keeps the hub out of reach"
+    return ModelError(f"the {what} of {name} cannot be loaded: {first}", remedy=remedy)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' own progress bars and hints out of ours; its errors still come through."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    hub.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hub.setLevel(hub_level)
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,251 @@
+"""log P of response tokens and the hidden states that predict them, each shared token computed once.
+
+Two ways give the same numbers. The shared way packs sequences that continue one another into one pass
+(`nlft.lm.pack`, `nlft.lm.attention`); the plain way pads them into an ordinary batch, and serves the
+models whose layers the first cannot drive. `sharing_obstacle` says which, and a probe on first use
+checks the shared way against the plain one, so that an unknown model gives no wrong number.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nlft.lm import attention
+from nlft.lm.attention import Memory, Pack
+from nlft.lm.head import gathered_logprobs, target_logprobs, top_logprobs
+from nlft.lm.pack import Placed, TokenPath, lay_out
+
+logger = logging.getLogger("nlft")
+
+
+@dataclass(frozen=True)
+class PathLogprobs:
+    """What one path says of its n response tokens.
+
+    Attributes:
+        logp: (n,) float32, log P(y_t | X, y_<t); with gradient where the pass had one.
+        hidden_states: (n, d), the last hidden state that predicts y_t (position t-1, like its logits).
+        top: The k likeliest next tokens, (log P, ids) of (n, k) each, where they were asked for.
+    """
+
+    logp: Tensor
+    hidden_states: Tensor
+    top: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A finished pass that another may continue from: who stands where, and the keys and values."""
+
+    placed: tuple[Placed, ...]
+    memory: Memory
+
+
+def unwrap(model: nn.Module) -> Any:
+    """The causal language model inside PEFT's and accelerate's wrappers."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def path_logprobs(
+    model: nn.Module, paths: Sequence[TokenPath], *, top_k: int = 0, kept: Kept | None = None, keep: bool = False
+) -> tuple[list[PathLogprobs], Kept | None]:
+    """Score responses under their prompts; gradient as torch's grad mode says.
+
+    Args:
+        model: A causal language model, with or without adapters.
+        paths: What to score; no response may be empty, no prompt either.
+        top_k: Also return that many likeliest tokens per position.
+        kept: Continue from an earlier pass, of the same weights, where beginnings agree.
+        keep: Return this pass's keys and values, detached, for another pass to continue from.
+
+    Returns:
+        One entry per path, in order, and what was kept (None on the plain way).
+    """
+    if shares_prefixes(model):
+        return _shared(model, paths, top_k, kept, keep)
+    return _plain(model, paths, top_k), None
+
+
+def gathered(model: nn.Module, scored: PathLogprobs, ids: Tensor) -> Tensor:
+    """log P of chosen tokens (n, k) at the positions of a path that was scored; with gradient."""
+    return gathered_logprobs(unwrap(model).get_output_embeddings(), scored.hidden_states, ids)
+
+
+def _shared(
+    model: nn.Module, paths: Sequence[TokenPath], top_k: int, kept: Kept | None, keep: bool
+) -> tuple[list[PathLogprobs], Kept | None]:
+    base = unwrap(model)
+    layout = lay_out(
+        [path.tokens for path in paths],
+        kept=kept.placed if kept is not None else (),
+        own=[len(path.prompt) - 1 for path in paths],
+    )
+    pack = Pack(layout.segments, kept.memory if kept is not None else None, Memory() if keep else None)
+    states = run_packed(model, layout.ids, layout.positions, pack)
+    where: list[int] = []
+    for path, placed in zip(paths, layout.placed, strict=True):
+        where += placed.positions(len(path.prompt) - 1, len(path.tokens) - 1)
+    chosen = states[torch.tensor(where, device=states.device)]
+    sizes = [len(path.response) for path in paths]
+    result = _through_head(base, chosen, paths, sizes, top_k)
+    if pack.keep is None:
+        return result, None
+    return result, Kept(tuple(placed.kept() for placed in layout.placed), pack.keep)
+
+
+def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], pack: Any) -> Tensor:
+    """Run the decoder once over packed tokens and return their last hidden states, (tokens, d)."""
+    base = unwrap(model)
+    device = base.get_input_embeddings().weight.device
+    with _last_hidden_state(base) as seen:
+        model(
+            input_ids=torch.tensor([list(ids)], device=device),
+            position_ids=torch.tensor([list(positions)], device=device),
+            # Four dimensions: transformers takes such a mask as ready-made and builds none of its own.
+            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),
+            use_cache=False,
+            # The head runs later and only where a response stands; this keeps the model's own to one row.
+            logits_to_keep=1,
+            nlft_pack=pack,
+        )
+    if isinstance(pack, Pack) and pack.calls == 0:
+        raise RuntimeError("the model did not hand the pack to its attention layers")
+    return seen[0][0]
+
+
+@contextmanager
+def _last_hidden_state(base: Any) -> Iterator[list[Tensor]]:
+    """Catch the decoder's output while the whole, possibly wrapped, model runs."""
+    seen: list[Tensor] = []
+
+    def catch(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output.last_hidden_state)
+
+    handle = base.get_decoder().register_forward_hook(catch)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _through_head(
+    base: Any, states: Tensor, paths: Sequence[TokenPath], sizes: Sequence[int], top_k: int
+) -> list[PathLogprobs]:
+    head = base.get_output_embeddings()
+    targets = torch.tensor([token for path in paths for token in path.response], device=states.device)
+    logp = target_logprobs(head, states, targets).split(list(sizes))
+    hidden = states.split(list(sizes))
+    if not top_k:
+        return [PathLogprobs(p, h) for p, h in zip(logp, hidden, strict=True)]
+    values, ids = top_logprobs(head, states, top_k)
+    tops = zip(values.split(list(sizes)), ids.split(list(sizes)), strict=True)
+    return [PathLogprobs(p, h, top) for p, h, top in zip(logp, hidden, tops, strict=True)]
+
+
+def _plain(model: nn.Module, paths: Sequence[TokenPath], top_k: int) -> list[PathLogprobs]:
+    """One left-padded batch through the model's own attention and head."""
+    base = unwrap(model)
+    device = base.get_input_embeddings().weight.device
+    longest = max(len(path.tokens) for path in paths)
+    response = max(len(path.response) for path in paths)
+    ids = torch.zeros((len(paths), longest), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, path in enumerate(paths):
+        ids[row, longest - len(path.tokens) :] = torch.tensor(path.tokens)
+        mask[row, longest - len(path.tokens) :] = 1
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    with _last_hidden_state(base) as seen:
+        logits = model(
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            position_ids=positions.to(device),
+            use_cache=False,
+            logits_to_keep=response + 1,
+        ).logits
+    result = []
+    for row, path in enumerate(paths):
+        count = len(path.response)
+        every = torch.log_softmax(logits[row, -count - 1 : -1].float(), -1)
+        logp = every.gather(-1, torch.tensor(path.response, device=device)[:, None]).squeeze(-1)
+        best = every.detach().topk(top_k, -1) if top_k else None
+        top = (best.values, best.indices) if best is not None else None
+        result.append(PathLogprobs(logp, seen[0][row, -count - 1 : -1], top))
+    return result
+
+
+def sharing_obstacle(model: nn.Module) -> str | None:
+    """Why this model's layers cannot share prefixes, or None if nothing known stands against it."""
+    base = unwrap(model)
+    config = base.config.get_text_config()
+    if not getattr(base, "_supports_attention_backend", False):
+        return "its attention cannot be exchanged"
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"}:
+        return "it has layers of the kind " + ", ".join(sorted(kinds - {"full_attention"}))
+    if getattr(config, "layer_types", None) is None and getattr(config, "sliding_window", None):
+        return "its attention slides over a window"
+    if getattr(config, "attn_logit_softcapping", None) or getattr(config, "final_logit_softcapping", None):
+        return "it caps its logits"
+    if any(getattr(config, name, None) not in (None, 1, 1.0) for name in ("logit_scale", "logits_scaling")):
+        return "it scales its logits"
+    if getattr(config, "is_encoder_decoder", False):
+        return "it is no decoder-only model"
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "default") in ("dynamic", "longrope"):
+        return "its positions depend on the length of the input"
+    return None
+
+
+def shares_prefixes(model: nn.Module) -> bool:
+    """Whether this model takes the shared way; decided once per model, by its config and a probe."""
+    base = unwrap(model)
+    known = getattr(base, "_nlft_shares_prefixes", None)
+    if known is None:
+        obstacle = sharing_obstacle(base) or _probe(base)
+        if obstacle is not None:
+            logger.warning("prefixes are not shared with %s: %s", type(base).__name__, obstacle)
+        known = base._nlft_shares_prefixes = obstacle is None
+    return bool(known)
+
+
+@torch.no_grad()
+def _probe(base: Any) -> str | None:
+    """Score three small sequences both ways; None if they agree."""
+    size = base.get_input_embeddings().weight.shape[0]
+    paths = [
+        TokenPath(tuple(i * 7 % size for i in range(9)), tuple(i * 5 % size for i in range(4))),
+        TokenPath((*(i * 7 % size for i in range(6)), 3 % size), tuple(i * 3 % size for i in range(7))),
+        TokenPath(tuple(i * 11 % size for i in range(1, 4)), (1 % size,)),
+    ]
+    was, training = base.config._attn_implementation, base.training
+    base.eval()
+    try:
+        plain = torch.cat([scored.logp for scored in _plain(base, paths, 0)])
+        base.set_attn_implementation(attention.NAME)
+        try:
+            shared = torch.cat([scored.logp for scored in _shared(base, paths, 0, None, False)[0]])
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            base.set_attn_implementation(was)
+            return f"the probe failed ({type(error).__name__}: {error})"
+        tolerance = 1e-3 if base.dtype == torch.float32 else 0.1
+        difference = float((plain - shared).abs().max())
+        if not difference <= tolerance * max(1.0, float(plain.abs().max()) / 10):
+            base.set_attn_implementation(was)
+            return f"the probe's log-probabilities differ by {difference:.2g}"
+        return None
+    finally:
+        base.train(training)
+
+
+def detached(scored: PathLogprobs) -> PathLogprobs:
+    """The same numbers without gradient."""
+    return replace(scored, logp=scored.logp.detach(), hidden_states=scored.hidden_states.detach())

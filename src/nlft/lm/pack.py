@@ -1,0 +1,116 @@
+"""Which tokens a batch of sequences share, and how they are packed so that each is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nlft.lm.attention import Segment, Span
+
+
+@dataclass(frozen=True)
+class TokenPath:
+    """One response under one prompt, as token ids (the paper's X and Y)."""
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Prompt and response in one."""
+        return self.prompt + self.response
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a sequence's tokens stand: `spans` in order, the last of them usually its own segment."""
+
+    tokens: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+    def first(self, count: int) -> tuple[Span, ...]:
+        """The spans of the first `count` tokens."""
+        taken: list[Span] = []
+        for span in self.spans:
+            if count <= 0:
+                break
+            length = min(len(span), count)
+            taken.append(Span(span.start, span.start + length, span.kept))
+            count -= length
+        return tuple(taken)
+
+    def positions(self, start: int, stop: int) -> list[int]:
+        """Where tokens `start` to `stop` of the sequence stand in the pack; they may not be kept ones."""
+        flat = [position for span in self.spans for position in range(span.start, span.stop)]
+        return flat[start:stop]
+
+    def kept(self) -> Placed:
+        """The same sequence, seen by a later pass: all of it in the memory."""
+        return Placed(self.tokens, tuple(Span(s.start, s.stop, kept=True) for s in self.spans))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A pack before it is run: `ids` and `positions` of its tokens, its segments, and where each sequence went."""
+
+    ids: list[int]
+    positions: list[int]
+    segments: list[Segment]
+    placed: list[Placed]
+
+
+def lay_out(sequences: Sequence[tuple[int, ...]], *, kept: Sequence[Placed] = (), own: Sequence[int] = ()) -> Layout:
+    """Pack `sequences` so that no token is computed twice.
+
+    Each sequence continues from whichever earlier one it shares the longest beginning with, in this
+    pack or among `kept`; only the rest of it becomes a new segment.
+
+    Args:
+        sequences: Token ids, none empty.
+        kept: Sequences of the pass whose keys and values this one continues from.
+        own: For each sequence, the first token that must be computed here even if it is kept (the
+            hidden states of kept tokens are gone); none where left out.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    segments: list[Segment] = []
+    placed: list[Placed] = []
+    for number, tokens in enumerate(sequences):
+        limit = own[number] if own else len(tokens)
+        best: tuple[Span, ...] = ()
+        shared = 0
+        for earlier in (*kept, *placed):
+            length = min(_common(earlier.tokens, tokens), _safe(earlier, limit))
+            if length > shared:
+                shared, best = length, earlier.first(length)
+        start = len(ids)
+        if shared < len(tokens):
+            ids.extend(tokens[shared:])
+            positions.extend(range(shared, len(tokens)))
+            segments.append(Segment(start, len(ids), best))
+            placed.append(Placed(tokens, (*best, Span(start, len(ids)))))
+        else:
+            placed.append(Placed(tokens, best))
+    return Layout(ids, positions, segments, placed)
+
+
+def _safe(earlier: Placed, limit: int) -> int:
+    """How much of `earlier` may be shared so that no token from `limit` on is a kept one."""
+    count = 0
+    for span in earlier.spans:
+        if span.kept and count + len(span) > limit:
+            return limit
+        count += len(span)
+    return count
+
+
+def _common(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+    """Length of the common beginning, by bisection on slices (whose comparison runs at C speed)."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -86,7 +86,7 @@ def _walk(
     while len(rows):
         at = starts[rows] - 1 - steps
         product = between[at, starts[rows] - 1] + 0.5**steps * products[rows, at]
-        norm = np.sqrt(np.maximum(squares[rows], 0.0) * own[at])
+        norm = np.sqrt(np.maximum(squares[rows], 0.0)) * np.sqrt(own[at])
         cosine = np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
         near = cosine if settings.cluster == "similarity" else 1.0 - cosine
         joins = near > settings.cluster_threshold

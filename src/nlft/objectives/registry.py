@@ -49,9 +49,17 @@ def get_objective(name: str, settings: SaliencySettings | None = None, **options
     if name not in _OBJECTIVES:
         raise ConfigError(f'there is no objective "{name}"', remedy=nearest(name, available()))
     kind = _OBJECTIVES[name]
-    own = [item.name for item in fields(kind) if item.name != "settings"]
-    for option in options:
+    own = {item.name: item.default for item in fields(kind) if item.name != "settings"}
+    for option, value in options.items():
         if option not in own:
             remedy = nearest(option, own) if own else "it has no options"
             raise ConfigError(f'the objective "{name}" has no option "{option}"', remedy=remedy)
+        _check_number(f"{name}'s {option}", value, own[option])
     return kind(settings or SaliencySettings.paper(), **options)
+
+
+def _check_number(what: str, value: Any, default: Any) -> None:
+    """Refuse what is no number, or no whole number, where the option's default is one."""
+    kinds = {float: (int, float), int: (int,)}.get(type(default))
+    if kinds and (isinstance(value, bool) or not isinstance(value, kinds)):
+        raise ConfigError(f"{what} cannot be {value!r}", remedy=f"give a number, such as {default}")

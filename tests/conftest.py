@@ -1,0 +1,10 @@
+"""Shapes in the signatures of core and objectives are checked while the tests run, and only then."""
+
+from jaxtyping import install_import_hook
+
+# Not `settings`: it checks its own values, and says what is wrong in words a user can act on.
+CHECKED = [
+    *(f"nlft.core.{module}" for module in ("saliency", "cluster", "scales", "allocation", "loss")),
+    *(f"nlft.objectives.{module}" for module in ("interface", "nlft", "likelihood", "cut", "sdft")),
+]
+install_import_hook(CHECKED, "beartype.beartype")

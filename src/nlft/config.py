@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlft.errors import ConfigError
 
-__all__ = ["Config", "did_you_mean", "parse_config", "read_yaml"]
+__all__ = ["Config", "did_you_mean", "line_of", "parse_config", "read_yaml"]
 
 
 class Config(BaseModel):
@@ -100,7 +100,7 @@ def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None
         first = error.errors(include_url=False)[0]
     loc = first["loc"]
     where = ".".join(str(part) for part in loc)
-    line = _line_of(file, loc)
+    line = line_of(file, loc)
     if first["type"] == "extra_forbidden":
         remedy = did_you_mean(str(loc[-1]), _known_keys(kind, loc[:-1]))
         raise ConfigError(f'unknown key "{where}"', file=file, line=line, remedy=remedy)
@@ -112,7 +112,7 @@ def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None
     )
 
 
-def _line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
+def line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
     """The line of a YAML file on which the value at `loc`, or the nearest that encloses it, begins."""
     if file is None or not Path(file).is_file():
         return None

@@ -22,7 +22,7 @@ from nlft.errors import NLFTError
 # What the user can mend by making room; anything else the system refuses is told with a traceback.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Typer keeps the base of its usage errors private; this is its public subclass's parent.
-_UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="nlft",
@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
     except NLFTError as error:
         return _fail(str(error), error.exit_code)
-    except _UsageError as error:
+    except UsageError as error:
         return _refuse(error)
     except BrokenPipeError:
         return _leave_quietly()

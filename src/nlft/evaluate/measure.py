@@ -16,7 +16,7 @@ from nlft.evaluate.evaluation import GRADERS, Evaluated, Evaluation, rows_path, 
 from nlft.evaluate.provenance import data_hash, digest, peak_memory_mb, provenance, public_name, tree_hash
 from nlft.progress import progress
 from nlft.prompts import PromptSet
-from nlft.records import Problem, read_objects, to_line, write_records
+from nlft.records import Problem, parse_record, read_objects, to_line, write_records
 
 if TYPE_CHECKING:
     from nlft.lm import LanguageModel
@@ -170,23 +170,27 @@ def _kept_rows(output: str | Path | None, run: str, *, overwrite: bool, known: s
     if output is None or not rows_path(output).exists():
         return []
     path = rows_path(output)
+    _cut_torn_line(path)
     rows: dict[str, Evaluated] = {}
-    try:
-        for _, row in read_objects(path):
-            if row.get("run") != run:
-                if overwrite:
-                    return []
-                raise DataError(
-                    "here stand the rows of another evaluation (other model, problems, prompts or settings)",
-                    file=path,
-                    remedy="choose another -o, or give --overwrite",
-                )
-            evaluated = Evaluated.model_validate(row)
-            rows[evaluated.id] = evaluated
-    except (DataError, ValueError) as error:
-        if isinstance(error, DataError) and not error.message.startswith("broken JSON"):
-            raise
+    for number, row in read_objects(path):
+        if row.get("run") != run:
+            if overwrite:
+                return []
+            raise DataError(
+                "here stand the rows of another evaluation (other model, problems, prompts or settings)",
+                file=path,
+                line=number,
+                remedy="choose another -o, or give --overwrite",
+            )
+        evaluated = parse_record(row, Evaluated, file=path, line=number)
+        rows[evaluated.id] = evaluated
     return [row for row in rows.values() if row.id in known]
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop the end of a file that a killed process left without its line feed."""
+    with path.open("r+b") as stream:
+        stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 @contextmanager

@@ -11,16 +11,15 @@ know are kept as they are, so a user's own columns travel through the whole pipe
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from nlft.errors import DataError
+from nlft.jsonl import read_objects, write_lines
 
 __all__ = [
     "Attempt",
@@ -32,7 +31,12 @@ __all__ = [
     "Scores",
     "Sketch",
     "Verdict",
+    "parse_record",
+    "read_numbered",
+    "read_objects",
     "read_records",
+    "to_line",
+    "write_lines",
     "write_records",
 ]
 
@@ -154,7 +158,7 @@ R = TypeVar("R", bound=Record)
 
 
 def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[R]:
-    """Yield the records of a JSONL file, one line at a time (constant memory but for the ids).
+    """Yield the records of a JSONL file, one line at a time (constant memory but for a hash per id).
 
     Args:
         path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are passed over.
@@ -165,93 +169,42 @@ def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) ->
         DataError: with file, line and remedy, for a file that is missing, empty or binary, and a line
             that is broken, no object, lacks a field, holds a wrong type or NaN, or repeats an id.
     """
+    return (record for _, record in read_numbered(path, kind, unique_ids=unique_ids))
+
+
+def read_numbered(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[tuple[int, R]]:
+    """Yield (line number, record); otherwise as `read_records`."""
     path = Path(path)
-    seen: dict[str, int] = {}
+    seen: set[int] = set()
     number = 0
     for number, row in read_objects(path):
         record = parse_record(row, kind, file=path, line=number)
         identity = getattr(record, "id", None)
         if unique_ids and identity is not None:
-            if identity in seen:
-                raise DataError(
-                    f"the id {identity!r} stands already on line {seen[identity]}",
-                    file=path,
-                    line=number,
-                    remedy="give every row an id of its own",
-                )
-            seen[identity] = number
-        yield record
+            if hash(identity) in seen:
+                _refuse_duplicate(identity, path, number)
+            seen.add(hash(identity))
+        yield number, record
     if number == 0:
         raise DataError("the file holds no rows", file=path, remedy=_made_by(kind))
 
 
-def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, JSON object) for each line of `path` that is not blank.
-
-    Raises:
-        DataError: as `read_records`, for everything that can be told without knowing the fields.
-    """
-    path = Path(path)
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise DataError("there is no such file", file=path, remedy="check the path") from None
-    except IsADirectoryError:
-        raise DataError("this is a folder, not a file", file=path, remedy="name a .jsonl file in it") from None
-    except PermissionError:
-        raise DataError("this file may not be read", file=path, remedy="check its permissions") from None
-    with stream:
-        for number, raw in enumerate(stream, start=1):
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            if not raw.strip():
-                continue
-            yield number, _parse_line(raw, path, number)
-
-
-def _parse_line(raw: bytes, path: Path, number: int) -> dict[str, Any]:
-    if b"\0" in raw:
-        raise DataError(
-            "this is binary data, not text",
-            file=path,
-            line=number,
-            remedy="give a JSONL file: one JSON object a line",
-        )
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"byte {error.start + 1} of the line is not UTF-8",
-            file=path,
-            line=number,
-            remedy="save the file as UTF-8",
-        ) from None
-
-    def refuse(constant: str) -> NoReturn:
-        raise DataError(
-            f"{constant} is no JSON number", file=path, line=number, remedy="use null, or leave the field out"
-        )
-
-    try:
-        row = json.loads(text, parse_constant=refuse)
-    except (json.JSONDecodeError, RecursionError) as error:
-        what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
-        raise DataError(
-            f"broken JSON: {what}",
-            file=path,
-            line=number,
-            remedy="one complete JSON object a line, nothing else",
-        ) from None
-    except ValueError as error:  # an integer beyond Python's limit of digits
-        raise DataError(f"broken JSON: {error}", file=path, line=number, remedy="write the number as text") from None
-    if not isinstance(row, dict):
-        raise DataError(
-            f"this line is a JSON {_json_name(row)}, not an object",
-            file=path,
-            line=number,
-            remedy='write each row as {"question": ..., ...} on a line of its own',
-        )
-    return row
+def _refuse_duplicate(identity: str, path: Path, line: int) -> None:
+    """Refuse the id on `line` when an earlier line has it; two ids may also merely share a hash."""
+    if not path.is_file():
+        first = "an earlier line"  # a pipe cannot be read twice
+    else:
+        earlier = (number for number, row in read_objects(path) if number < line and row.get("id") == identity)
+        found = next(earlier, None)
+        if found is None:
+            return
+        first = f"line {found}"
+    raise DataError(
+        f"the id {identity!r} stands already on {first}",
+        file=path,
+        line=line,
+        remedy="give every row an id of its own",
+    )
 
 
 def parse_record(row: dict[str, Any], kind: type[R], *, file: str | Path, line: int) -> R:
@@ -295,48 +248,12 @@ def to_line(record: Record) -> str:
     return line if line.isprintable() or _encodes(line) else json.dumps(row, allow_nan=False)
 
 
-def write_lines(path: str | Path, lines: Iterable[str]) -> int:
-    """Write lines of text atomically; see `write_records`."""
-    path = Path(path)
-    count = 0
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            for line in lines:
-                stream.write(line + "\n")
-                count += 1
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp's 0600 would surprise a colleague
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write: {error.strerror}",
-            file=path,
-            remedy="free some space, or choose another place with -o",
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return count
-
-
 def _encodes(text: str) -> bool:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _json_name(value: object) -> str:
-    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return names.get(type(value), "null")
 
 
 def _made_by(kind: type[Record]) -> str:

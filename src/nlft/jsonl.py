@@ -1,0 +1,180 @@
+"""JSONL: one JSON object a line, read with line numbers and written atomically."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from nlft.errors import DataError
+
+__all__ = ["decode", "load_json", "open_data", "read_objects", "write_lines"]
+
+DEEPEST = 100  # well below the depth at which writing a row would fail
+
+
+def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, JSON object) for each line of `path` that is not blank.
+
+    Raises:
+        DataError: with file and line, for a file that is missing, binary or not UTF-8, and a line that
+            is broken JSON, no object, holds NaN or infinity, or is nested beyond all use.
+    """
+    path = Path(path)
+    with open_data(path) as stream:
+        for number, raw in enumerate(stream, start=1):
+            if number == 1:
+                raw = raw.removeprefix(codecs.BOM_UTF8)
+            if raw.strip():
+                yield number, _object(load_json(decode(raw, path, number), path, number), path, number)
+
+
+def open_data(path: Path) -> BinaryIO:
+    """Open a data file for reading bytes.
+
+    Raises:
+        DataError: when there is no such file, it is a folder, or it may not be read.
+    """
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise DataError("there is no such file", file=path, remedy="check the path") from None
+    except IsADirectoryError:
+        raise DataError("this is a folder, not a file", file=path, remedy="name a .jsonl file in it") from None
+    except PermissionError:
+        raise DataError("this file may not be read", file=path, remedy="check its permissions") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read: {error}", file=path, remedy="check the path") from None
+
+
+def decode(raw: bytes, path: Path, line: int) -> str:
+    """Bytes as UTF-8 text.
+
+    Raises:
+        DataError: for binary data or another encoding.
+    """
+    if b"\0" in raw:
+        remedy = "give a JSONL file: one JSON object a line"
+        raise DataError("this is binary data, not text", file=path, line=line, remedy=remedy)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} of the line is not UTF-8"
+        raise DataError(where, file=path, line=line, remedy="save the file as UTF-8") from None
+
+
+def load_json(text: str, path: Path, line: int) -> Any:
+    """One JSON value that can be written again.
+
+    Args:
+        text: JSON; its first sign stands on `line` of `path`.
+        path: The file named in errors.
+        line: The line named in errors, counted on over the newlines in `text`.
+
+    Raises:
+        DataError: for broken JSON, NaN, infinity, a float or integer beyond Python's, or deep nesting.
+    """
+
+    def refuse(number: str) -> NoReturn:
+        shown = number if len(number) < 20 else "a number beyond the range of floats"
+        remedy = "use null, or leave the field out"
+        raise DataError(f"{shown} is no number a JSON file may hold", file=path, line=line, remedy=remedy)
+
+    def finite(digits: str) -> float:
+        value = float(digits)
+        if math.isinf(value):
+            refuse(digits)
+        return value
+
+    try:
+        value = json.loads(text, parse_constant=refuse, parse_float=finite)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"broken JSON: {error.msg.lower()}, at column {error.colno}",
+            file=path,
+            line=line + error.lineno - 1,
+            remedy="write one complete JSON object a line; if this is the last line, the file was cut off",
+        ) from None
+    except RecursionError:
+        raise _too_deep(path, line) from None
+    except ValueError as error:  # an integer beyond Python's limit of digits
+        raise DataError(f"broken JSON: {error}", file=path, line=line, remedy="write the number as text") from None
+    if _nested_too_deep(value):
+        raise _too_deep(path, line)
+    return value
+
+
+def _object(value: Any, path: Path, line: int) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    raise DataError(
+        f"this line is a JSON {names.get(type(value), 'null')}, not an object",
+        file=path,
+        line=line,
+        remedy='write each row as {"question": ..., ...} on a line of its own',
+    )
+
+
+def _too_deep(path: Path, line: int) -> DataError:
+    remedy = "flatten the row's extra fields"
+    return DataError(f"nested more than {DEEPEST} levels deep", file=path, line=line, remedy=remedy)
+
+
+def _nested_too_deep(row: object) -> bool:
+    """Whether lists and objects stand in one another more than DEEPEST times: such a row could not be written again."""
+    level: list[object] = [row]
+    for _ in range(DEEPEST):
+        inner: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner.extend(v for v in value.values() if isinstance(v, dict | list))
+            elif isinstance(value, list):
+                inner.extend(v for v in value if isinstance(v, dict | list))
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> int:
+    """Write lines of text, atomically: `path` is the old file or the whole new one, never half.
+
+    Returns:
+        How many lines were written.
+
+    Raises:
+        DataError: when the disk is full or the folder cannot be written; `path` is then untouched.
+    """
+    path = Path(path)
+    count = 0
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            for line in lines:
+                stream.write(line + "\n")
+                count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp's 0600 would surprise a colleague
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write: {error.strerror}",
+            file=path,
+            remedy="free some space, or choose another place with -o",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return count

@@ -96,11 +96,13 @@ SCORES_VERSION = 1
 
 
 class Sketch(Record):
-    """The hidden states of n tokens, up to inner products (`nlft.score.sketch`)."""
+    """The inner products of n tokens' hidden states: a low-rank part and a band (`nlft.score.sketch`)."""
 
-    rank: int = Field(ge=0, description="numbers a token")
+    rank: int = Field(ge=0, description="numbers a token of the low-rank part")
     steps: list[float] = Field(description="rank numbers: what one unit of each column's codes stands for")
     codes: str = Field(description="n x rank signed bytes, row by row, in base64")
+    band: int = Field(ge=0, description="up to how many tokens apart the inner products are exact")
+    corrections: str = Field(description="n x (band + 1) little-endian float32, row by row, in base64")
 
 
 class Scores(Record):

@@ -15,12 +15,18 @@ from typing import TYPE_CHECKING, Any
 from nlft.core.settings import SaliencySettings
 
 if TYPE_CHECKING:
-    from nlft.core.allocation import Allocation, allocate
+    from nlft.core.allocation import Allocation, allocate, allocate_by_products
     from nlft.core.loss import Loss, example_loss
 
-__all__ = ["Allocation", "Loss", "SaliencySettings", "allocate", "example_loss"]
+__all__ = ["Allocation", "Loss", "SaliencySettings", "allocate", "allocate_by_products", "example_loss"]
 
-_HOMES = {"Allocation": "allocation", "allocate": "allocation", "Loss": "loss", "example_loss": "loss"}
+_HOMES = {
+    "Allocation": "allocation",
+    "allocate": "allocation",
+    "allocate_by_products": "allocation",
+    "Loss": "loss",
+    "example_loss": "loss",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -82,20 +82,32 @@ def allocate(
 
     Source: arXiv 2412.20382, sections 3.3, 3.4, 6.1.
     """  # fmt: skip
+    return allocate_by_products(logp_base, logp_standard, logp_judge, gram(hidden_states), settings)
+
+
+@torch.no_grad()
+def allocate_by_products(
+    logp_base: Float[Tensor, " n"],
+    logp_standard: Float[Tensor, " n"],
+    logp_judge: Float[Tensor, " n"] | None,
+    inner: Float[Tensor, "n n"],
+    settings: SaliencySettings,
+) -> Allocation:
+    """As `allocate`, from the inner products of the hidden states, which is all that stored scores keep of them."""
     correct = logp_judge is None
-    _check(logp_base, logp_standard, logp_judge, hidden_states)
+    _check(logp_base, logp_standard, logp_judge, inner)
     if not correct and not settings.use_judge:
         return Allocation.nothing(logp_base, correct=False)
     base = prepare(logp_base, settings, correct=correct)
     standard = prepare(logp_standard, settings, correct=correct)
     if logp_judge is None:
         salient = salient_correct(base, standard, settings)
-        cluster, _ = _host_walk(salient, hidden_states, settings)
+        cluster, _ = _host_walk(salient, inner, settings)
         scale = scale_correct(base, standard, salient, cluster, settings)
         return Allocation(salient, cluster, _mean_one(scale, settings), excluded=False, correct=True)
     judge = prepare(logp_judge, settings, correct=correct)
     salient = salient_incorrect(base, standard, judge, settings)
-    cluster, share = _host_walk(salient, hidden_states, settings)
+    cluster, share = _host_walk(salient, inner, settings)
     filtered = settings.filter != "off" and share > settings.filter_threshold
     scale = scale_incorrect(base, standard, judge, salient, cluster, settings, masked=filtered)
     excluded = filtered and settings.filter == "drop"
@@ -104,12 +116,11 @@ def allocate(
 
 
 def _host_walk(
-    salient: Bool[Tensor, " n"], hidden_states: Float[Tensor, "n d"], settings: SaliencySettings
+    salient: Bool[Tensor, " n"], inner: Float[Tensor, "n n"], settings: SaliencySettings
 ) -> tuple[Bool[Tensor, " n"], float]:
     """The phrase mask on the device, and the share of salient tokens, for one transfer each way."""
     if settings.cluster == "none":
         return salient, salient.sum().item() / len(salient)
-    inner = gram(hidden_states)
     host = torch.cat([inner, salient[:, None].to(inner)], dim=1).cpu().numpy().astype(np.float64)
     starts = host[:, -1] > 0
     joined = phrases(host[:, :-1], starts, settings)
@@ -128,8 +139,8 @@ def _working_dtype(logp: Tensor) -> torch.dtype:
     return torch.float64 if logp.dtype == torch.float64 else torch.float32
 
 
-def _check(base: Tensor, standard: Tensor, judge: Tensor | None, hidden_states: Tensor) -> None:
-    lengths = {len(base), len(standard), len(hidden_states), *([] if judge is None else [len(judge)])}
+def _check(base: Tensor, standard: Tensor, judge: Tensor | None, inner: Tensor) -> None:
+    lengths = {len(base), len(standard), len(inner), *([] if judge is None else [len(judge)])}
     if lengths == {0}:
         raise ValueError("a response needs one token at least")
     if len(lengths) > 1:

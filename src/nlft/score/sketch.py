@@ -1,9 +1,14 @@
-"""The hidden states' sketch: what the walk of the clustering needs, in about a hundred bytes a token.
+"""The hidden states' sketch: what the walk of the clustering needs, in under a hundred bytes a token.
 
-The walk (method: phrases around salient tokens) asks only for inner products of hidden states. The
-best approximation of all n x n of them with r numbers a token is the truncated singular value
-decomposition H ~ X Vᵀ, whose X (n x r) has the inner products of H itself. Each column of X is
-stored as eight-bit integers times one step. With n or d up to r, nothing is cut off.
+The walk asks only for inner products of hidden states, but for any two of the n tokens: its centre is
+carried along. So they are kept in two parts,
+
+    <h_t, h_u> ~ <x_t, x_u> + e_tu   with e_tu = 0 for |t - u| > band.
+
+X (n x rank) are the leading columns U S of the hidden states' singular value decomposition, of all
+matrices of that rank the nearest, as eight-bit integers times one step a column. e makes the products
+of near tokens exact: the centre halves what it holds with every token that joins, so these decide, and
+what is far weighs 2^-band and less.
 """
 
 from __future__ import annotations
@@ -17,22 +22,21 @@ from torch import Tensor
 from nlft.errors import DataError
 from nlft.records import Sketch
 
-__all__ = ["RANK", "decode_sketch", "encode_sketch"]
+__all__ = ["BAND", "RANK", "decode_sketch", "encode_sketch"]
 
-# 64 numbers a token are 86 characters of base64; the docs say what ranks 32 to 128 would give.
-RANK = 64
+# Measured in docs/saliency-map.md: with these no role differs from that of the whole hidden states.
+RANK = 32
+BAND = 8
 LARGEST = 127
 
 
-def encode_sketch(hidden_states: Tensor, rank: int = RANK) -> Sketch:
+def encode_sketch(hidden_states: Tensor, rank: int = RANK, band: int = BAND) -> Sketch:
     """Compress hidden states so that their inner products survive.
 
     Args:
         hidden_states: (n, d) float tensor, any device and dtype.
-        rank: How many numbers to keep a token.
-
-    Returns:
-        The sketch of rank min(rank, n, d).
+        rank: How many numbers to keep a token; no more than n or d are.
+        band: Up to how many tokens apart inner products are kept exactly (in float32).
 
     Raises:
         DataError: for hidden states that are not finite.
@@ -43,34 +47,46 @@ def encode_sketch(hidden_states: Tensor, rank: int = RANK) -> Sketch:
             "the model's hidden states are not finite", remedy="load the model in float32: its numbers overflow"
         )
     columns = _principal_columns(states, min(rank, *states.shape))
-    steps = columns.abs().amax(dim=0) / LARGEST if len(columns) else columns.new_zeros(columns.shape[1])
-    # Steps are written as float32's shortest decimals, and the codes must be made with what is written.
-    steps = torch.tensor([float(f"{step:.9g}") for step in steps.tolist()], dtype=torch.float64)
-    codes = torch.where(steps > 0, columns / steps, 0.0).round().clamp(-LARGEST, LARGEST).to(torch.int8)
+    # The codes are made with the steps as they will be read, after rounding to few decimals.
+    largest = columns.abs().amax(dim=0) if len(columns) else columns.new_zeros(columns.shape[1])
+    steps = torch.tensor([float(f"{value / LARGEST:.6g}") for value in largest.tolist()], dtype=torch.float64)
+    codes = torch.where(steps > 0, columns / steps, 0.0).round().clamp(-LARGEST, LARGEST)
+    coarse = codes * steps
+    corrections = torch.stack([_diagonal(states, k) - _diagonal(coarse, k) for k in range(band + 1)], dim=1)
     return Sketch(
         rank=codes.shape[1],
         steps=steps.tolist(),
-        codes=base64.b64encode(codes.contiguous().numpy().tobytes()).decode("ascii"),
+        codes=_to_base64(codes.to(torch.int8)),
+        band=band,
+        corrections=_to_base64(corrections.to(torch.float32)),
     )
 
 
 def decode_sketch(sketch: Sketch, tokens: int) -> Tensor:
-    """The (n, rank) float64 states that stand for the hidden states.
+    """The (n, n) float64 inner products that stand for those of the hidden states.
 
     Raises:
-        DataError: when the codes are damaged or are not those of `tokens` tokens.
+        DataError: when the sketch is damaged or is not one of `tokens` tokens.
     """
-    try:
-        raw = bytearray(base64.b64decode(sketch.codes, validate=True))
-    except (binascii.Error, ValueError):
-        raise DataError("the sketch's codes are no base64", remedy="run `nlft score` again") from None
-    if len(raw) != tokens * sketch.rank or len(sketch.steps) != sketch.rank:
-        raise DataError(
-            f"the sketch holds {len(raw)} codes where {tokens} tokens of rank {sketch.rank} need {tokens * sketch.rank}",
-            remedy="run `nlft score` again",
-        )
-    codes = torch.frombuffer(raw, dtype=torch.int8) if raw else torch.empty(0, dtype=torch.int8)
-    return codes.reshape(tokens, sketch.rank).to(torch.float64) * torch.tensor(sketch.steps, dtype=torch.float64)
+    codes = _from_base64(sketch.codes, torch.int8, tokens, sketch.rank)
+    corrections = _from_base64(sketch.corrections, torch.float32, tokens, sketch.band + 1).double()
+    if len(sketch.steps) != sketch.rank:
+        raise DataError("the sketch's steps are not as many as its rank says", remedy="run `nlft score` again")
+    coarse = codes.double() * torch.tensor(sketch.steps, dtype=torch.float64)
+    inner = coarse @ coarse.T
+    for k in range(min(sketch.band + 1, tokens)):
+        inner.diagonal(k).add_(corrections[: tokens - k, k])
+        if k > 0:
+            inner.diagonal(-k).add_(corrections[: tokens - k, k])
+    return inner
+
+
+def _diagonal(states: Tensor, k: int) -> Tensor:
+    """(n,) <h_t, h_(t+k)>, and 0 where there is no such token."""
+    n = len(states)
+    products = states.new_zeros(n)
+    products[: max(n - k, 0)] = (states[: max(n - k, 0)] * states[k:]).sum(dim=1)
+    return products
 
 
 def _principal_columns(states: Tensor, rank: int) -> Tensor:
@@ -85,6 +101,24 @@ def _principal_columns(states: Tensor, rank: int) -> Tensor:
         _, vectors = torch.linalg.eigh(states.T @ states)
         columns = states @ vectors[:, -rank:]
     columns = columns.flip(1)
-    # A singular vector's sign is free; fixing it makes the same states give the same bytes everywhere.
+    # A singular vector's sign is free; fixing it makes the same states give the same bytes.
     largest = columns.gather(0, columns.abs().argmax(dim=0, keepdim=True))
     return columns * torch.where(largest < 0, -1.0, 1.0)
+
+
+def _to_base64(values: Tensor) -> str:
+    little = values.contiguous().numpy()
+    return base64.b64encode(little.astype(little.dtype.newbyteorder("<")).tobytes()).decode("ascii")
+
+
+def _from_base64(text: str, dtype: torch.dtype, rows: int, columns: int) -> Tensor:
+    try:
+        raw = bytearray(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        raise DataError("the sketch is no base64", remedy="run `nlft score` again") from None
+    if len(raw) != rows * columns * dtype.itemsize:
+        raise DataError(
+            f"the sketch holds {len(raw)} bytes where {rows} tokens need {rows * columns * dtype.itemsize}",
+            remedy="run `nlft score` again",
+        )
+    return torch.frombuffer(raw, dtype=dtype).reshape(rows, columns) if raw else torch.zeros(rows, columns, dtype=dtype)

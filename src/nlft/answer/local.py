@@ -1,0 +1,108 @@
+"""A model in this process as answerer, batched on `nlft.lm.sample`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlft.answer.exchange import Done, Reply, Request
+
+if TYPE_CHECKING:
+    from nlft.lm import LanguageModel, SamplingSettings
+
+__all__ = ["LocalAnswerer"]
+
+TAIL = 1 << 20
+
+
+class LocalAnswerer:
+    """Answers with a local model; it is loaded only once a reply is not in the journal.
+
+    A reply's random numbers come from (seed, key of the request), so that what a row gets depends
+    neither on its batch nor on what an earlier, broken-off run has finished.
+
+    Args:
+        model: A loaded model, or a folder, hub id or GGUF file.
+        sampling: Temperature, length, seed, batch size.
+        adapter: The folder of a LoRA adapter (for a model given by name).
+        load: Further arguments of `nlft.lm.load_model`, such as dtype and device.
+    """
+
+    costly = True
+
+    def __init__(
+        self,
+        model: LanguageModel | str,
+        sampling: SamplingSettings,
+        *,
+        adapter: str | Path | None = None,
+        **load: Any,
+    ) -> None:
+        self._lm = None if isinstance(model, str) else model
+        self.model = model if isinstance(model, str) else model.name
+        self.name = self.model if adapter is None else f"{self.model}+{Path(adapter).name}"
+        self.sampling, self.adapter, self.load = sampling, adapter, load
+
+    def settings(self) -> dict[str, Any]:
+        """Model, weights' fingerprint and sampling; the batch size decides nothing."""
+        sampling = {name: value for name, value in asdict(self.sampling).items() if name != "batch_size"}
+        weights = [_fingerprint(folder) for folder in (self.model, self.adapter) if folder is not None]
+        return {"answerer": "local", "model": self.name, "weights": weights, "load": self.load, **sampling}
+
+    def reply(self, requests: Sequence[Request], done: Done) -> None:
+        """Generate for all requests, in batches; `done` is called as each ends."""
+        if not requests:
+            return
+        from nlft.lm import encode_prompt, generate
+
+        lm = self._loaded()
+        fitting: list[Request] = []
+        prompts: list[list[int]] = []
+        for request in requests:
+            ids = encode_prompt(lm.tokenizer, request.messages)
+            if lm.context_length is not None and len(ids) >= lm.context_length:
+                reason = f"its prompt has {len(ids)} tokens, and the model takes {lm.context_length}"
+                done(request, Reply(failure=reason))
+                continue
+            fitting.append(request)
+            prompts.append(ids)
+        streams = [int(request.key[:15], 16) for request in fitting]
+        for completion in generate(lm, prompts, self.sampling, streams=streams):
+            request = fitting[completion.index]
+            done(
+                request,
+                Reply(
+                    completion.text,
+                    completion.finish_reason,
+                    requests=1,
+                    prompt_tokens=len(prompts[completion.index]),
+                    completion_tokens=len(completion.token_ids),
+                ),
+            )
+
+    def _loaded(self) -> LanguageModel:
+        if self._lm is None:
+            from nlft.lm import load_model
+
+            self._lm = load_model(self.model, adapter=self.adapter, **self.load)
+        return self._lm
+
+
+def _fingerprint(folder: str | Path) -> str:
+    """Tells one state of a local folder's weights from another; empty for a hub id.
+
+    Names, sizes and the last MiB of each weight file: an adapter that was trained anew under the same
+    path must not be taken for the old one, and a model of many GB must not be read through for it.
+    """
+    digest = hashlib.sha256()
+    files = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else [Path(folder)]
+    present = [file for file in files if file.is_file()]
+    for file in present:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            stream.seek(max(0, size - TAIL))
+            digest.update(f"{file.name}:{size}:".encode() + stream.read())
+    return digest.hexdigest()[:16] if present else ""

@@ -1,0 +1,62 @@
+"""What `nlft answer` and `nlft judge` say before and after they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nlft.answer.choose import AnswererSettings
+    from nlft.answer.exchange import Request, Tally
+
+
+def dry_run_summary(
+    requests: Sequence[Request], output: Path, settings: AnswererSettings, *, retry_failed: bool
+) -> str:
+    """What is still to be asked for this output, and what it would take at most."""
+    from nlft.answer.journal import Journal, journal_path
+    from nlft.answer.limits import Prices, estimate
+    from nlft.answer.stage import pending
+
+    with Journal(journal_path(output)) as journal:
+        missing = pending(requests, journal, retry_failed=retry_failed)
+    prices = Prices(settings.price_in, settings.price_out)
+    guess = estimate(missing, settings.max_new_tokens, prices)
+    cost = f", at most {guess.cost:.4f} by the prices given" if prices != Prices() else ""
+    return (
+        f"would send {guess.requests} requests ({len(requests) - len(missing)} of {len(requests)} rows need none): "
+        f"about {guess.prompt_tokens:,} tokens to read, at most {guess.most_completion_tokens:,} to write{cost}; "
+        "nothing was sent"
+    )
+
+
+def conclude(output: Path, tally: Tally, settings: AnswererSettings, *, failed: int, unanswered: int) -> None:
+    """Say what was sent, and leave with exit code 3 where rows are missing.
+
+    Raises:
+        IncompleteError: when rows failed for good, or were not asked because a limit was reached.
+    """
+    from nlft.answer.journal import failed_path
+    from nlft.answer.limits import Prices
+    from nlft.errors import IncompleteError
+
+    if tally.requests:
+        prices = Prices(settings.price_in, settings.price_out)
+        cost = f", cost {prices.cost(tally.prompt_tokens, tally.completion_tokens):.4f}" if prices != Prices() else ""
+        print(
+            f"{tally.requests} requests: {tally.prompt_tokens:,} tokens read, {tally.completion_tokens:,} written{cost}"
+        )
+    if unanswered:
+        more = f", and {failed} failed for good ({failed_path(output).name})" if failed else ""
+        raise IncompleteError(
+            f"stopped at the limit: {unanswered} rows were not asked{more}",
+            file=output,
+            remedy="run the same command again with a higher --max-requests or --max-cost: finished rows are kept",
+        )
+    if failed:
+        raise IncompleteError(
+            f"{failed} rows failed for good; with the reasons they stand in {failed_path(output).name}",
+            file=output,
+            remedy="run the same command again with --retry-failed, or go on without them",
+        )

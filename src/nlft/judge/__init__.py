@@ -1,0 +1,24 @@
+"""Judgments: words that say what is wrong with an incorrect response.
+
+    judgments = judge(graded, RuleJudge())
+
+They are the third input of the method (§1): on the judge path the model is shown them, and the tokens
+that they make likelier are the errors.
+"""
+
+from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge, says_correct
+from nlft.judge.rule import rule_judgment
+from nlft.judge.stage import AsideRow, Judgments, judge, judge_file
+
+__all__ = [
+    "AsideRow",
+    "Judge",
+    "Judgments",
+    "ModelJudge",
+    "ReplayJudge",
+    "RuleJudge",
+    "judge",
+    "judge_file",
+    "rule_judgment",
+    "says_correct",
+]

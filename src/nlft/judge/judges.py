@@ -1,0 +1,163 @@
+"""Judges: by rule, from a recording, or by a model; each says in words what is wrong with a response."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from nlft.answer.exchange import Answerer, Done, Reply, Request, make_request
+from nlft.judge.rule import rule_judgment
+from nlft.prompts import PromptSet
+from nlft.records import Graded, Judged, read_records
+
+__all__ = ["Judge", "ModelJudge", "ReplayJudge", "RuleJudge", "says_correct"]
+
+_MARKUP = " \t\r#*_`\"'“”‘’.!"
+
+
+class Judge(Protocol):
+    """Whoever judges. Implement these five to add one."""
+
+    name: str
+    """Goes into the records, so that a reader sees who judged."""
+    costly: bool
+    """Whether judgments are worth a journal (a rule's are not)."""
+
+    def request(self, row: Graded) -> Request:
+        """What this judge is asked about the row; its key covers everything that decides the words."""
+        ...
+
+    def reply(self, requests: Sequence[Request], done: Done) -> None:
+        """Call `done` for each request, in any order; see `nlft.answer.Answerer`."""
+        ...
+
+    def contradicts(self, row: Graded, judgment: str) -> bool:
+        """Whether the words call a response correct that the grade calls wrong."""
+        ...
+
+
+class RuleJudge:
+    """Compares the response with the standard solution, step by step; needs no model."""
+
+    name = "rule"
+    costly = False
+
+    def request(self, row: Graded) -> Request:
+        """The row itself is the question."""
+        return _request_for(row, {"judge": "rule"})
+
+    def reply(self, requests: Sequence[Request], done: Done) -> None:
+        """Write each judgment."""
+        for request in requests:
+            assert isinstance(request.row, Graded)  # noqa: S101 - made by `request`
+            done(request, Reply(rule_judgment(request.row)))
+
+    def contradicts(self, row: Graded, judgment: str) -> bool:
+        """Never: it is told what is wrong."""
+        return False
+
+
+class ReplayJudge:
+    """Replies with the judgments that stand in a JSONL file, found by question and response.
+
+    Raises:
+        DataError: when the file is missing or no file of judged answers.
+    """
+
+    costly = False
+
+    def __init__(self, path: str | Path, *, correct_mark: str = "the response is correct") -> None:
+        self.path = Path(path)
+        self.name = f"replay:{self.path.name}"
+        self.correct_mark = correct_mark
+        self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else ""
+        self._judgments = {
+            (row.question, row.response): row.judgment
+            for row in read_records(self.path, _Recorded, unique_ids=False)
+            if row.judgment is not None
+        }
+
+    def request(self, row: Graded) -> Request:
+        """Question and response, and the file's content."""
+        return _request_for(row, {"judge": "replay", "sha256": self._sha256})
+
+    def reply(self, requests: Sequence[Request], done: Done) -> None:
+        """Look each one up; a response that was not judged then is a failure, with that reason."""
+        for request in requests:
+            response = getattr(request.row, "response", "")
+            judgment = self._judgments.get((request.row.question, response))
+            reason = f"{self.path.name} holds no judgment of this response"
+            done(request, Reply(judgment) if judgment is not None else Reply(failure=reason))
+
+    def contradicts(self, row: Graded, judgment: str) -> bool:
+        """A recording of a judge under A.1 may hold such words."""
+        return says_correct(judgment, self.correct_mark)
+
+
+class ModelJudge:
+    """Asks a model: a server, a local model, or the student itself, shown the standard answer.
+
+    Args:
+        answerer: Who is asked.
+        prompts: Its `judging_wrong`, or `judging`, is the instruction.
+        prompt: "known-wrong" tells the judge that the response is wrong and asks where; "a1" is the paper's
+            A.1, which asks it to decide first, and to say so where it finds the response correct.
+        name: What the records call it; the model's name where None.
+    """
+
+    costly = True
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        prompts: PromptSet,
+        *,
+        prompt: Literal["known-wrong", "a1"] = "known-wrong",
+        name: str | None = None,
+    ) -> None:
+        self.answerer, self.prompts, self.prompt = answerer, prompts, prompt
+        self.name = name if name is not None else answerer.name
+        self._settings = answerer.settings()
+
+    def request(self, row: Graded) -> Request:
+        """Problem, response and standard answer under the judging instruction."""
+        known_wrong = self.prompt == "known-wrong"
+        messages = self.prompts.ask_judgment(row.question, row.response, row.reference, known_wrong=known_wrong)
+        return make_request(self._settings, row, messages)
+
+    def reply(self, requests: Sequence[Request], done: Done) -> None:
+        """Pass on to the model."""
+        self.answerer.reply(requests, done)
+
+    def contradicts(self, row: Graded, judgment: str) -> bool:
+        """Under either prompt a model may call a wrong response correct."""
+        return says_correct(judgment, self.prompts.correct_mark)
+
+
+def says_correct(judgment: str, mark: str) -> bool:
+    """Whether one of its sentences says exactly what the mark says, in any case, bare of markup.
+
+    Not wherever the mark occurs: "the response is correct up to the second step" finds a fault.
+
+    >>> says_correct("### The response is correct. ###", "the response is correct")
+    True
+    >>> says_correct("The response is correct in its first step, but then adds 3.", "the response is correct")
+    False
+    """
+    wanted = mark.strip(_MARKUP).casefold()
+    sentences = re.split(r"[.!?](?=\s|$|#|\*)|\n", judgment)
+    return any(" ".join(sentence.strip(_MARKUP).casefold().split()) == wanted for sentence in sentences)
+
+
+class _Recorded(Judged):
+    """A row of a recording: its verdict is not needed, nor looked at."""
+
+    verdict: Any = None
+
+
+def _request_for(row: Graded, settings: dict[str, Any]) -> Request:
+    content = {**settings, "question": row.question, "reference": row.reference, "response": row.response}
+    return make_request(content | {"verdict": row.verdict.model_dump(mode="json")}, row, ())

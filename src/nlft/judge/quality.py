@@ -1,0 +1,147 @@
+"""How good judgments are, as far as can be told without reading them: what to look at before training."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from nlft.judge.arithmetic import numbers
+from nlft.records import Judged
+
+__all__ = ["QualityReport", "near_duplicates", "only_repeats_answer", "quality_report", "says_nothing_of_error"]
+
+SHINGLE = 3
+SIMILAR = 0.8
+# A bucket of shingles that stands in more judgments than this is boilerplate, and would cost quadratic time.
+COMMON = 200
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """Counts over the incorrect responses of a file; `words` is min, median, longest of the judgments' lengths.
+
+    The three lists hold ids, so that a user can look at the rows.
+    """
+
+    incorrect: int
+    judged: int
+    failed: int
+    contradictions: int
+    words: tuple[int, int, int]
+    near_duplicates: tuple[tuple[str, ...], ...]
+    only_repeat_answer: tuple[str, ...]
+    say_nothing_of_error: tuple[str, ...]
+
+    def text(self) -> str:
+        """The report in lines for a terminal."""
+        low, middle, high = self.words
+        copies = sum(len(group) - 1 for group in self.near_duplicates)
+        lines = [
+            f"incorrect responses      {self.incorrect}",
+            f"with a judgment          {_share(self.judged, self.incorrect)}",
+            f"failed for good          {_share(self.failed, self.incorrect)}",
+            f"contradict the grade     {_share(self.contradictions, self.incorrect)}",
+            f"length in words          {low} to {high}, median {middle}",
+            f"near-duplicates          {_share(copies, self.judged)}{_some(g[0] for g in self.near_duplicates)}",
+            f"only repeat the answer   {_share(len(self.only_repeat_answer), self.judged)}"
+            f"{_some(self.only_repeat_answer)}",
+            f"say nothing of the error {_share(len(self.say_nothing_of_error), self.judged)}"
+            f"{_some(self.say_nothing_of_error)}",
+        ]
+        return "\n".join(lines)
+
+
+def quality_report(judged: Iterable[Judged], *, failed: int = 0, contradictions: int = 0) -> QualityReport:
+    """Report on judged rows.
+
+    Args:
+        judged: The rows; correct ones are passed over.
+        failed: How many incorrect rows stand in the file of failures.
+        contradictions: How many stand in the file of those set aside.
+    """
+    wrong = [row for row in judged if not row.verdict.correct]
+    told = [row for row in wrong if row.judgment and row.judgment.strip()]
+    lengths = sorted(len((row.judgment or "").split()) for row in told) or [0]
+    return QualityReport(
+        incorrect=len(wrong) + failed + contradictions,
+        judged=len(told),
+        failed=failed,
+        contradictions=contradictions,
+        words=(lengths[0], int(median(lengths)), lengths[-1]),
+        near_duplicates=tuple(near_duplicates([(row.id, row.judgment or "") for row in told])),
+        only_repeat_answer=tuple(row.id for row in told if only_repeats_answer(row)),
+        say_nothing_of_error=tuple(row.id for row in told if says_nothing_of_error(row)),
+    )
+
+
+def only_repeats_answer(row: Judged) -> bool:
+    """Whether the judgment is little more than the standard answer: nearly all its phrases stand there.
+
+    A judgment of at most twelve words that holds the answer and quotes no other number counts too.
+    """
+    judgment = row.judgment or ""
+    phrases, standard = _shingles(judgment), _shingles(row.reference)
+    if phrases and len(phrases & standard) >= SIMILAR * len(phrases):
+        return True
+    stated = {number.value for number in numbers(judgment)}
+    final = [number.value for number in numbers(row.reference)][-1:]
+    return len(judgment.split()) <= 12 and bool(final) and stated == set(final)
+
+
+def says_nothing_of_error(row: Judged) -> bool:
+    """Whether the judgment holds nothing that stands in the response alone: no phrase, and no number.
+
+    Phrases and numbers that the question or the standard answer have too do not count, for they say
+    nothing about this response.
+    """
+    judgment, given = row.judgment or "", row.question + "\n" + row.reference
+    own_phrases = _shingles(row.response) - _shingles(given)
+    own_numbers = _values(row.response) - _values(given)
+    return not own_phrases & _shingles(judgment) and not own_numbers & _values(judgment)
+
+
+def near_duplicates(texts: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Groups of ids whose texts share at least 80 % of their three-word phrases (Jaccard), numbers left out."""
+    shingles = {identity: _shingles(re.sub(r"\d[\d,.]*", "0", text)) for identity, text in texts}
+    holders: dict[str, list[str]] = defaultdict(list)
+    for identity, phrases in shingles.items():
+        for phrase in phrases:
+            holders[phrase].append(identity)
+    leader: dict[str, str] = {}
+    for identity, phrases in shingles.items():
+        shared: dict[str, int] = defaultdict(int)
+        for phrase in phrases:
+            if len(holders[phrase]) <= COMMON:
+                for other in holders[phrase]:
+                    shared[other] += 1
+        for other, count in shared.items():
+            if other in leader and count >= SIMILAR * len(phrases | shingles[other]):
+                leader[identity] = leader[other]
+                break
+        leader.setdefault(identity, identity)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for identity, head in leader.items():
+        groups[head].append(identity)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _shingles(text: str) -> set[str]:
+    words = re.findall(r"[^\W_]+", text.lower())
+    return {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))} if words else set()
+
+
+def _values(text: str) -> set[object]:
+    return {number.value for number in numbers(text)}
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count} of {of} ({count / of:.0%})" if of else "0"
+
+
+def _some(ids: Iterable[str]) -> str:
+    listed = list(ids)
+    more = ", ..." if len(listed) > 3 else ""
+    return ": " + ", ".join(listed[:3]) + more if listed else ""

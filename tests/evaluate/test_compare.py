@@ -19,7 +19,7 @@ from nlft.evaluate import (
     read_evaluation,
     write_evaluation,
 )
-from nlft.evaluate.evaluation import tally
+from nlft.evaluate.evaluation import counts
 from nlft.evaluate.provenance import Provenance
 from nlft.evaluate.table import Table, comparison_table, summary_table
 from nlft.records import Verdict, write_records
@@ -41,11 +41,6 @@ def evaluation(right: str, *, data_hash: str = "d", run: str = "r", seed: int = 
     ]
     return Evaluation(
         model="tiny",
-        n=len(rows),
-        strict=tally(r.strict.correct for r in rows),
-        flexible=tally(r.flexible.correct for r in rows),
-        formatted=tally(r.formatted for r in rows),
-        hit_length=tally(r.finish_reason == "length" for r in rows),
         settings={"temperature": 0.6},
         prompts="short",
         prompts_hash="h",
@@ -54,11 +49,10 @@ def evaluation(right: str, *, data_hash: str = "d", run: str = "r", seed: int = 
         data_hash=data_hash,
         run=run,
         seconds=61.0,
-        tokens=5 * len(rows),
         tokens_per_second=12.0,
         peak_memory_mb=100.0,
         provenance=Provenance(command="nlft", commit=None, versions={}, device="cpu", threads=1),
-        rows=rows,
+        **counts(rows),
     )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nlft.errors import DataError
+from nlft.answer.journal import sole_writer
+from nlft.errors import DataError, LockedError
 from nlft.evaluate import Evaluated, Evaluation, evaluate, read_evaluation
 from nlft.lm import LanguageModel, SamplingSettings, load_model
 from nlft.prompts import load_prompts
@@ -76,8 +77,12 @@ def test_a_finished_run_is_not_run_again(
 
     monkeypatch.setattr("nlft.lm.sample.generate", refuse)
     again = run(problems, lm, output=tmp_path / "eval.json")
-    assert again.resumed == 8
-    assert again.rows == first.rows
+    assert again == first, "time and speed are those of the run that did the work"
+
+
+def test_two_processes_cannot_write_one_evaluation(problems: list[Problem], lm: LanguageModel, tmp_path: Path) -> None:
+    with sole_writer(tmp_path / "eval.json"), pytest.raises(LockedError):
+        run(problems, lm, output=tmp_path / "eval.json")
 
 
 def test_the_batch_decides_nothing(problems: list[Problem], lm: LanguageModel) -> None:

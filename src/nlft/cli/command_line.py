@@ -11,7 +11,7 @@ from nlft.errors import ConfigError
 
 __all__ = ["Setting", "command_line", "describe", "verb_options"]
 
-Setting = str | int | float | bool | None | list[str | int | float]
+Setting = str | int | float | bool | list[str | int | float] | None
 
 
 def command_line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from pydantic import Field, ValidationError, computed_field
 
@@ -100,6 +100,31 @@ def tally(flags: Iterable[bool]) -> Accuracy:
     """How many of the flags are set."""
     flags = list(flags)
     return Accuracy(count=sum(flags), n=len(flags))
+
+
+class Counts(TypedDict):
+    """The fields of an evaluation that its rows decide."""
+
+    n: int
+    strict: Accuracy
+    flexible: Accuracy
+    formatted: Accuracy
+    hit_length: Accuracy
+    tokens: int
+    rows: list[Evaluated]
+
+
+def counts(rows: list[Evaluated]) -> Counts:
+    """Everything about an evaluation that can be counted from its rows."""
+    return {
+        "n": len(rows),
+        "strict": tally(row.strict.correct for row in rows),
+        "flexible": tally(row.flexible.correct for row in rows),
+        "formatted": tally(row.formatted for row in rows),
+        "hit_length": tally(row.finish_reason == "length" for row in rows),
+        "tokens": sum(row.tokens for row in rows),
+        "rows": rows,
+    }
 
 
 def rows_path(path: str | Path) -> Path:

@@ -11,9 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from nlft.answer.journal import sole_writer
 from nlft.errors import DataError
-from nlft.evaluate.evaluation import GRADERS, Evaluated, Evaluation, rows_path, tally, write_evaluation
-from nlft.evaluate.provenance import data_hash, digest, peak_memory_mb, provenance, public_name, tree_hash
+from nlft.evaluate.evaluation import (
+    GRADERS,
+    Evaluated,
+    Evaluation,
+    counts,
+    read_evaluation,
+    rows_path,
+    write_evaluation,
+)
+from nlft.evaluate.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
 from nlft.progress import progress
 from nlft.prompts import PromptSet
 from nlft.records import Problem, parse_record, read_objects, to_line, write_records
@@ -60,49 +69,51 @@ def evaluate(
     _check(problems)
     identity = _identity(problems, lm, settings, prompts, adapter)
     run = digest(identity)[:16]
-    kept = _kept_rows(output, run, overwrite=overwrite, known={p.id for p in problems})
     for problem in problems:  # a reference without a number is told before the model is paid for
         grade_response("", problem.reference, GRADERS["strict"])
-    rows = {row.id: row for row in kept}
-    todo = [index for index, problem in enumerate(problems) if problem.id not in rows]
-    start, generated = time.perf_counter(), 0
-    with _journal(output, kept) as journal, progress(label, len(todo)) as bar:
-        for row in _answers(problems, todo, lm, settings, prompts, run):
-            journal(row)
-            rows[row.id] = row
-            generated += row.tokens
-            bar.advance()
-    seconds = time.perf_counter() - start
-    ordered = [rows[problem.id] for problem in problems]
-    device = str(lm.device)
-    evaluation = Evaluation(
-        model=public_name(lm.name),
-        adapter=public_name(str(adapter)) if adapter is not None else None,
-        adapter_hash=identity["adapter"],
-        n=len(ordered),
-        strict=tally(row.strict.correct for row in ordered),
-        flexible=tally(row.flexible.correct for row in ordered),
-        formatted=tally(row.formatted for row in ordered),
-        hit_length=tally(row.finish_reason == "length" for row in ordered),
-        settings=dataclasses.asdict(settings),
-        prompts=prompts.name,
-        prompts_hash=identity["prompts"],
-        seed=settings.seed,
-        data=public_name(data),
-        data_hash=identity["data"],
-        run=run,
-        resumed=len(kept),
-        seconds=seconds,
-        tokens=sum(row.tokens for row in ordered),
-        tokens_per_second=generated / seconds if generated else 0.0,
-        peak_memory_mb=peak_memory_mb(device),
-        provenance=provenance(device),
-        rows=ordered,
-    )
-    if output is not None:
-        write_records(rows_path(output), ordered)
-        write_evaluation(output, evaluation)
+    with _rows_on_disk(output, run, overwrite=overwrite, known={p.id for p in problems}) as (kept, keep):
+        rows = {row.id: row for row in kept}
+        todo = [index for index, problem in enumerate(problems) if problem.id not in rows]
+        if not todo and output is not None and (stored := _finished(output, run)) is not None:
+            return stored
+        start = time.perf_counter()
+        with progress(label, len(todo)) as bar:
+            for row in _answers(problems, todo, lm, settings, prompts, run):
+                keep(row)
+                rows[row.id] = row
+                bar.advance()
+        seconds = time.perf_counter() - start
+        generated = sum(rows[problems[index].id].tokens for index in todo)
+        evaluation = Evaluation(
+            model=public_name(lm.name),
+            adapter=public_name(str(adapter)) if adapter is not None else None,
+            adapter_hash=identity["adapter"] or None,
+            settings=dataclasses.asdict(settings),
+            prompts=prompts.name,
+            prompts_hash=identity["prompts"],
+            seed=settings.seed,
+            data=public_name(data),
+            data_hash=identity["data"],
+            run=run,
+            resumed=len(kept),
+            seconds=seconds,
+            tokens_per_second=generated / seconds if generated else 0.0,
+            peak_memory_mb=peak_memory_mb(str(lm.device)),
+            provenance=provenance(str(lm.device)),
+            **counts([rows[problem.id] for problem in problems]),
+        )
+        if output is not None:
+            write_records(rows_path(output), evaluation.rows)
+            write_evaluation(output, evaluation)
     return evaluation
+
+
+def _finished(output: str | Path, run: str) -> Evaluation | None:
+    """The evaluation at `output` where it is this very run's and complete."""
+    if not Path(output).exists():
+        return None
+    stored = read_evaluation(output, with_rows=False)
+    return read_evaluation(output) if stored.run == run else None
 
 
 def _answers(
@@ -156,7 +167,7 @@ def _identity(
     return {
         "model": lm.name,
         "dtype": str(lm.dtype),
-        "adapter": tree_hash(adapter) if adapter is not None else "",
+        "adapter": adapter_hash(adapter) if adapter is not None else "",
         "prompts": digest(prompts.model_dump(mode="json")),
         "settings": digest(sampling),
         # The order counts here, unlike in the data hash: a problem's place is its random stream.
@@ -165,11 +176,10 @@ def _identity(
     }
 
 
-def _kept_rows(output: str | Path | None, run: str, *, overwrite: bool, known: set[str]) -> list[Evaluated]:
+def _kept_rows(path: Path, run: str, *, overwrite: bool, known: set[str]) -> list[Evaluated]:
     """The rows an earlier, broken-off run of the same fingerprint left; a torn last line is passed over."""
-    if output is None or not rows_path(output).exists():
+    if not path.exists():
         return []
-    path = rows_path(output)
     _cut_torn_line(path)
     rows: dict[str, Evaluated] = {}
     for number, row in read_objects(path):
@@ -194,15 +204,19 @@ def _cut_torn_line(path: Path) -> None:
 
 
 @contextmanager
-def _journal(output: str | Path | None, kept: Sequence[Evaluated]) -> Iterator[Callable[[Evaluated], None]]:
-    """A function that puts a row on disk before the next one is asked for."""
+def _rows_on_disk(
+    output: str | Path | None, run: str, *, overwrite: bool, known: set[str]
+) -> Iterator[tuple[list[Evaluated], Callable[[Evaluated], None]]]:
+    """The rows that are there, and a function that puts one more on disk before the next is asked for."""
     if output is None:
-        yield lambda row: None
+        yield [], lambda row: None
         return
     path = rows_path(output)
-    write_records(path, kept)  # without the torn line
-    with path.open("a", encoding="utf-8", newline="\n") as stream:
-        yield lambda row: _append(stream, row, path)
+    with sole_writer(output):
+        kept = _kept_rows(path, run, overwrite=overwrite, known=known)
+        write_records(path, kept)  # without other runs' rows
+        with path.open("a", encoding="utf-8", newline="\n") as stream:
+            yield kept, lambda row: _append(stream, row, path)
 
 
 def _append(stream: IO[str], row: Evaluated, path: Path) -> None:

@@ -20,7 +20,16 @@ from nlft.config import Config
 from nlft.errors import DataError
 from nlft.records import Problem
 
-__all__ = ["Provenance", "data_hash", "digest", "peak_memory_mb", "provenance", "public_name", "tree_hash"]
+__all__ = [
+    "Provenance",
+    "adapter_hash",
+    "data_hash",
+    "digest",
+    "peak_memory_mb",
+    "provenance",
+    "public_name",
+    "tree_hash",
+]
 
 PACKAGES = ("nlft", "torch", "transformers", "peft", "accelerate", "numpy", "scipy")
 
@@ -83,6 +92,16 @@ def tree_hash(path: str | Path) -> str:
             name = file.relative_to(path).as_posix() if file != path else ""
             entries.append([name, hashlib.file_digest(stream, "sha256").hexdigest()])
     return digest(entries)
+
+
+def adapter_hash(folder: str | Path) -> str:
+    """Hash of a LoRA adapter's config and weights; checkpoints and logs in the same folder do not count.
+
+    Raises:
+        DataError: when the folder holds no adapter.
+    """
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    return digest([[name, tree_hash(Path(folder) / name)] for name in names])
 
 
 def peak_memory_mb(device: str = "cpu") -> float | None:

@@ -1,0 +1,176 @@
+"""Stages as command lines: run once, remembered by a fingerprint, run again only when something changed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from nlft.config import Config
+from nlft.errors import NLFTError
+from nlft.evaluate.provenance import adapter_hash, digest, tree_hash
+from nlft.records import write_lines
+
+__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "run_stage"]
+
+# Files of a folder given as a setting (a model, a data set) are hashed up to this size, larger ones told by size.
+SMALL = 1 << 20
+FAILED_ROWS = 3  # the exit code of a stage that finished with some rows failed for good
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of a run: `nlft <words>`, what it reads and what it leaves, inside the run's folder."""
+
+    name: str
+    words: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+
+    @property
+    def command(self) -> str:
+        """The command line, as one could type it."""
+        return shlex.join(["nlft", *self.words])
+
+
+class StageRecord(Config):
+    """What is kept of a finished stage."""
+
+    fingerprint: str = Field(description="of its settings and of the content of its inputs")
+    command: str
+    seconds: float
+    peak_memory_mb: float | None = Field(description="resident, of the stage's own process")
+    exit_code: int = Field(description="0, or 3 where some rows failed for good")
+
+
+class StageError(NLFTError):
+    """A stage whose command failed; its message is on stderr already."""
+
+    def __init__(self, stage: Stage, code: int) -> None:
+        super().__init__(
+            f"the stage {stage.name} stopped with exit code {code}",
+            remedy=f"mend what it says above and run again: finished stages are kept (its command: {stage.command})",
+        )
+        self.exit_code = code if code in (1, 2, 130) else 1
+
+
+def fingerprint(stage: Stage, folder: Path) -> str:
+    """A hash of the stage's settings and the content of everything it reads.
+
+    Paths inside the run's folder count by name and content only, so a folder may be moved.
+    """
+    words = [_relative(word, folder) for word in stage.words]
+    outside = {word: _content(word) for word in stage.words if not Path(word).is_relative_to(folder)}
+    return digest(
+        {
+            "words": words,
+            "inputs": [[_relative(str(path), folder), _input_hash(path)] for path in stage.inputs],
+            "outside": {word: content for word, content in outside.items() if content is not None},
+        }
+    )
+
+
+def read_stage(folder: Path, name: str) -> StageRecord | None:
+    """The record of a stage that has finished here; None where there is none, or it cannot be read."""
+    try:
+        return StageRecord.model_validate_json(_record_path(folder, name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+
+
+def run_stage(stage: Stage, folder: Path) -> bool:
+    """Run a stage unless it has finished with the same settings and inputs.
+
+    Returns:
+        Whether it was run.
+
+    Raises:
+        StageError: when its command fails; KeyboardInterrupt after it has put its work away.
+    """
+    print_ = fingerprint(stage, folder)
+    record = read_stage(folder, stage.name)
+    if record is not None and record.fingerprint == print_ and all(path.exists() for path in stage.outputs):
+        return False
+    _record_path(folder, stage.name).unlink(missing_ok=True)
+    start = time.perf_counter()
+    code, memory = run_command(stage.words)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code not in (0, FAILED_ROWS):
+        raise StageError(stage, code)
+    record = StageRecord(
+        fingerprint=print_,
+        command=shlex.join(["nlft", *(_relative(word, folder) for word in stage.words)]),
+        seconds=time.perf_counter() - start,
+        peak_memory_mb=memory,
+        exit_code=code,
+    )
+    write_lines(_record_path(folder, stage.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
+    return True
+
+
+def run_command(words: Sequence[str]) -> tuple[int, float | None]:
+    """Run `nlft <words>` in a process of its own: its exit code, and its peak resident memory in MiB."""
+    # What a stage prints is told on stderr: the run's own summary has stdout to itself.
+    code = "from nlft.cli.app import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stdout=2)
+    if not hasattr(os, "wait4"):
+        return process.wait(), None
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except KeyboardInterrupt:
+        _end(process)
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return process.returncode, usage.ru_maxrss / scale
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let an interrupted stage put its work away: a terminal's Ctrl-C has reached it as well, a signal may not."""
+    for send in (None, signal.SIGINT, signal.SIGKILL):
+        if send is not None:
+            process.send_signal(send)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3 if send is None else 30)
+            return
+
+
+def _record_path(folder: Path, name: str) -> Path:
+    return folder / "stages" / f"{name}.json"
+
+
+def _relative(word: str, folder: Path) -> str:
+    path = Path(word)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else word
+
+
+def _input_hash(path: Path) -> str:
+    return adapter_hash(path) if path.is_dir() else tree_hash(path)
+
+
+def _content(word: str) -> str | None:
+    """A hash of the file or folder that a setting names (also as `replay:FILE`); None where it names none."""
+    for name in (word, word.partition(":")[2]):
+        path = Path(name)
+        with contextlib.suppress(OSError):
+            if name and path.is_file():
+                return tree_hash(path)
+            if name and path.is_dir():
+                files = sorted(file for file in path.iterdir() if file.is_file())
+                return digest([[f.name, f.stat().st_size, tree_hash(f) if _small(f) else ""] for f in files])
+    return None
+
+
+def _small(file: Path) -> bool:
+    return file.stat().st_size <= SMALL

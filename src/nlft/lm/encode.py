@@ -6,6 +6,7 @@ path. Prompts go through the model's own chat template with the generation promp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ class EncodedExample:
     base: TokenPath
     standard: TokenPath | None
     judge: TokenPath | None
+    token_weights: tuple[float, ...] | None = None
 
     @property
     def response(self) -> tuple[int, ...]:
@@ -62,9 +64,7 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 
 
 def _through_template(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    ids = tokenizer.apply_chat_template(
-        list(messages), add_generation_prompt=True, tokenize=True, return_dict=False
-    )
+    ids = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=True, return_dict=False)
     return list(ids)
 
 
@@ -113,6 +113,7 @@ def encode_example(
         base=path(prompts.base(record.question)),
         standard=path(prompts.standard(record.question, record.reference)),
         judge=path(prompts.judge(record.question, judgment)) if judgment else None,
+        token_weights=_token_weights(record, len(response)) if on == "response" else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -120,3 +121,19 @@ def encode_example(
             remedy="remove the row, shorten it, or choose shorter prompts",
         )
     return example
+
+
+def _token_weights(record: Judged, count: int) -> tuple[float, ...] | None:
+    """The user's column `token_weights`; where it lacks the end-of-turn token, that one weighs 1."""
+    column = (record.model_extra or {}).get("token_weights")
+    if column is None:
+        return None
+    numbers = isinstance(column, list) and all(
+        isinstance(w, int | float) and not isinstance(w, bool) and math.isfinite(w) for w in column
+    )
+    if not numbers or len(column) not in (count, count - 1):
+        raise DataError(
+            f"row {record.id!r}: token_weights must be {count - 1} numbers (or {count} with the end-of-turn token)",
+            remedy="one finite number for each token of the response",
+        )
+    return (*(float(w) for w in column), *([1.0] if len(column) == count - 1 else []))

@@ -61,9 +61,7 @@ def _batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([_Draw(settings, [streams[index] for index in indices], width)]),
         )
-    return [
-        _completion(lm, index, row[width:].tolist(), limit) for index, row in zip(indices, output, strict=True)
-    ]
+    return [_completion(lm, index, row[width:].tolist(), limit) for index, row in zip(indices, output, strict=True)]
 
 
 def _completion(lm: LanguageModel, index: int, ids: list[int], limit: int) -> Completion:

@@ -20,7 +20,7 @@ class SamplingSettings:
         temperature: 0 takes the likeliest token each time (greedy).
         max_new_tokens: The length limit.
         top_p: Sample among the likeliest tokens that together have this probability; 1 is all.
-        seed: With the prompt's index, the source of its random numbers.
+        seed: With the prompt's stream, the source of its random numbers.
         batch_size: How many sequences are decoded side by side.
     """
 
@@ -53,9 +53,9 @@ class Completion:
     finish_reason: Literal["stop", "length"]
 
 
-def uniforms(settings: SamplingSettings, index: int) -> np.ndarray:
-    """The random numbers of one prompt in [0, 1), one per token; they depend on (seed, index) alone."""
-    return np.random.Generator(np.random.Philox(key=[settings.seed, index])).random(settings.max_new_tokens)
+def uniforms(settings: SamplingSettings, stream: int) -> np.ndarray:
+    """The random numbers of one prompt in [0, 1), one per token; they depend on (seed, stream) alone."""
+    return np.random.Generator(np.random.Philox(key=[settings.seed, stream])).random(settings.max_new_tokens)
 
 
 def choose(logits: Tensor, settings: SamplingSettings, numbers: np.ndarray) -> Tensor:

@@ -1,0 +1,86 @@
+"""What an objective asks of a batch, answered in at most two passes over the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from nlft.lm.encode import EncodedExample
+from nlft.lm.logprobs import PathLogprobs, detached, gathered, path_logprobs
+from nlft.lm.pack import TokenPath
+from nlft.objectives import Example, Objective, TopTokens
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row with its log-probabilities, as objectives take it."""
+
+    id: str
+    example: Example
+
+
+def score_batch(
+    model: nn.Module, examples: Sequence[EncodedExample], objective: Objective, *, stored: bool = False
+) -> list[Scored]:
+    """Compute what `objective` needs of each row.
+
+    First the base paths, and the judge paths the loss trains on, with gradient where torch's mode has
+    one; then, without gradient, the paths that only weigh, continuing from the first pass's keys and
+    values.
+
+    Args:
+        model: Base model or PEFT model.
+        examples: The rows.
+        objective: Says which paths it reads.
+        stored: The weights are known already, so the paths that only weigh are not run.
+    """
+    trained: list[tuple[int, str, TokenPath]] = []
+    weighing: list[tuple[int, str, TokenPath]] = []
+    top_k = 0
+    for place, example in enumerate(examples):
+        needs = objective.needs(correct=example.correct)
+        top_k = max(top_k, needs.top_k)
+        trained.append((place, "base", example.base))
+        trained += [(place, name, _path(example, name)) for name in sorted(needs.loss)]
+        constant = set() if stored else set(needs.weigh - needs.loss)
+        if needs.top_k:
+            constant.add("standard")
+        weighing += [(place, name, _path(example, name)) for name in sorted(constant)]
+    found: dict[tuple[int, str], PathLogprobs] = {}
+    results, kept = path_logprobs(model, [path for *_, path in trained], keep=bool(weighing))
+    found.update({(place, name): result for (place, name, _), result in zip(trained, results, strict=True)})
+    if weighing:
+        with torch.no_grad():
+            results, _ = path_logprobs(model, [path for *_, path in weighing], kept=kept, top_k=top_k)
+        found.update({(place, name): result for (place, name, _), result in zip(weighing, results, strict=True)})
+    return [_scored(model, place, example, found) for place, example in enumerate(examples)]
+
+
+def _path(example: EncodedExample, name: str) -> TokenPath:
+    path = example.standard if name == "standard" else example.judge
+    if path is None:  # encode_dataset leaves such rows out
+        raise ValueError(f"row {example.id!r} has no {name} path")
+    return path
+
+
+def _scored(
+    model: nn.Module, place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]
+) -> Scored:
+    base = found[place, "base"]
+    standard, judge = found.get((place, "standard")), found.get((place, "judge"))
+    row = Example(
+        logp_base=base.logp,
+        correct=example.correct,
+        logp_standard=standard.logp if standard is not None else None,
+        logp_judge=judge.logp if judge is not None else None,
+        hidden_states=detached(base).hidden_states,
+    )
+    if example.token_weights is not None:
+        row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
+    if standard is not None and standard.top is not None:
+        logp, ids = standard.top
+        row = replace(row, top_standard=TopTokens(logp, gathered(model, base, ids)))
+    return Scored(example.id, row)

@@ -1,0 +1,137 @@
+"""The trainer's arguments, and the adapter of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from transformers import TrainingArguments
+
+from nlft.core import SaliencySettings
+from nlft.errors import ConfigError
+
+# The projections the authors put their adapters on.
+MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+
+
+@dataclass
+class NLFTConfig(TrainingArguments):  # type: ignore[misc]
+    """transformers' `TrainingArguments`, with the paper's defaults and what is NLFT's own.
+
+    Args:
+        objective: What a token is worth: "nlft", "sft", "cut", "dft", "sdft", "token-weights", or one a
+            user registered.
+        objective_options: The objective's own fields, such as `{"threshold": 1.1}` for "cut".
+        preset: "paper" or "authors"; `settings` overrides.
+        settings: The constants, as `SaliencySettings` or a mapping of its fields.
+        weights: When the scales are computed: at each "step" with the current weights (as the authors
+            do), at each "epoch", or "once" with the untouched model.
+        on: Train on the "response", or on the "reference" (SFT on the standard answers).
+        prompts: A prompt set's name, or a YAML file.
+        loss_average: "example" is algorithm 1's mean over rows of each row's mean; "token" the mean over
+            all tokens of the batch.
+        max_length: Refuse rows whose longest path has more tokens; the model's context where None.
+        score_cache: Where weights of "once" and "epoch" are kept; the user's cache folder where None.
+    """
+
+    objective: str = field(default="nlft", metadata={"help": "what a token is worth"})
+    objective_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "the objective's own fields"})
+    preset: str = field(default="paper", metadata={"help": 'constants: "paper" or "authors"'})
+    settings: SaliencySettings | dict[str, Any] | None = field(
+        default=None, metadata={"help": "constants that override the preset"}
+    )
+    weights: Literal["step", "epoch", "once"] = field(default="step", metadata={"help": "when scales are computed"})
+    on: Literal["response", "reference"] = field(default="response", metadata={"help": "what is trained on"})
+    prompts: str = field(default="paper", metadata={"help": "a prompt set's name, or a YAML file"})
+    loss_average: Literal["example", "token"] = field(default="example", metadata={"help": "mean over rows or tokens"})
+    max_length: int | None = field(default=None, metadata={"help": "refuse rows longer than this, in tokens"})
+    score_cache: str | None = field(default=None, metadata={"help": "where scores are kept"})
+
+    # The paper's §4.2 and appendix B.
+    learning_rate: float = field(default=5e-5, metadata={"help": "paper 4.2"})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "paper 4.2"})
+    warmup_steps: float = field(default=0.1, metadata={"help": "a share of all steps, or a number of them"})
+    per_device_train_batch_size: int = field(default=4, metadata={"help": "paper 4.2"})
+    num_train_epochs: float = field(default=10.0, metadata={"help": "paper 4.2: 10 on small data, 3 on large"})
+    logging_steps: float = field(default=1, metadata={"help": "log every so many steps"})
+    report_to: Any = field(default="none", metadata={"help": "where transformers also reports to"})
+    # The batch holds token ids, not tensors: nothing to drop, nothing to pin.
+    remove_unused_columns: bool = field(default=False, metadata={"help": "always off here"})
+    dataloader_pin_memory: bool = field(default=False, metadata={"help": "always off here"})
+
+    def __post_init__(self) -> None:
+        choices = {
+            "weights": ("step", "epoch", "once"),
+            "on": ("response", "reference"),
+            "loss_average": ("example", "token"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy="one of " + ", ".join(known))
+        if self.world_size_of_environment() > 1:
+            raise ConfigError(
+                "training runs in one process; several are started",
+                remedy="start it without torchrun or accelerate launch",
+            )
+        self.saliency()  # refuse a wrong constant before a model is loaded
+        super().__post_init__()
+
+    @staticmethod
+    def world_size_of_environment() -> int:
+        """How many processes a launcher started."""
+        import os
+
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+    def saliency(self) -> SaliencySettings:
+        """The constants in force: the preset, with what `settings` changes."""
+        if isinstance(self.settings, SaliencySettings):
+            return self.settings
+        return SaliencySettings.from_mapping({"preset": self.preset, **(self.settings or {})})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As transformers logs and stores it; the constants as a mapping."""
+        row: dict[str, Any] = super().to_dict()
+        row["settings"] = self.saliency().to_mapping()
+        return row
+
+
+def lora_config(
+    model: Any,
+    *,
+    r: int = 16,
+    alpha: int = 16,
+    dropout: float = 0.05,
+    target_modules: Sequence[str] | str | None = None,
+) -> Any:
+    """The adapter of the paper (appendix B): r 16, alpha 16, dropout 0.05.
+
+    Args:
+        model: Tells whether it has the authors' target modules (gate, up and down projection of the
+            MLP); where it names its layers otherwise, all linear layers are adapted.
+        r: The rank.
+        alpha: The scaling.
+        dropout: On the adapter's input.
+        target_modules: Names, or "all-linear".
+
+    Raises:
+        ConfigError: for a target module the model does not have.
+    """
+    from peft import LoraConfig
+
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    if target_modules is None:
+        targets: str | list[str] = list(MLP_PROJECTIONS) if names.issuperset(MLP_PROJECTIONS) else "all-linear"
+    elif isinstance(target_modules, str):
+        targets = target_modules
+    else:
+        targets = list(target_modules)
+    if isinstance(targets, list):
+        for target in targets:
+            if target not in names:
+                linear = sorted(
+                    {name.rpartition(".")[2] for name, m in model.named_modules() if m.__class__.__name__ == "Linear"}
+                )
+                raise ConfigError(f'the model has no module "{target}"', remedy="it has: " + ", ".join(linear))
+    return LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM")

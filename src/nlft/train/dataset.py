@@ -1,0 +1,92 @@
+"""From records to the examples the trainer batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from nlft.errors import DataError
+from nlft.lm.encode import EncodedExample, encode_example
+from nlft.objectives import Objective
+from nlft.prompts import PromptSet
+from nlft.records import Judged, Verdict, parse_record
+
+logger = logging.getLogger("nlft")
+
+
+class EncodedDataset(Dataset[EncodedExample]):
+    """Encoded examples in memory: tens to thousands of rows of ids are small."""
+
+    def __init__(self, examples: Sequence[EncodedExample]) -> None:
+        self.examples = list(examples)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> EncodedExample:
+        return self.examples[index]
+
+
+def collate(examples: Sequence[EncodedExample]) -> dict[str, list[EncodedExample]]:
+    """A batch is the list of its examples; they are packed where the model runs, so none is padded."""
+    return {"examples": list(examples)}
+
+
+def encode_dataset(
+    rows: Iterable[Judged | Mapping[str, Any]],
+    tokenizer: Any,
+    prompts: PromptSet,
+    *,
+    objective: Objective,
+    context_length: int | None = None,
+    on: str = "response",
+) -> EncodedDataset:
+    """Encode the rows that can be trained on under `objective`.
+
+    An incorrect row without a judgment is left out where the objective needs one, with a warning that
+    counts them: the judge stage sets such rows aside for a reason.
+
+    Args:
+        rows: `Judged` records, or mappings with their fields (a `datasets.Dataset` will do).
+        tokenizer: The model's.
+        prompts: The words around question, standard answer and judgment.
+        objective: Says which paths a row needs.
+        context_length: The longest path that is taken, in tokens.
+        on: "response" or "reference".
+
+    Raises:
+        DataError: for a row that is not of the form, cannot be encoded, or has no trained token; and
+            when no row is left.
+    """
+    examples: list[EncodedExample] = []
+    left_out = 0
+    for number, row in enumerate(rows, start=1):
+        record = _as_judged(row, number, on)
+        example = encode_example(tokenizer, record, prompts, context_length=context_length, on=on)
+        needs = objective.needs(correct=example.correct)
+        if "judge" in needs.weigh | needs.loss and example.judge is None:
+            left_out += 1
+            continue
+        examples.append(example)
+    if left_out:
+        logger.warning("%d incorrect rows have no judgment and are left out of training", left_out)
+    if not examples:
+        raise DataError(
+            "no row is left to train on",
+            remedy="`nlft judge` gives incorrect rows the judgment they lack" if left_out else "check the input file",
+        )
+    return EncodedDataset(examples)
+
+
+def _as_judged(row: Judged | Mapping[str, Any], number: int, on: str) -> Judged:
+    if isinstance(row, Judged):
+        return row
+    given = {key: value for key, value in row.items() if value is not None or key == "judgment"}
+    given.setdefault("id", str(number))
+    if on == "reference":  # the standard answers need neither response nor grade
+        given.setdefault("response", given.get("reference", ""))
+        given.setdefault("verdict", Verdict(correct=True, reason="the standard answer").model_dump())
+    return parse_record(given, Judged, file="train_dataset", line=number)

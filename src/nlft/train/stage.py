@@ -1,0 +1,169 @@
+"""The train stage: judged rows in, an adapter and its metrics out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from nlft.errors import ConfigError, DataError
+from nlft.lm.load import LanguageModel, quiet
+from nlft.progress import Progress, progress
+from nlft.records import Judged
+from nlft.train.config import NLFTConfig, lora_config
+from nlft.train.trainer import NLFTTrainer
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run gave.
+
+    Attributes:
+        folder: Holds the adapter (or model), `metrics.jsonl` and checkpoints.
+        steps: Optimiser steps taken in all.
+        rows: Rows trained on.
+        loss: The mean loss over the run.
+        seconds: Wall-clock time of this call.
+        trainable: Parameters that were trained.
+    """
+
+    folder: Path
+    steps: int
+    rows: int
+    loss: float
+    seconds: float
+    trainable: int
+
+
+def train(
+    rows: Sequence[Judged],
+    lm: LanguageModel,
+    config: NLFTConfig,
+    *,
+    lora: dict[str, Any] | None = None,
+    full: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Train and save; `metrics.jsonl` grows by a line at each logged step.
+
+    Args:
+        rows: What `nlft judge` wrote.
+        lm: The model; its weights stay as they are unless `full`.
+        config: The trainer's settings; its `output_dir` is where everything goes.
+        lora: Arguments of `lora_config`.
+        full: Train the model itself, without an adapter.
+        resume: Go on from the last checkpoint in the folder; from the start if there is none.
+        overwrite: Allow a folder that holds a finished run.
+
+    Raises:
+        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
+    """
+    folder = Path(config.output_dir)
+    _check_folder(folder, resume=resume, overwrite=overwrite)
+    checkpoint = get_last_checkpoint(str(folder)) if resume and folder.exists() else None
+    start = time.perf_counter()
+    with quiet():
+        trainer = NLFTTrainer(
+            model=lm.model,
+            args=config,
+            train_dataset=rows,
+            peft_config=None if full else lora_config(lm.model, **(lora or {})),
+            processing_class=lm.tokenizer,
+        )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    trainer.add_callback(_Metrics(folder / "metrics.jsonl", fresh=checkpoint is None))
+    try:
+        with _progress_callback(trainer):
+            output = trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model(str(folder))
+    except OSError as error:
+        raise DataError(
+            f"cannot write: {error.strerror or error}", file=folder, remedy="free some space, then --resume"
+        ) from error
+    except KeyboardInterrupt:
+        last = get_last_checkpoint(str(folder)) if folder.exists() else None
+        print(f"training interrupted; {Path(last).name if last else 'no checkpoint'} is kept", file=sys.stderr)
+        raise
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    return TrainResult(
+        folder=folder,
+        steps=trainer.state.global_step,
+        rows=len(trainer.train_dataset),
+        loss=float(output.training_loss),
+        seconds=time.perf_counter() - start,
+        trainable=trainable,
+    )
+
+
+def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    if folder.is_file():
+        raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
+    finished = (folder / "adapter_config.json").exists() or (folder / "model.safetensors").exists()
+    begun = folder.exists() and get_last_checkpoint(str(folder)) is not None
+    if (finished or begun) and not (resume or overwrite):
+        raise DataError(
+            "the folder holds a finished run" if finished else "the folder holds a run that was broken off",
+            file=folder,
+            remedy="choose another -o, or give " + ("--overwrite" if finished else "--resume (or --overwrite)"),
+        )
+
+
+class _Metrics(TrainerCallback):  # type: ignore[misc]
+    """Append what the trainer logs, a JSON line a step; a resumed run drops what it does again."""
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        self.path, self.fresh = path, fresh
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines: list[str] = []
+        if not self.fresh and self.path.exists():
+            lines = [x for x in self.path.read_text("utf-8").splitlines() if json.loads(x)["step"] <= state.global_step]
+        self.path.write_text("".join(line + "\n" for line in lines), "utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+class _Bar(TrainerCallback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.label = "training"
+        self.context: Any = None
+        self.bar: Progress | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.context = progress(self.label, state.max_steps - state.global_step)
+        self.bar = self.context.__enter__()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if self.bar is not None and logs and "loss" in logs:
+            self.bar.note(f"loss {logs['loss']:.3f}")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.advance()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.context is not None:
+            self.context.__exit__(*error)
+            self.context = None
+
+
+def _progress_callback(trainer: NLFTTrainer) -> _Bar:
+    bar = _Bar()
+    trainer.add_callback(bar)
+    return bar

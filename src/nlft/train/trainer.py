@@ -1,0 +1,170 @@
+"""One trainer for every objective: transformers' `Trainer` with another `compute_loss`.
+
+What a step costs is decided in `nlft.lm`: the base path (and the judge path, where an objective trains
+on it) runs with gradient, the others continue from its keys and values without; every token that rows
+or paths share is computed once; the head sees response positions only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, set_seed
+
+from nlft.core.allocation import Allocation
+from nlft.errors import ConfigError
+from nlft.lm.encode import EncodedExample
+from nlft.lm.load import context_length, load_model
+from nlft.lm.score import Scored, score_batch
+from nlft.objectives import ExampleLoss, get_objective
+from nlft.prompts import load_prompts
+from nlft.records import Judged
+from nlft.train.config import NLFTConfig
+from nlft.train.dataset import EncodedDataset, collate, encode_dataset
+from nlft.train.weights import WeightStore
+
+
+class NLFTTrainer(Trainer):  # type: ignore[misc]
+    """Fine-tune a causal language model with words as the signal.
+
+    Args:
+        model: A model, or the name or folder of one.
+        args: The settings; the paper's where left out.
+        train_dataset: Judged rows: records, mappings, or a `datasets.Dataset` with the columns
+            `question, reference, response, verdict, judgment`; or what `encode_dataset` gave.
+        eval_dataset: The same, for an evaluation loss.
+        peft_config: The adapter to train; None trains the model itself.
+        processing_class: The tokenizer; loaded with the model where that is a name.
+        **kwargs: As transformers' `Trainer` takes them.
+
+    Raises:
+        DataError: for rows that cannot be trained on.
+        ConfigError: for settings that do not fit.
+
+    Example:
+        >>> from nlft import NLFTConfig, NLFTTrainer, read_records, Judged
+        >>> trainer = NLFTTrainer(                                              # doctest: +SKIP
+        ...     model="HuggingFaceTB/SmolLM2-135M-Instruct",
+        ...     args=NLFTConfig("out", weights="once"),
+        ...     train_dataset=list(read_records("judged.jsonl", Judged)),
+        ...     peft_config=LoraConfig(r=16, target_modules="all-linear"),
+        ... )
+        >>> trainer.train()                                                     # doctest: +SKIP
+    """
+
+    # compute_loss divides by the rows (or tokens) of the whole accumulated batch itself.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: nn.Module | str,
+        args: NLFTConfig | None = None,
+        train_dataset: Iterable[Judged | Mapping[str, Any]] | EncodedDataset | None = None,
+        *,
+        eval_dataset: Iterable[Judged | Mapping[str, Any]] | EncodedDataset | None = None,
+        peft_config: Any = None,
+        processing_class: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        args = args if args is not None else NLFTConfig("nlft-output")
+        if isinstance(model, str):
+            loaded = load_model(model)
+            model, processing_class = loaded.model, processing_class or loaded.tokenizer
+        if processing_class is None:
+            raise ConfigError("the trainer needs a tokenizer", remedy="give processing_class=tokenizer")
+        self.objective = get_objective(args.objective, args.saliency(), **args.objective_options)
+        self.prompt_set = load_prompts(args.prompts)
+        limit = args.max_length or context_length(model.config)
+
+        def encoded(rows: Any) -> Any:
+            if rows is None or isinstance(rows, EncodedDataset):
+                return rows
+            return encode_dataset(
+                rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
+            )
+
+        train_dataset, eval_dataset = encoded(train_dataset), encoded(eval_dataset)
+        if peft_config is not None:
+            from peft import get_peft_model
+
+            set_seed(args.seed)  # before the adapter draws its first weights
+            model = get_peft_model(model, peft_config)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            data_collator=collate,
+            **kwargs,
+        )
+        # transformers would take the number of tokens from `labels`, which no batch has here.
+        self.model_accepts_loss_kwargs = False
+        self.weight_store = WeightStore(self.objective, args, train_dataset, self.prompt_set)
+        self._parts: dict[str, list[Tensor]] = {}
+        self._tokens, self._clock = 0, time.perf_counter()
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[Any], int | None]:
+        """The micro-batches of one step, and what their losses are divided by: their rows, or their tokens."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        examples = [example for batch in batches for example in batch["examples"]]
+        if self.args.loss_average == "token":
+            return batches, sum(len(example.response) for example in examples)
+        return batches, len(examples)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, list[EncodedExample]],
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
+    ) -> Any:
+        """Algorithm 1: each row's loss under the objective, and their mean."""
+        examples = inputs["examples"]
+        by_token = self.args.loss_average == "token"
+        stored = self._stored(examples) if model.training else None
+        scored = score_batch(model, examples, self.objective, stored=stored is not None)
+        losses = []
+        for place, row in enumerate(scored):
+            allocation = stored[place] if stored is not None else self.objective.weigh(row.example)
+            losses.append(self.objective.loss(row.example, allocation))
+        sizes = [loss.tokens if by_token else 1 for loss in losses]
+        total = torch.stack([loss.loss * size for loss, size in zip(losses, sizes, strict=True)]).sum()
+        if model.training:
+            self._note(losses, scored)
+        loss = total / (num_items_in_batch or sum(sizes))
+        return (loss, None) if return_outputs else loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Tensor, None, None]:
+        """The evaluation loss of a batch; there are no labels to gather."""
+        with torch.no_grad():
+            return self.compute_loss(model, inputs).detach(), None, None
+
+    def _stored(self, examples: list[EncodedExample]) -> list[Allocation | None] | None:
+        if self.args.weights == "step":
+            return None
+        return self.weight_store.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
+
+    def _note(self, losses: list[ExampleLoss], scored: list[Scored]) -> None:
+        """Keep what the next log line shows, on the device: reading it would wait for the step."""
+        for loss in losses:
+            for name, value in loss.parts.items():
+                self._parts.setdefault(name, []).append(value)
+        self._tokens += sum(len(row.example.logp_base) for row in scored)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""
+        if "loss" in logs:
+            logs.update({name: float(torch.stack(values).float().mean()) for name, values in self._parts.items()})
+            now = time.perf_counter()
+            logs["tokens_per_second"] = self._tokens / max(now - self._clock, 1e-9)
+            self._parts, self._tokens, self._clock = {}, 0, now
+        super().log(logs, start_time)

@@ -1,0 +1,95 @@
+"""The page's sources as one HTML text: modules inlined, scripts and styles allowed by their hash only.
+
+The sources under `static/` are plain modules that a browser could load as they are. A file opened by
+double-click may not load modules, so each becomes a function in one script, in order of their imports.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"
+
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w-]+)\.js";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page and the policy it is to be served under."""
+
+    html: str
+    policy: str
+
+
+def assemble(data: str, *, connects: bool) -> Page:
+    """Put data, style and script into the page.
+
+    Args:
+        data: JSON that is safe inside a script element.
+        connects: Whether the page may talk to the server it came from.
+    """
+    style, script = (STATIC / "page.css").read_text(encoding="utf-8"), bundle("main")
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src blob:",
+            *(["connect-src 'self'"] if connects else []),
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
+    parts = {
+        "default-src 'none'": policy,
+        '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
+        '<script type="module" src="main.js"></script>': f"<script>{script}</script>",
+        # Last, so that nothing in the data can be mistaken for one of the places above.
+        ">null</script>": f">{data}</script>",
+    }
+    for place, content in parts.items():
+        before, found, after = html.partition(place)
+        if not found:
+            raise AssertionError(f"index.html lacks {place}")
+        html = before + content + after
+    return Page(html, policy)
+
+
+@functools.cache
+def bundle(entry: str) -> str:
+    """The module `entry` and all it imports, as one script."""
+    order: list[str] = []
+    _visit(entry, order)
+    return '"use strict";\n' + "\n".join(_as_function(name) for name in order)
+
+
+def _visit(name: str, order: list[str], open_: tuple[str, ...] = ()) -> None:
+    if name in open_:
+        raise AssertionError(f"modules import each other in a circle: {' > '.join([*open_, name])}")
+    if name in order:
+        return
+    for _, imported in _IMPORT.findall(_source(name)):
+        _visit(imported, order, (*open_, name))
+    order.append(name)
+
+
+def _as_function(name: str) -> str:
+    source = _source(name)
+    names = ", ".join(_EXPORT.findall(source))
+    body = _EXPORT.sub("", _IMPORT.sub(r"const \1 = module_\2;", source))
+    return f"// {name}.js\nconst module_{name} = (() => {{\n{body}\nreturn {{ {names} }};\n}})();"
+
+
+def _source(name: str) -> str:
+    return (STATIC / f"{name}.js").read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -99,11 +99,48 @@ def test_log_one_minus_away_from_the_floor():
     torch.testing.assert_close(gradient, -p / (1 - p), rtol=1e-12, atol=0)
 
 
-def test_log_one_minus_keeps_tiny_probabilities():
-    # log(1 - exp(-40)) = -exp(-40), which 1 - P rounds away in float32 and in float64.
-    value = log_one_minus(torch.tensor([-40.0], dtype=torch.float64), 1e-6)
-    assert value.item() <= 0
-    assert value.item() == pytest.approx(-math.exp(-40), abs=1e-16)
+def test_log_one_minus_near_certainty_in_single_precision():
+    # 1 - exp(-3e-6) is off by 2 % in float32; expm1 is not.
+    value = log_one_minus(torch.tensor([-3e-6]), 1e-6)
+    assert value.item() == pytest.approx(math.log(3e-6), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_value_at_its_threshold_is_not_above_it(dtype):
+    at = torch.tensor([0.95], dtype=torch.float64).log().to(dtype)
+    assert not allocate(at, at, None, torch.ones(1, 2), PAPER).salient.any()
+
+
+def test_a_share_at_the_threshold_is_not_filtered():
+    base, judge = torch.full((50,), 0.2).log(), torch.full((50,), 0.2).log()
+    judge[:3] = math.log(0.9)  # 3 of 50 are 0.06
+    assert not allocate(base, base, judge, torch.ones(50, 2), PAPER).excluded
+    judge[3] = math.log(0.9)
+    assert allocate(base, base, judge, torch.ones(50, 2), PAPER).excluded
+
+
+def test_the_authors_flag_moves_eq_4_but_not_the_threshold():
+    base, judge = torch.tensor([0.4, *[0.5] * 19]).log(), torch.tensor([0.8, *[0.5] * 19]).log()
+    for settings, salient in ((replace(AUTHORS, r0=3.0), True), (replace(PAPER, r0=3.0), False)):
+        allocation = allocate(base, base, judge, torch.ones(20, 2), settings)
+        assert allocation.salient[0].item() is salient
+        assert allocation.scale[0].item() == pytest.approx(2 / (1 + math.exp(1)) if salient else 0.0)  # r1 - r0 = -1
+
+
+def test_an_excluded_example_has_no_extra_term_either():
+    base, standard, judge, hidden = world()
+    settings = replace(PAPER, likelihood=1.0)
+    allocation = allocate(base, standard, judge, hidden, settings)
+    assert allocation.excluded
+    assert example_loss(base, allocation, settings, judge).total.item() == 0
+
+
+def test_scales_carry_no_gradient():
+    scale = torch.ones(1, requires_grad=True)
+    nowhere = torch.tensor([False])
+    logp = torch.tensor([-1.0], requires_grad=True)
+    example_loss(logp, Allocation(nowhere, nowhere, scale), PAPER).total.backward()
+    assert scale.grad is None
 
 
 def test_the_authors_floor_is_a_constant():

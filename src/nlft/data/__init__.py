@@ -2,6 +2,7 @@
 
 from nlft.data.gsm8k import gsm8k
 from nlft.data.gsm_symbolic import gsm_symbolic, gsm_symbolic_kinds
+from nlft.data.load import load_problems
 from nlft.data.subset import subset_rows
 
-__all__ = ["gsm8k", "gsm_symbolic", "gsm_symbolic_kinds", "subset_rows"]
+__all__ = ["gsm8k", "gsm_symbolic", "gsm_symbolic_kinds", "load_problems", "subset_rows"]

@@ -295,7 +295,10 @@ class _Run:
             asked = retry_after(headers)
             if asked is None and code == 429:
                 asked = pause_after(headers) or None
-            return _Again(f"HTTP {code}: {detail}", asked, counts=code != 429, silent=code in _GATEWAY)
+            # A bare 500 speaks of the row or of a bug; the others of a server that cannot keep up.
+            return _Again(
+                f"HTTP {code}: {detail}", asked, counts=code != 429, overload=code != 500, silent=code in _GATEWAY
+            )
         if code in _HOPELESS:
             self.stop(_HOPELESS[code], f"HTTP {code}: {detail}")
             return _Again(detail, overload=False)
@@ -311,9 +314,9 @@ class _Run:
             content = choice["message"]["content"]
             finish = choice.get("finish_reason")
         except (ValueError, RecursionError):
-            return _Again("the body is broken JSON")
+            return _Again("the body is broken JSON", overload=False)
         except (KeyError, IndexError, TypeError, AttributeError):
-            return _Again(f"the body is no chat completion: {self.endpoint.redact(text)}")
+            return _Again(f"the body is no chat completion: {self.endpoint.redact(text)}", overload=False)
         read, written = _usage(body)
         if content is not None and not isinstance(content, str):
             return _Again("the message is no text", overload=False, prompt_tokens=read, completion_tokens=written)

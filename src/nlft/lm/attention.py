@@ -98,11 +98,13 @@ def shared_prefix_attention(
         (1, tokens, heads, dim), and no attention weights.
     """
     if nlft_pack is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        output: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
+        return output, None
     scaling, dropout = kwargs.get("scaling"), kwargs.get("dropout", 0.0)
     if isinstance(nlft_pack, Pack):
         return _attend(nlft_pack, module, query, key, value, scaling, dropout), None
-    return nlft_pack.attend(module, query, key, value, scaling), None
+    attended: Tensor = nlft_pack.attend(module, query, key, value, scaling)
+    return attended, None
 
 
 def _attend(
@@ -133,9 +135,8 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, dr
             query, key, value, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=grouped
         )
     # Aligned to the lower right, on CUDA this stays a flag of the flash kernel; elsewhere it is a mask.
-    bias = causal_lower_right(query.shape[2], key.shape[2])
-    if query.device.type != "cuda":
-        bias = bias._materialize(query.device)
+    flag = causal_lower_right(query.shape[2], key.shape[2])
+    bias: Tensor = flag if query.device.type == "cuda" else flag._materialize(query.device)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=bias, scale=scaling, dropout_p=dropout, enable_gqa=grouped
     )

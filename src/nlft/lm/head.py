@@ -24,7 +24,7 @@ class _FrozenHead(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         context: torch.autograd.function.FunctionCtx,
         hidden: Tensor,
         targets: Tensor,
@@ -48,7 +48,7 @@ class _FrozenHead(torch.autograd.Function):
         return logp
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         context: torch.autograd.function.FunctionCtx, gradient: Tensor
     ) -> tuple[Tensor, None, None, None, None]:
         (slope,) = context.saved_tensors  # type: ignore[attr-defined]

@@ -96,7 +96,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
         return DTYPES[dtype]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu" and torch.backends.mkldnn.is_available() and _cpu_computes_bfloat16():
+    if device.type == "cpu" and _cpu_computes_bfloat16():
         return torch.bfloat16
     return torch.float32
 

@@ -50,9 +50,10 @@ class Kept:
 
 def unwrap(model: nn.Module) -> Any:
     """The causal language model inside PEFT's and accelerate's wrappers."""
-    while hasattr(model, "module"):
-        model = model.module
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner: Any = model
+    while hasattr(inner, "module"):
+        inner = inner.module
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
 def path_logprobs(
@@ -142,12 +143,12 @@ def _through_head(
 ) -> list[PathLogprobs]:
     head = base.get_output_embeddings()
     targets = torch.tensor([token for path in paths for token in path.response], device=states.device)
-    logp = target_logprobs(head, states, targets).split(list(sizes))
-    hidden = states.split(list(sizes))
+    logp = torch.split(target_logprobs(head, states, targets), list(sizes))
+    hidden = torch.split(states, list(sizes))
     if not top_k:
         return [PathLogprobs(p, h) for p, h in zip(logp, hidden, strict=True)]
     values, ids = top_logprobs(head, states, top_k)
-    tops = zip(values.split(list(sizes)), ids.split(list(sizes)), strict=True)
+    tops = zip(torch.split(values, list(sizes)), torch.split(ids, list(sizes)), strict=True)
     return [PathLogprobs(p, h, top) for p, h, top in zip(logp, hidden, tops, strict=True)]
 
 

@@ -133,7 +133,7 @@ def _converted(gguf: Path, digest: str) -> Path:
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise ModelError(
                 f"{gguf.name} cannot be converted: {first}",
-                remedy='`pip install "nlft[demo]"` for the reader; architectures are those transformers reads from GGUF',
+                remedy='`pip install "nlft[demo]"` for the reader; transformers lists the architectures it reads',
             ) from error
         if not _complete(target):  # another process may have been faster
             folder.rename(target)

@@ -71,14 +71,17 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else NLFTConfig("nlft-output")
+        network: Any
         if isinstance(model, str):
             loaded = load_model(model)
-            model, processing_class = loaded.model, processing_class or loaded.tokenizer
+            network, processing_class = loaded.model, processing_class or loaded.tokenizer
+        else:
+            network = model
         if processing_class is None:
             raise ConfigError("the trainer needs a tokenizer", remedy="give processing_class=tokenizer")
         self.objective = get_objective(args.objective, args.saliency(), **args.objective_options)
         self.prompt_set = load_prompts(args.prompts)
-        limit = args.max_length or context_length(model.config)
+        limit = args.max_length or context_length(network.config)
 
         def encoded(rows: Any) -> Any:
             if rows is None or isinstance(rows, EncodedDataset):
@@ -87,24 +90,24 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
                 rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
             )
 
-        train_dataset, eval_dataset = encoded(train_dataset), encoded(eval_dataset)
+        training: EncodedDataset | None = encoded(train_dataset)
         if peft_config is not None:
             from peft import get_peft_model
 
             set_seed(args.seed)  # before the adapter draws its first weights
-            model = get_peft_model(model, peft_config)
+            network = get_peft_model(network, peft_config)
         super().__init__(
-            model=model,
+            model=network,
             args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            train_dataset=training,
+            eval_dataset=encoded(eval_dataset),
             processing_class=processing_class,
             data_collator=collate,
             **kwargs,
         )
         # transformers would take the number of tokens from `labels`, which no batch has here.
         self.model_accepts_loss_kwargs = False
-        self.weight_store = WeightStore(self.objective, args, train_dataset, self.prompt_set)
+        self.weight_store = WeightStore(self.objective, args, training, self.prompt_set)
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
 

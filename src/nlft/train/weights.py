@@ -71,8 +71,9 @@ class WeightStore:
 
     def _as_scored(self, model: nn.Module) -> AbstractContextManager[Any]:
         """`once` means the untouched model, also when a run is resumed with a trained adapter on it."""
+        adapted: Any = model
         untouched = self.args.weights == "once" and hasattr(model, "disable_adapter")
-        return model.disable_adapter() if untouched else nullcontext()
+        return adapted.disable_adapter() if untouched else nullcontext()
 
     def _compute(self, model: nn.Module) -> dict[str, Allocation | None]:
         ordered = sorted(self.examples, key=lambda example: -example.longest)

@@ -39,7 +39,7 @@ def command_line(
         ConfigError: for an unknown key, with the nearest that exists, and a value the option refuses.
     """
     section = section or verb
-    options = verb_options(verb)
+    options = verb_options(verb, operands)
     words = [verb, *operands]
     for key, value in settings.items():
         if key not in options:
@@ -50,27 +50,27 @@ def command_line(
                 remedy=did_you_mean(key, options),
             )
         words += _words(options[key], value)
-    _parse(verb, words[1:], section, file)
+    _parse(words, operands, section, file)
     return words
 
 
-def verb_options(verb: str) -> dict[str, Any]:
-    """The options of a verb by their keys in a recipe."""
+def verb_options(verb: str, operands: Sequence[str] = ()) -> dict[str, Any]:
+    """The options of a verb by their keys in a recipe; those of `data` depend on its source."""
     options = {}
-    for parameter in _command(verb).params:
+    for parameter in _command(verb, operands)[0].params:
         long = next((name for name in getattr(parameter, "opts", []) if name.startswith("--")), None)
         if long is not None and parameter.name != "help":
             options[long.removeprefix("--").replace("-", "_")] = parameter
     return options
 
 
-def describe(verb: str) -> dict[str, str]:
+def describe(verb: str, operands: Sequence[str] = ()) -> dict[str, str]:
     """What each key of a verb's section means: the option's help."""
-    return {key: str(option.help or "") for key, option in verb_options(verb).items()}
+    return {key: str(option.help or "") for key, option in verb_options(verb, operands).items()}
 
 
-def _command(verb: str) -> Any:
-    """The command object of a verb; `data` is a group whose default command takes the source."""
+def _command(verb: str, operands: Sequence[str] = ()) -> tuple[Any, int]:
+    """The command that a verb with these operands runs, and how many words of the command line name it."""
     import typer
 
     from nlft.cli.app import app
@@ -78,7 +78,12 @@ def _command(verb: str) -> Any:
     root: Any = typer.main.get_command(app)
     if verb not in root.commands:
         raise ConfigError(f'there is no command "{verb}"', remedy=did_you_mean(verb, root.commands))
-    return root.commands[verb]
+    command = root.commands[verb]
+    if not hasattr(command, "commands"):
+        return command, 1
+    if operands and operands[0] in command.commands:
+        return command.commands[operands[0]], 2
+    return command.commands["file"], 1  # `nlft data FILE`: a word that names no source is a file
 
 
 def _words(option: Any, value: Setting) -> list[str]:
@@ -98,12 +103,14 @@ def _text(value: str | int | float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _parse(verb: str, words: list[str], section: str, file: str | Path | None) -> None:
+def _parse(words: list[str], operands: Sequence[str], section: str, file: str | Path | None) -> None:
     """Let the command's own parser look at the words; it converts and checks every value."""
     from nlft.cli.app import UsageError
 
+    command, named_by = _command(words[0], operands)
+    name = "nlft " + " ".join(words[:named_by])
     try:
-        _command(verb).make_context(f"nlft {verb}", list(words))
+        command.make_context(name, words[named_by:])
     except UsageError as error:
         key = getattr(getattr(error, "param", None), "name", None)
         message = error.format_message()
@@ -111,5 +118,5 @@ def _parse(verb: str, words: list[str], section: str, file: str | Path | None) -
             f"{section}: {message[:1].lower()}{message[1:]}",
             file=file,
             line=line_of(file, (section, key) if key else (section,)),
-            remedy=f"`nlft {verb} --help` tells what it takes",
+            remedy=f"`{name} --help` tells what it takes",
         ) from None

@@ -1,6 +1,6 @@
 """Evaluation: accuracy with intervals, paired comparison, tables and figures from the results alone."""
 
-from nlft.evaluate.compare import Comparison, compare, compare_many, compare_seeds
+from nlft.evaluate.compare import Comparison, compare, compare_many, compare_seeds, compare_solved, correct
 from nlft.evaluate.evaluation import Accuracy, Evaluated, Evaluation, read_evaluation, write_evaluation
 from nlft.evaluate.measure import evaluate
 from nlft.evaluate.statistics import Interval, bootstrap_interval, exact_mcnemar, holm, wilson_interval
@@ -15,6 +15,8 @@ __all__ = [
     "compare",
     "compare_many",
     "compare_seeds",
+    "compare_solved",
+    "correct",
     "evaluate",
     "exact_mcnemar",
     "holm",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from nlft.errors import DataError
 from nlft.evaluate.evaluation import Accuracy, Evaluation, Grade
 from nlft.evaluate.statistics import Interval, bootstrap_interval, exact_mcnemar, holm
 
-__all__ = ["Comparison", "compare", "compare_many", "compare_seeds"]
+__all__ = ["Comparison", "compare", "compare_many", "compare_seeds", "compare_solved", "correct"]
 
 
 class Comparison(Config):
@@ -59,20 +59,29 @@ def compare_seeds(
     Raises:
         DataError: when the numbers of seeds differ, or problems do.
     """
+    solved = [_solved(side, grader, name) for side, name in ((a, names[0]), (b, names[1]))]
+    if a and b and a[0].data_hash != b[0].data_hash:
+        raise _different(names)
+    return compare_solved(*solved, grader=grader, names=names)
+
+
+def compare_solved(
+    a: Sequence[Mapping[str, bool]], b: Sequence[Mapping[str, bool]], *, grader: Grade, names: tuple[str, str]
+) -> Comparison:
+    """As `compare_seeds`, from what was solved alone: per seed, whether each problem (by id) was.
+
+    Raises:
+        DataError: when the numbers of seeds differ, or problems do.
+    """
     if len(a) != len(b) or not a:
         raise DataError(
             f"{names[0]} has {len(a)} evaluations and {names[1]} {len(b)}",
             remedy="give one evaluation per seed on both sides",
         )
-    right_a, right_b = _solved(a, grader, names[0]), _solved(b, grader, names[1])
-    if a[0].data_hash != b[0].data_hash or right_a[0].keys() != right_b[0].keys():
-        raise DataError(
-            f"{names[0]} and {names[1]} answered different problems (data hashes {a[0].data_hash[:12]} "
-            f"and {b[0].data_hash[:12]})",
-            remedy="evaluate both on the same file, with the same --n",
-        )
-    problems = sorted(right_a[0])
-    differences = [[y[p] - x[p] for p in problems] for x, y in zip(right_a, right_b, strict=True)]
+    problems = sorted(a[0])
+    if any(sorted(solved) != problems for solved in (*a, *b)):
+        raise _different(names)
+    differences = [[y[p] - x[p] for p in problems] for x, y in zip(a, b, strict=True)]
     sums = [sum(column) for column in zip(*differences, strict=True)]
     only_a, only_b = sum(s < 0 for s in sums), sum(s > 0 for s in sums)
     n = len(problems) * len(a)
@@ -80,13 +89,20 @@ def compare_seeds(
         a=names[0],
         b=names[1],
         grader=grader,
-        accuracy_a=Accuracy(count=sum(sum(x.values()) for x in right_a), n=n),
-        accuracy_b=Accuracy(count=sum(sum(y.values()) for y in right_b), n=n),
+        accuracy_a=Accuracy(count=sum(sum(x.values()) for x in a), n=n),
+        accuracy_b=Accuracy(count=sum(sum(y.values()) for y in b), n=n),
         only_a=only_a,
         only_b=only_b,
         difference=sum(sums) / n if n else 0.0,
         interval=bootstrap_interval(differences),
         p_value=exact_mcnemar(only_a, only_b),
+    )
+
+
+def _different(names: tuple[str, str]) -> DataError:
+    return DataError(
+        f"{names[0]} and {names[1]} answered different problems (their data hashes differ)",
+        remedy="evaluate both on the same file, with the same --n",
     )
 
 

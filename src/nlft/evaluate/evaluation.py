@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pydantic import Field, ValidationError, computed_field
 
@@ -153,11 +153,8 @@ def read_evaluation(path: str | Path, *, with_rows: bool = True) -> Evaluation:
     """
     path = Path(path)
     data = _read_json(path)
-    for field in ("strict", "flexible", "formatted", "hit_length"):
-        if isinstance(stored := data.get(field), dict):  # shares and intervals are computed anew
-            data[field] = {k: v for k, v in stored.items() if k in {"count", "n"}}
     try:
-        evaluation = Evaluation.model_validate(data)
+        evaluation = Evaluation.model_validate(strip_computed(data))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -178,7 +175,16 @@ def read_evaluation(path: str | Path, *, with_rows: bool = True) -> Evaluation:
     return evaluation.model_copy(update={"rows": rows})
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def strip_computed(data: dict[str, Any]) -> dict[str, Any]:
+    """A stored evaluation without the shares and intervals, which are computed anew from their counts."""
+    fields = ("strict", "flexible", "formatted", "hit_length")
+    kept = {
+        f: {k: v for k, v in data[f].items() if k in ("count", "n")} for f in fields if isinstance(data.get(f), dict)
+    }
+    return data | kept
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -10,13 +11,13 @@ from nlft.config import Config, parse_config, read_yaml
 from nlft.errors import ConfigError
 from nlft.experiment.stages import Stage
 
-__all__ = ["Recipe", "load_recipe", "plan"]
+__all__ = ["Plan", "Preparation", "Recipe", "Section", "load_recipe", "plan"]
 
 Section = dict[str, str | int | float | bool | list[str | int | float] | None]
 
 
-class Recipe(Config):
-    """All of the pipeline, from problems to the two accuracies; `nlft VERB --help` tells each section's keys."""
+class Preparation(Config):
+    """What a run and an experiment share: the student, and the stages that make its judged training rows."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="what the run is called; its folder, where none is given")
     output: str | None = Field(default=None, description="the run's folder; runs/NAME where not given")
@@ -29,15 +30,20 @@ class Recipe(Config):
     )
     grade: Section = Field(default_factory=dict, description="options of `nlft grade`")
     judge: Section = Field(default_factory=dict, description="options of `nlft judge`")
-    score: Section | None = Field(default=None, description="options of `nlft score`; left out, nothing is scored")
     train: Section = Field(default_factory=dict, description="options of `nlft train`")
     test: Section | None = Field(default=None, description="the held-out problems, as in `data`")
-    evaluate: Section = Field(default_factory=dict, description="options of `nlft evaluate`, before and after alike")
+    evaluate: Section = Field(default_factory=dict, description="options of `nlft evaluate`")
 
     @property
     def folder(self) -> Path:
         """Where the run's files go."""
         return Path(self.output) if self.output is not None else Path("runs") / self.name
+
+
+class Recipe(Preparation):
+    """All of the pipeline, from problems to the two accuracies; `nlft VERB --help` tells each section's keys."""
+
+    score: Section | None = Field(default=None, description="options of `nlft score`; left out, nothing is scored")
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -57,31 +63,39 @@ def plan(recipe: Recipe, *, file: str | Path | None = None) -> list[Stage]:
     Raises:
         ConfigError: for a section that its command would refuse.
     """
-    builder = _Plan(recipe, file)
-    rows = builder.data("data", "problems.jsonl", recipe.data)
-    if recipe.answer is not None:
-        rows = builder.step("answer", rows, "answers.jsonl", recipe.answer, ("model", "prompts", "seed"))
-    graded = builder.step("grade", rows, "graded.jsonl", recipe.grade)
-    judged = builder.step("judge", graded, "judged.jsonl", recipe.judge, ("prompts",))
+    builder = Plan(recipe, file)
+    judged = builder.prepare()
     if recipe.score is not None:
         builder.step("score", judged, "scored.jsonl", recipe.score, ("model", "prompts"))
-    shared = ("model", "prompts", "seed")
-    adapter = builder.step("train", judged, "adapter", recipe.train, shared)
+    adapter = builder.train("train", judged, "adapter", recipe.train)
     if recipe.test is not None:
         test = builder.data("test", "test.jsonl", recipe.test)
-        builder.evaluate("before", test, None)
-        builder.evaluate("after", test, adapter)
+        builder.evaluate("before", test, None, "before.json", recipe.evaluate)
+        builder.evaluate("after", test, adapter, "after.json", recipe.evaluate)
     return builder.stages
 
 
-class _Plan:
+class Plan:
     """Collects stages; each is checked by its command's own parser as it is added."""
 
-    def __init__(self, recipe: Recipe, file: str | Path | None) -> None:
+    def __init__(self, recipe: Preparation, file: str | Path | None) -> None:
         self.recipe, self.file, self.folder = recipe, file, recipe.folder
         self.stages: list[Stage] = []
 
+    def prepare(self) -> Path:
+        """The stages up to the judged rows; where those go."""
+        recipe = self.recipe
+        rows = self.data("data", "problems.jsonl", recipe.data)
+        if recipe.answer is not None:
+            student = recipe.answer.get("answerer") in (None, "local") and not recipe.answer.get("base_url")
+            keys = ("model", "prompts", "seed")
+            rows = self.step("answer", rows, "answers.jsonl", recipe.answer, keys if student else keys[1:])
+        graded = self.step("grade", rows, "graded.jsonl", recipe.grade)
+        shown = ("prompts", "model") if recipe.judge.get("judge") == "self" else ("prompts",)
+        return self.step("judge", graded, "judged.jsonl", recipe.judge, shown)
+
     def data(self, name: str, output: str, section: Section) -> Path:
+        """Problems from a source."""
         options = dict(section)
         source = options.pop("source", None)
         if not isinstance(source, str):
@@ -90,42 +104,49 @@ class _Plan:
                 file=self.file,
                 remedy="gsm8k, gsm_symbolic, or the name of a file of problems",
             )
-        return self.add(name, "data", [source], (), output, options)
+        inputs = (Path(source),) if Path(source).is_file() else ()
+        return self._add(Stage(name, ("data", source), inputs, (self.folder / output,)), options)
 
     def step(self, verb: str, source: Path, output: str, section: Section, shared: tuple[str, ...] = ()) -> Path:
-        return self.add(verb, verb, [str(source)], (source,), output, self.shared(verb, section, shared))
+        """A stage from one file to the next."""
+        stage = Stage(verb, (verb, str(source)), (source,), (self.folder / output,))
+        return self._add(stage, self._shared(verb, section, shared))
 
-    def evaluate(self, name: str, test: Path, adapter: Path | None) -> None:
-        # A change of settings asks for new rows; the old ones are this run's own, so they may go.
-        options: Section = {
-            "overwrite": True,
-            **self.shared("evaluate", self.recipe.evaluate, ("model", "prompts", "seed")),
-        }
+    def train(self, name: str, rows: Path, output: str, section: Section, extra: tuple[Path, ...] = ()) -> Path:
+        """Training on judged rows; an interrupted one goes on from its last checkpoint."""
+        stage = Stage(
+            name,
+            ("train", str(rows)),
+            (rows, *extra),
+            (self.folder / output,),
+            again=("--resume",),
+            anew=("--overwrite",),
+        )
+        return self._add(stage, self._shared("train", section, ("model", "prompts", "seed")), section="train")
+
+    def evaluate(self, name: str, test: Path, adapter: Path | None, output: str, section: Section) -> Path:
+        """Evaluation of the model, or of an adapter on it; a change of settings asks for new rows."""
+        options = self._shared("evaluate", section, ("model", "prompts", "seed"))
         if adapter is not None:
             options["adapter"] = str(adapter)
         inputs = (test,) if adapter is None else (test, adapter)
-        self.add(name, "evaluate", [str(test)], inputs, f"{name}.json", options, section="evaluate")
+        stage = Stage(name, ("evaluate", str(test)), inputs, (self.folder / output,), anew=("--overwrite",))
+        return self._add(stage, options, section="evaluate")
 
-    def shared(self, verb: str, section: Section, keys: tuple[str, ...]) -> Section:
+    def _shared(self, verb: str, section: Section, keys: tuple[str, ...]) -> Section:
         """The section with the recipe's own model, prompts and seed where it names none and the verb takes them."""
         from nlft.cli.command_line import verb_options
 
         known = verb_options(verb)
         return {**{key: getattr(self.recipe, key) for key in keys if key in known}, **section}
 
-    def add(
-        self,
-        name: str,
-        verb: str,
-        operands: list[str],
-        inputs: tuple[Path, ...],
-        output: str,
-        options: Section,
-        section: str | None = None,
-    ) -> Path:
+    def _add(self, stage: Stage, options: Section, section: str | None = None) -> Path:
+        """Check the stage's options and add it; its first output."""
         from nlft.cli.command_line import command_line
 
-        path = self.folder / output
-        words = command_line(verb, operands, {**options, "output": str(path)}, section=section or name, file=self.file)
-        self.stages.append(Stage(name, tuple(words), inputs, (path,)))
-        return path
+        verb, *operands = stage.words
+        output = stage.outputs[0]
+        settings = {**options, "output": str(output)}
+        words = command_line(verb, operands, settings, section=section or stage.name, file=self.file)
+        self.stages.append(replace(stage, words=tuple(words)))
+        return output

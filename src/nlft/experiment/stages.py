@@ -36,6 +36,8 @@ class Stage:
     words: tuple[str, ...]
     inputs: tuple[Path, ...]
     outputs: tuple[Path, ...]
+    again: tuple[str, ...] = ()  # added where the same stage was begun here before, to go on with it
+    anew: tuple[str, ...] = ()  # added otherwise, to replace what another run of it left
 
     @property
     def command(self) -> str:
@@ -102,8 +104,11 @@ def run_stage(stage: Stage, folder: Path) -> bool:
     if record is not None and record.fingerprint == print_ and all(path.exists() for path in stage.outputs):
         return False
     _record_path(folder, stage.name).unlink(missing_ok=True)
+    begun = folder / "stages" / f"{stage.name}.begun"
+    more = stage.again if begun.exists() and begun.read_text("utf-8").strip() == print_ else stage.anew
+    write_lines(begun, [print_])
     start = time.perf_counter()
-    code, memory = run_command(stage.words)
+    code, memory = run_command((*stage.words, *more))
     if code == 130:
         raise KeyboardInterrupt
     if code not in (0, FAILED_ROWS):
@@ -116,6 +121,7 @@ def run_stage(stage: Stage, folder: Path) -> bool:
         exit_code=code,
     )
     write_lines(_record_path(folder, stage.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
+    begun.unlink(missing_ok=True)
     return True
 
 

@@ -1,0 +1,52 @@
+"""What a cell would cost on a machine that is not here: arithmetic, no measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlft.experiment.spec import Cell, Estimate, Experiment
+
+__all__ = ["Cost", "cell_cost"]
+
+# Forward passes without gradient are a third of a step. NLFT adds one for a correct response and two for an
+# incorrect one; half of each is taken here. With weights computed once, they are paid in the first epoch only.
+EXTRA_PASSES = 1.5
+PER_PARAMETER = 6.0  # operations per token and parameter, forward and backward (Kaplan et al. 2020)
+# Weights in bfloat16, and a third on top for adapter, optimiser and the activations of a small batch.
+BYTES_PER_PARAMETER = 2 * 4 / 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of training and of evaluation, and the memory in GB."""
+
+    training: float
+    evaluation: float
+    gigabytes: float
+
+
+def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
+    """Training run and evaluation of a cell; cells of one training run each show the whole run.
+
+    training = epochs x rows x tokens x 6 x parameters x passes / flops, and
+    evaluation = problems x new tokens / generated per second.
+    """
+    method = experiment.methods[cell.method]
+    evaluation = estimate.problems * estimate.new_tokens / estimate.generated_per_second
+    memory = estimate.parameters * BYTES_PER_PARAMETER / 1e9
+    if method.train is None:
+        return Cost(0.0, evaluation, memory)
+    options = {**experiment.train, **method.train}
+    steps, batch = options.get("max_steps"), options.get("batch_size") or 4
+    if isinstance(steps, int) and steps > 0 and isinstance(batch, int):
+        rows = float(steps * batch)
+        epochs = rows / cell.size
+    else:
+        given = options.get("epochs", 10)
+        epochs = float(experiment.last_epoch or (given if isinstance(given, int | float) else 10))
+        rows = epochs * cell.size
+    extra = 0.0
+    if options.get("objective", "nlft") in ("nlft", "cut", "sdft"):
+        extra = EXTRA_PASSES / 3 / (epochs if options.get("weights") == "once" else 1)
+    operations = rows * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters * (1 + extra)
+    return Cost(operations / estimate.flops, evaluation, memory)

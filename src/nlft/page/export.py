@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from nlft.core import SaliencySettings
-from nlft.core.settings import PRESETS
+from nlft.core.settings import PRESETS, SaliencySettings
 from nlft.errors import DataError
 from nlft.page.bundle import Page, assemble
 from nlft.records import Scored, read_records, write_lines
-from nlft.score.schema import settings_of
 
 __all__ = ["Exported", "export_page", "page_row", "render_page"]
 
@@ -57,7 +55,8 @@ def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | N
     rows = list(rows)
     if not rows:
         raise DataError("there are no scored rows to show", remedy="`nlft score` makes them from judged answers")
-    settings = {"file": settings_of(rows[0].scores), **{name: SaliencySettings.preset(name) for name in PRESETS}}
+    own = SaliencySettings.from_mapping(rows[0].scores.settings)
+    settings = {"file": own, **{name: SaliencySettings.preset(name) for name in PRESETS}}
     data = {
         "source": source,
         "model": _short_name(rows[0].scores.model),

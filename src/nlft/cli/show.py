@@ -1,0 +1,57 @@
+"""`nlft show`: one scored response in the terminal, each token coloured by what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nlft.records import Scored
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("show")(show)
+
+
+def show(
+    scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
+    row: Annotated[str, typer.Argument(help="The row: its number, from 1, or its id.")],
+    preset: Annotated[str | None, typer.Option(help="Other constants than the file's: paper or authors.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML of constants that override the preset.")] = None,
+    tokens: Annotated[bool, typer.Option("--tokens/--no-tokens", help="A line of numbers per token.")] = True,
+) -> None:
+    """Show one response with every token's role, scale and probabilities."""
+    from nlft.cli.saliency import saliency_settings
+    from nlft.records import Scored, read_records
+
+    constants = saliency_settings(preset or "paper", settings) if preset or settings else None
+    chosen = _choose(read_records(scored, Scored), row, scored)
+
+    from rich.console import Console
+
+    from nlft.page.facts import token_facts
+    from nlft.page.terminal import row_view
+    from nlft.score.schema import allocate_scores
+
+    excluded = bool(allocate_scores(chosen.scores, constants).excluded)
+    facts = token_facts(chosen.scores, constants)
+    # Data is never markup, emoji code or something to highlight.
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(row_view(chosen, facts, excluded=excluded, table=tokens))
+
+
+def _choose(rows: Iterable[Scored], row: str, file: Path) -> Scored:
+    from nlft.config import did_you_mean
+    from nlft.errors import ConfigError
+
+    ids = []
+    for number, record in enumerate(rows, start=1):
+        if record.id == row or (row.isdecimal() and int(row) == number):
+            return record
+        ids.append(record.id)
+    remedy = f"give a number from 1 to {len(ids)}" if row.isdecimal() else did_you_mean(row, ids[:10_000])
+    raise ConfigError(f"there is no row {row!r}", file=file, remedy=remedy)

@@ -1,0 +1,141 @@
+"""What the saliency map says of each token, in Python: the numbers behind the page and the terminal view."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nlft.core import Allocation, SaliencySettings, example_loss
+from nlft.records import Scores
+from nlft.score.schema import allocate_scores
+from nlft.score.sketch import decode_sketch
+
+__all__ = ["Role", "TokenFacts", "roles_of", "similarities", "token_facts"]
+
+Role = Literal["irrelevant", "sub_salient", "salient", "near_error", "error"]
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """One token: probabilities, ratios (None for a correct response), role, and its part in the loss."""
+
+    piece: str
+    p_base: float
+    p_standard: float
+    p_judge: float | None
+    r1: float | None
+    r2: float | None
+    similarity: float | None
+    role: Role
+    scale: float
+    share: float
+
+
+def token_facts(scores: Scores, settings: SaliencySettings | None = None) -> list[TokenFacts]:
+    """Everything the page shows of each token, under the file's own settings or others."""
+    settings = settings or SaliencySettings.from_mapping(scores.settings)
+    allocation = allocate_scores(scores, settings)
+    salient, cluster = allocation.salient.tolist(), allocation.cluster.tolist()
+    roles = roles_of(salient, cluster, correct=scores.logp_judge is None)
+    inner = decode_sketch(scores.sketch, len(salient)).numpy()
+    near = similarities(inner, np.array(salient, dtype=bool), settings)
+    shares = _loss_shares(scores, allocation, settings)
+    facts = []
+    for t, piece in enumerate(scores.pieces):
+        base, standard = scores.logp_base[t], scores.logp_standard[t]
+        judge = None if scores.logp_judge is None else scores.logp_judge[t]
+        facts.append(
+            TokenFacts(
+                piece=piece,
+                p_base=math.exp(base),
+                p_standard=math.exp(standard),
+                p_judge=None if judge is None else math.exp(judge),
+                r1=None if judge is None else _exp(judge - base),
+                r2=None if judge is None else _exp(judge - standard),
+                similarity=None if math.isnan(near[t]) else float(near[t]),
+                role=roles[t],
+                scale=float(allocation.scale[t]),
+                share=shares[t],
+            )
+        )
+    return facts
+
+
+def roles_of(salient: list[bool], cluster: list[bool], *, correct: bool) -> list[Role]:
+    """Each token's role; in an incorrect response a salient token is an error."""
+    high, low = ("salient", "sub_salient") if correct else ("error", "near_error")
+    roles: list[Role] = []
+    for is_salient, is_near in zip(salient, cluster, strict=True):
+        role = high if is_salient else low if is_near else "irrelevant"
+        roles.append(role)  # type: ignore[arg-type]  # mypy widens the conditional of two literals to str
+    return roles
+
+
+def similarities(
+    inner: npt.NDArray[np.float64], salient: npt.NDArray[np.bool_], settings: SaliencySettings
+) -> npt.NDArray[np.float64]:
+    """Each token's cosine to the centre of its phrase as the walk came to it; NaN where none came.
+
+    For a token outside all phrases it is the cosine at which it was refused. Where several walks came,
+    one that joined it counts before one that did not, then the nearest start, then the first.
+
+    Args:
+        inner: (n, n) inner products of the hidden states.
+        salient: (n,) where the walks start.
+        settings: `cluster`, `cluster_threshold`.
+    """
+    n = len(salient)
+    best: list[tuple[bool, int, float] | None] = [None] * n
+    if settings.cluster != "none":
+        for start in np.flatnonzero(salient):
+            for at, cosine, joins in _walk(inner, int(start), settings):
+                found = (not joins, abs(at - int(start)), cosine)
+                held = best[at]
+                if held is None or found[:2] < held[:2]:
+                    best[at] = found
+    return np.array([math.nan if held is None else held[2] for held in best])
+
+
+def _walk(inner: npt.NDArray[np.float64], start: int, settings: SaliencySettings) -> list[tuple[int, float, bool]]:
+    """Every neighbour one walk looks at: (token, cosine, whether it joins); nlft.core.cluster has the rule."""
+    seen: list[tuple[int, float, bool]] = []
+    to_all, square = inner[start].copy(), float(inner[start, start])
+    for path in (range(start - 1, -1, -1), range(start + 1, len(inner))):
+        for at in path:
+            length = math.sqrt(max(square, 0.0)) * math.sqrt(inner[at, at])
+            cosine = float(to_all[at] / length) if length > 0 else 0.0
+            near = cosine if settings.cluster == "similarity" else 1.0 - cosine
+            seen.append((at, cosine, near > settings.cluster_threshold))
+            if not seen[-1][2]:
+                break
+            square = (square + 2 * float(to_all[at]) + float(inner[at, at])) / 4
+            to_all = (to_all + inner[at]) / 2
+    return seen
+
+
+def _loss_shares(scores: Scores, allocation: Allocation, settings: SaliencySettings) -> list[float]:
+    """Each token's part in the sum of the absolute terms of the weighted loss; 0 where there is no loss."""
+    logp = torch.tensor(scores.logp_base, dtype=torch.float64)
+    # The extra likelihood term is no part of the weighted loss, and would need the judge path here.
+    weighted = replace(settings, likelihood=0.0)
+    terms = [
+        abs(float(example_loss(logp[t : t + 1], _only(allocation, t), weighted).weighted)) for t in range(len(logp))
+    ]
+    total = sum(terms)
+    return [term / total if total > 0 and not allocation.excluded else 0.0 for term in terms]
+
+
+def _only(allocation: Allocation, t: int) -> Allocation:
+    part = slice(t, t + 1)
+    return replace(
+        allocation, salient=allocation.salient[part], cluster=allocation.cluster[part], scale=allocation.scale[part]
+    )
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 700 else math.inf

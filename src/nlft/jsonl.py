@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -18,8 +18,14 @@ __all__ = ["decode", "load_json", "open_data", "read_objects", "write_lines"]
 DEEPEST = 100  # well below the depth at which writing a row would fail
 
 
-def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(
+    path: str | Path, on_error: Callable[[DataError], None] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, JSON object) for each line of `path` that is not blank.
+
+    Args:
+        path: The file; UTF-8, a byte-order mark is passed over.
+        on_error: Is told of a bad line, which is then left out; None raises.
 
     Raises:
         DataError: with file and line, for a file that is missing, binary or not UTF-8, and a line that
@@ -30,8 +36,16 @@ def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, raw in enumerate(stream, start=1):
             if number == 1:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
-            if raw.strip():
-                yield number, _object(load_json(decode(raw, path, number), path, number), path, number)
+            if not raw.strip():
+                continue
+            try:
+                row = _object(load_json(decode(raw, path, number), path, number), path, number)
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                continue
+            yield number, row
 
 
 def open_data(path: Path) -> BinaryIO:

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,16 @@ def container_of(path: Path) -> str:
     )
 
 
-def read_rows(path: str | Path, container: str | None = None) -> Rows:
+def read_rows(
+    path: str | Path, container: str | None = None, on_error: Callable[[DataError], None] | None = None
+) -> Rows:
     """The rows of a file.
 
     Args:
         path: The file.
         container: One of CONTAINERS; None means to look (see `container_of`).
+        on_error: Is told of a bad line of a JSONL file, which is then left out; None raises. In the
+            other containers what follows a damaged place cannot be trusted.
 
     Raises:
         DataError: with file and line, for whatever is missing, damaged, cut off or in another form.
@@ -62,7 +66,7 @@ def read_rows(path: str | Path, container: str | None = None) -> Rows:
     path = Path(path)
     container = container or container_of(path)
     if container == "jsonl":
-        return read_objects(path)
+        return read_objects(path, on_error)
     if container == "json":
         return _read_json(path)
     if container == "parquet":

@@ -14,7 +14,9 @@ from nlft.data.subset import subset_rows
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem, parse_record
 
-__all__ = ["load_problems"]
+__all__ = ["Reader", "load_problems"]
+
+OnError = Callable[[DataError], None] | None
 
 FORMATS = ("auto", *CONTAINERS, *LAYOUTS, "sharegpt")
 
@@ -52,48 +54,61 @@ def load_problems(
         ConfigError: for an unknown format, or n out of range.
         DataError: with file and line, for the first row that cannot be read.
     """
-    container, layout = _resolve(format)
-    source = str(source)
-
-    def rows() -> Rows:
-        if source.startswith("hub:"):
-            remedy = "save it as JSONL or Parquet where the hub can be reached, and give that file"
-            name = source.removeprefix("hub:")
-            return enumerate(load_hub_rows(name, config=config, split=split, remedy=remedy), start=1)
-        return read_rows(source, container)
-
-    reader = _Reader(source, rows, layout, dict(columns or {}), first_exchange)
+    reader = Reader(source, format, columns, split=split, config=config, first_exchange=first_exchange)
     if n is None:
-        yield from reader.records()
+        yield from (record for _, record in reader.records())
         return
-    wanted = subset_rows(sum(1 for _ in rows()), n, seed)
+    wanted = subset_rows(sum(1 for _ in reader.rows()), n, seed)
     chosen = set(wanted)
-    found = {row: record for row, record in enumerate(reader.records()) if row in chosen}
+    found = {row: record for row, (_, record) in enumerate(reader.records()) if row in chosen}
     yield from (found[row] for row in wanted)
 
 
-class _Reader:
-    """Rows as read, turned into records one by one."""
+class Reader:
+    """A source that is read row by row, as often as wanted; its arguments are those of `load_problems`."""
 
     def __init__(
-        self, source: str, rows: Callable[[], Rows], layout: str | None, columns: dict[str, str], first_exchange: bool
+        self,
+        source: str | Path,
+        format: str = "auto",
+        columns: Mapping[str, str] | None = None,
+        *,
+        split: str = "train",
+        config: str | None = None,
+        first_exchange: bool = False,
     ) -> None:
-        self.source, self.rows, self.layout = source, rows, layout
-        self.columns, self.first_exchange = columns, first_exchange
-        self.stem = Path(source.removeprefix("hub:")).stem if source else source
+        self.source = str(source)
+        self.container, self.layout = _resolve(format)
+        self.columns, self.first_exchange = dict(columns or {}), first_exchange
+        self.split, self.config = split, config
+        self.stem = Path(self.source.removeprefix("hub:")).stem
 
-    def records(self) -> Iterator[Problem]:
+    def rows(self, on_error: OnError = None) -> Rows:
+        """The rows as they are, with their places."""
+        if not self.source.startswith("hub:"):
+            return read_rows(self.source, self.container, on_error)
+        remedy = "save it as JSONL or Parquet where the hub can be reached, and give that file"
+        name = self.source.removeprefix("hub:")
+        return enumerate(load_hub_rows(name, config=self.config, split=self.split, remedy=remedy), start=1)
+
+    def records(self, on_error: OnError = None) -> Iterator[tuple[int, Problem]]:
+        """The rows as records, with their places; `on_error` is told of those that cannot be, None raises."""
         seen: set[int] = set()
         index = -1
-        for index, (line, raw) in enumerate(self.rows()):
-            row = self._ours(raw, line)
-            row = {"id": f"{self.stem}-{index}", **row}
-            record = parse_record(row, _kind(row), file=self.source, line=line)
-            if hash(record.id) in seen:
-                self._refuse_repeated(record.id, line)
+        for index, (line, raw) in enumerate(self.rows(on_error)):
+            try:
+                row = {"id": f"{self.stem}-{index}", **self._ours(raw, line)}
+                record = parse_record(row, _kind(row), file=self.source, line=line)
+                if hash(record.id) in seen:
+                    self._refuse_repeated(record.id, line)
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                continue
             seen.add(hash(record.id))
-            yield record
-        if index < 0:
+            yield line, record
+        if index < 0 and on_error is None:
             raise DataError("the file holds no rows", file=self.source, remedy="give a file with at least one row")
 
     def _ours(self, raw: dict[str, Any], line: int) -> dict[str, Any]:
@@ -106,16 +121,24 @@ class _Reader:
 
     def _refuse_repeated(self, identity: str, line: int) -> None:
         """Two rows share a hash: refuse, unless it turns out that their ids differ."""
-        for index, (earlier, raw) in enumerate(self.rows()):
+        for index, (earlier, raw) in enumerate(self.rows(_pass_over)):
             if earlier >= line:
                 return
-            if {"id": f"{self.stem}-{index}", **self._ours(raw, earlier)}["id"] == identity:
+            try:
+                earlier_id = {"id": f"{self.stem}-{index}", **self._ours(raw, earlier)}["id"]
+            except DataError:
+                continue
+            if earlier_id == identity:
                 raise DataError(
                     f"the id {identity!r} stands already on line {earlier}",
                     file=self.source,
                     line=line,
                     remedy="give every row an id of its own, or leave ids out",
                 )
+
+
+def _pass_over(error: DataError) -> None:
+    """For a second reading, whose errors the first has told."""
 
 
 def _kind(row: Mapping[str, Any]) -> type[Problem]:

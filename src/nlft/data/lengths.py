@@ -1,0 +1,83 @@
+"""How long the paths of an example are: in a model's tokens, or without a model in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from nlft.prompts import Message, PromptSet
+from nlft.records import Problem
+
+__all__ = ["PATHS", "Lengths", "Measure", "paths_of", "tokens", "words"]
+
+PATHS = ("base", "standard", "judge")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A way to measure: `prompt` and `response` give lengths in `unit`; `limit` is what a model takes."""
+
+    unit: str
+    prompt: Callable[[list[Message]], int]
+    response: Callable[[str], int]
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The spread of some lengths."""
+
+    least: int
+    middle: float
+    most: int
+
+    @classmethod
+    def of(cls, values: list[int]) -> Lengths:
+        """Of at least one length."""
+        return cls(min(values), median(values), max(values))
+
+
+def words(limit: int | None) -> Measure:
+    """Words between white space: a rough measure, usually three quarters of the tokens or less."""
+    return Measure(
+        "words",
+        prompt=lambda messages: sum(len(message["content"].split()) for message in messages),
+        response=lambda text: len(text.split()),
+        limit=limit,
+    )
+
+
+def tokens(model: str, limit: int | None) -> Measure:
+    """The tokens of a model, through its chat template; only its tokenizer is loaded.
+
+    Raises:
+        ModelError: when the tokenizer cannot be found.
+    """
+    from nlft.lm import encode_prompt, load_tokenizer
+    from nlft.lm.encode import encode_response
+
+    tokenizer: Any = load_tokenizer(model)
+    own = getattr(tokenizer, "model_max_length", None)
+    if limit is None and isinstance(own, int) and own < 10**9:  # transformers' "unknown" is a huge number
+        limit = own
+    return Measure(
+        "tokens",
+        prompt=lambda messages: len(encode_prompt(tokenizer, messages)),
+        response=lambda text: len(encode_response(tokenizer, text)),
+        limit=limit,
+    )
+
+
+def paths_of(record: Problem, prompts: PromptSet) -> Mapping[str, list[Message]]:
+    """The prompts a record has: base and standard always, judge where a wrong response has a judgment."""
+    found = {
+        "base": prompts.base(record.question),
+        "standard": prompts.standard(record.question, record.reference),
+    }
+    row = dict(record)
+    verdict, judgment = row.get("verdict"), row.get("judgment")
+    if judgment and isinstance(judgment, str) and not (verdict is not None and verdict.correct):
+        found["judge"] = prompts.judge(record.question, judgment)
+    return found

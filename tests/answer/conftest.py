@@ -16,7 +16,18 @@ from typing import Any
 import pytest
 
 GOOD = "good"
-FAULTS = ("429", "429 with Retry-After", "429 with ms", "500", "503", "hang", "cut", "half sent", "broken JSON", "empty")
+FAULTS = (
+    "429",
+    "429 with Retry-After",
+    "429 with ms",
+    "500",
+    "503",
+    "hang",
+    "cut",
+    "half sent",
+    "broken JSON",
+    "empty",
+)
 
 
 def reply_to(question: str) -> str:

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from nlft.answer.backoff import RetryPolicy
 from nlft.answer.endpoint import Endpoint, EndpointSettings
 from nlft.answer.journal import failed_path, journal_path
@@ -78,7 +79,7 @@ def command(problems: Path, output: Path, url: str) -> list[str]:
 
 def run_command(arguments: list[str]) -> None:
     os.setpgrp()
-    sys.stderr = Path(os.devnull).open("w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     from nlft.cli.app import run
 
     os._exit(run(arguments))

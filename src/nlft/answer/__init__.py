@@ -6,15 +6,18 @@ Every reply is in a journal before the next request is sent, so that a run may b
 nothing is asked, or paid for, twice.
 """
 
+from nlft.answer.choose import AnswererSettings, make_answerer
 from nlft.answer.exchange import Answerer, Reply, Request, make_request
 from nlft.answer.journal import Journal, journal_path, sole_writer
 from nlft.answer.limits import Limits, Prices
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.replay import ReplayAnswerer
+from nlft.answer.selection import deduplicate, limit_incorrect, mix
 from nlft.answer.stage import Answers, FailedRow, answer, answer_file
 
 __all__ = [
     "Answerer",
+    "AnswererSettings",
     "Answers",
     "FailedRow",
     "Journal",
@@ -26,7 +29,11 @@ __all__ = [
     "Request",
     "answer",
     "answer_file",
+    "deduplicate",
     "journal_path",
+    "limit_incorrect",
+    "make_answerer",
     "make_request",
+    "mix",
     "sole_writer",
 ]

@@ -6,19 +6,25 @@ They are the third input of the method (§1): on the judge path the model is sho
 that they make likelier are the errors.
 """
 
+from nlft.judge.choose import JudgeSettings, make_judge
 from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge, says_correct
+from nlft.judge.quality import QualityReport, quality_report
 from nlft.judge.rule import rule_judgment
 from nlft.judge.stage import AsideRow, Judgments, judge, judge_file
 
 __all__ = [
     "AsideRow",
     "Judge",
+    "JudgeSettings",
     "Judgments",
     "ModelJudge",
+    "QualityReport",
     "ReplayJudge",
     "RuleJudge",
     "judge",
     "judge_file",
+    "make_judge",
+    "quality_report",
     "rule_judgment",
     "says_correct",
 ]

@@ -103,7 +103,8 @@ def _principal_columns(states: Tensor, rank: int) -> Tensor:
     columns = columns.flip(1)
     # A singular vector's sign is free; fixing it makes the same states give the same bytes.
     largest = columns.gather(0, columns.abs().argmax(dim=0, keepdim=True))
-    return columns * torch.where(largest < 0, -1.0, 1.0)
+    signed: Tensor = columns * torch.where(largest < 0, -1.0, 1.0)
+    return signed
 
 
 def _to_base64(values: Tensor) -> str:

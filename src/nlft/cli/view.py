@@ -1,0 +1,76 @@
+"""`nlft view`: the saliency map, as a file or served on loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nlft.records import Judged, Scored
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("view")(view)
+
+
+def view(
+    scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1 until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 0,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="With --serve: scores new text.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Folder of a LoRA adapter.")] = None,
+    prompts: Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")] = "paper",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run code of the model's.")] = False,
+) -> None:
+    """Make the saliency map: every token's role and scale, and settings to move without training."""
+    from nlft.errors import ConfigError
+
+    if serve == (output is not None):
+        raise ConfigError("say where the page is to go", remedy="give -o FILE.html, or --serve")
+    if output is not None:
+        if model is not None:
+            raise ConfigError("a model scores new text only while the page is served", remedy="add --serve, drop -o")
+        from nlft.page.export import export_page
+
+        written = export_page(scored, output)
+        print(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
+        return
+    from nlft.prompts import load_prompts
+    from nlft.records import Scored, read_records
+
+    prompt_set = load_prompts(prompts)
+    rows = list(read_records(scored, Scored))
+    scorer = None
+    if model is not None:
+        from nlft.lm import load_model
+        from nlft.page.live import scorer_like
+
+        lm = load_model(model, adapter=adapter, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        scorer = scorer_like(rows[0], lm, prompt_set)
+    _serve(rows, scored.name, scorer, port)
+
+
+def _serve(rows: list[Scored], source: str, scorer: Callable[[Judged], Scored] | None, port: int) -> None:
+    from nlft.errors import ConfigError
+    from nlft.page.server import PageServer
+
+    try:
+        server = PageServer(rows, source=source, score=scorer, port=port)
+    except OSError as error:
+        raise ConfigError(f"port {port} cannot be used: {error.strerror}", remedy="choose another --port") from None
+    print(f"{server.url} (Ctrl-C ends it)", flush=True)
+    # Ctrl-C is how serving ends, so it is no interruption here.
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()

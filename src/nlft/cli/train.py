@@ -82,7 +82,7 @@ def train(
         learning_rate=learning_rate,
         warmup_steps=warmup,
         weight_decay=weight_decay,
-        gradient_checkpointing=gradient_checkpointing,
+        activation_checkpointing=gradient_checkpointing,
         seed=seed,
         save_strategy="steps" if save_steps else "epoch",
         save_steps=save_steps or 500,

@@ -134,4 +134,12 @@ def lora_config(
                     {name.rpartition(".")[2] for name, m in model.named_modules() if m.__class__.__name__ == "Linear"}
                 )
                 raise ConfigError(f'the model has no module "{target}"', remedy="it has: " + ", ".join(linear))
-    return LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        # GPT-2 keeps its matrices the other way round.
+        fan_in_fan_out=any(module.__class__.__name__ == "Conv1D" for module in model.modules()),
+    )

@@ -1,0 +1,327 @@
+"""The trainer against naive twins: one example at a time, TRL's SFTTrainer, an uninterrupted run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from tests.tiny import tiny_model
+
+from nlft.core import SaliencySettings, allocate, example_loss
+from nlft.errors import ConfigError, DataError
+from nlft.lm import encode_example, load_model
+from nlft.lm.logprobs import _plain, unwrap
+from nlft.prompts import load_prompts
+from nlft.records import Judged, Verdict
+from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config, train
+
+RIGHT = Verdict(correct=True, reason="equal")
+WRONG = Verdict(correct=False, reason="5 is not 7")
+ROWS = [
+    Judged(id="a", question="2+2?", reference="2+2=4\n#### 4", response="It is 4.\n#### 4", verdict=RIGHT),
+    Judged(id="b", question="3+4?", reference="#### 7", response="3+4=5 #### 5", verdict=WRONG, judgment="3+4 is 7"),
+    Judged(id="c", question="1+1, really?", reference="#### 2", response="2", verdict=RIGHT),
+    Judged(id="d", question="9-1?", reference="#### 8", response="#### 9", verdict=WRONG, judgment="9-1 is 8, not 9"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_model(tmp_path / "model")
+
+
+def config(tmp_path: Path, **changes: Any) -> NLFTConfig:
+    settings: dict[str, Any] = {
+        "output_dir": str(tmp_path / "out"),
+        "prompts": "short",
+        "use_cpu": True,
+        "save_strategy": "no",
+        "warmup_steps": 0,
+        "learning_rate": 1e-3,
+        "score_cache": str(tmp_path / "cache"),
+        "disable_tqdm": True,
+    }
+    return NLFTConfig(**{**settings, **changes})
+
+
+def trainer_for(folder: Path, tmp_path: Path, rows: Any = ROWS, **changes: Any) -> NLFTTrainer:
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    adapter = lora_config(lm.model, dropout=0.0)
+    made = NLFTTrainer(lm.model, config(tmp_path, **changes), rows, peft_config=adapter, processing_class=lm.tokenizer)
+    for name, parameter in made.model.named_parameters():
+        if "lora_B" in name:  # zeros would hide a path's gradient through A
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    return made
+
+
+def gradients(made: NLFTTrainer, batches: list[list[int]]) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one optimiser step over micro-batches of the training set."""
+    made.model.train()
+    made.model.zero_grad()
+    micro = [made.data_collator([made.train_dataset[i] for i in rows]) for rows in batches]
+    samples, count = made.get_batch_samples(iter(micro), len(micro), torch.device("cpu"))
+    total = 0.0
+    for batch in samples:
+        loss = made.compute_loss(made.model, batch, num_items_in_batch=count)
+        loss.backward()
+        total += float(loss.detach())
+    return total, {n: p.grad.clone() for n, p in made.model.named_parameters() if p.grad is not None}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], tolerance: float = 1e-5) -> None:
+    assert left.keys() == right.keys()
+    assert left
+    for name, value in right.items():
+        torch.testing.assert_close(left[name], value, atol=tolerance * float(value.abs().max()) + 1e-10, rtol=tolerance)
+
+
+@pytest.mark.parametrize("preset", ["paper", "authors"])
+def test_the_loss_is_algorithm_1_row_by_row(folder: Path, tmp_path: Path, preset: str) -> None:
+    """Right and wrong rows in one batch; the naive twin runs every path alone."""
+    settings = {"preset": preset, "p0_correct": 0.02, "filter_threshold": 0.9, "r0": 1.01, "ratio_threshold": None}
+    made = trainer_for(folder, tmp_path, settings=settings)
+    found, gradient = gradients(made, [[0, 1, 2, 3]])
+    made.model.zero_grad()
+    constants = SaliencySettings.from_mapping(settings)
+    total = torch.zeros(())
+    salient = 0
+    for row in ROWS:
+        example = encode_example(made.processing_class, row, load_prompts("short"))
+        base = _plain(made.model, [example.base], 0)[0]
+        judge = _plain(made.model, [example.judge], 0)[0].logp if example.judge else None
+        with torch.no_grad():
+            standard = _plain(made.model, [example.standard], 0)[0].logp
+            allocation = allocate(base.logp, standard, judge, base.hidden_states, constants)
+        salient += int(allocation.salient.sum())
+        if preset == "paper" and judge is not None:
+            judge = judge.detach()
+        total = total + example_loss(base.logp, allocation, constants, judge).total / len(ROWS)
+    total.backward()
+    assert salient > 0
+    assert found == pytest.approx(float(total.detach()), rel=1e-5)
+    same(gradient, {n: p.grad for n, p in made.model.named_parameters() if p.grad is not None})
+
+
+@pytest.mark.parametrize("average", ["example", "token"])
+@pytest.mark.parametrize("objective", ["nlft", "sft", "cut", "dft", "sdft"])
+def test_accumulated_is_one_large_batch(folder: Path, tmp_path: Path, objective: str, average: str) -> None:
+    made = trainer_for(folder, tmp_path, objective=objective, loss_average=average)
+    large, expected = gradients(made, [[0, 1, 2, 3]])
+    for batches in ([[0], [1], [2], [3]], [[0, 1, 2], [3]]):  # the second ends with a smaller one, as epochs do
+        found, gradient = gradients(made, batches)
+        assert found == pytest.approx(large, rel=1e-6)
+        same(gradient, expected)
+
+
+@pytest.mark.parametrize("average", ["example", "token"])
+def test_sft_is_trls_sft(folder: Path, tmp_path: Path, average: str) -> None:
+    """Weight 1 on the response: TRL's SFTTrainer has the same loss and gradients (it averages over tokens)."""
+    from trl import SFTConfig, SFTTrainer
+
+    rows = ROWS if average == "token" else [ROWS[0]]  # for one row both averages are the same
+    made = trainer_for(folder, tmp_path, rows, objective="sft", loss_average=average)
+    found, gradient = gradients(made, [list(range(len(rows)))])
+    examples = [
+        {
+            "input_ids": list(e.base.tokens),
+            "completion_mask": [0] * len(e.base.prompt) + [1] * len(e.base.response),
+        }
+        for e in made.train_dataset.examples
+    ]
+    peer = SFTTrainer(
+        load_model(str(folder), dtype="float32", device="cpu").model,
+        SFTConfig(
+            str(tmp_path / "trl"), completion_only_loss=True, max_length=None, use_cpu=True, bf16=False,
+            activation_checkpointing=False, report_to="none", per_device_train_batch_size=4, disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_list(examples),
+        processing_class=made.processing_class,
+        peft_config=lora_config(made.model.get_base_model(), dropout=0.0),
+    )  # fmt: skip
+    for name, parameter in peer.model.named_parameters():
+        parameter.data.copy_(dict(made.model.named_parameters())[name].data)
+    peer.model.train()
+    batch = peer.data_collator([peer.train_dataset[i] for i in range(len(rows))])
+    loss = peer.compute_loss(peer.model, batch)
+    loss.backward()
+    assert found == pytest.approx(float(loss.detach()), rel=1e-6)
+    same(gradient, {n: p.grad for n, p in peer.model.named_parameters() if p.grad is not None})
+
+
+def test_the_reference_can_take_the_responses_place(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, objective="sft", on="reference")
+    texts = [made.processing_class.decode(e.response, skip_special_tokens=True) for e in made.train_dataset.examples]
+    assert texts == [row.reference for row in ROWS]
+    assert all(e.response[-1] == made.processing_class.eos_token_id for e in made.train_dataset.examples)
+
+
+def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(folder: Path, tmp_path: Path) -> None:
+    step = trainer_for(folder, tmp_path, weights="step")
+    for name, parameter in step.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.zeros_(parameter)
+    expected = gradients(step, [[0, 1, 2, 3]])
+
+    def run() -> NLFTTrainer:
+        made = trainer_for(folder, tmp_path, weights="once")
+        for name, parameter in made.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.zeros_(parameter)
+        return made
+
+    first = run()
+    loss, gradient = gradients(first, [[0, 1, 2, 3]])
+    # At the untouched model `once` and `step` are the same thing.
+    assert loss == pytest.approx(expected[0], rel=1e-5)
+    same(gradient, expected[1])
+    lengths: list[int] = []
+    layer = unwrap(first.model).model.layers[0]
+    layer.register_forward_hook(lambda m, i, o: lengths.append((o[0] if isinstance(o, tuple) else o).shape[-2]))
+    gradients(first, [[0, 1, 2, 3]])
+    assert first.weight_store.passes == 1
+    unique = {e.base.tokens[: i + 1] for e in first.train_dataset.examples for i in range(len(e.base.tokens))}
+    assert lengths == [len(unique)]  # one pass, over the base path only
+
+    second = run()
+    again, _ = gradients(second, [[0, 1, 2, 3]])
+    assert again == loss
+    assert second.weight_store.passes == 0
+
+
+def test_once_means_the_untouched_model_even_with_a_trained_adapter(folder: Path, tmp_path: Path) -> None:
+    plain, trained = (trainer_for(folder, tmp_path / str(i), weights="once") for i in range(2))
+    for name, parameter in plain.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.zeros_(parameter)
+    examples = plain.train_dataset.examples
+    left = plain.weight_store.lookup(plain.model, examples, epoch=0)
+    right = trained.weight_store.lookup(trained.model, examples, epoch=3)
+    for one, two in zip(left, right, strict=True):
+        assert one is not None
+        assert two is not None
+        torch.testing.assert_close(one.scale, two.scale)
+
+
+def test_epoch_weighs_anew_at_each_epoch(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, weights="epoch", num_train_epochs=3, per_device_train_batch_size=2)
+    made.train()
+    assert made.weight_store.passes == 3
+
+
+def run(folder: Path, out: Path, tmp_path: Path, *, resume: bool = False, **changes: Any) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    settings = config(tmp_path, output_dir=str(out), per_device_train_batch_size=2, save_strategy="steps", **changes)
+    train(ROWS, lm, settings, resume=resume)
+    return load_file(out / "adapter_model.safetensors")
+
+
+def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout included: a run that is broken off and resumed ends with the same adapter, bit for bit."""
+    whole = run(folder, tmp_path / "whole", tmp_path, num_train_epochs=3, save_steps=2)
+    calls = 0
+    original = NLFTTrainer.training_step
+
+    def interrupted(self: NLFTTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(NLFTTrainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="broken off"):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+    resumed = run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+    steps = [json.loads(x)["step"] for x in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
+    assert steps[:6] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(DataError, match="finished run"):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+
+
+def test_what_is_logged(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out", tmp_path, num_train_epochs=1, save_steps=50)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    wanted = {"loss", "weighted", "likelihood", "share_salient", "share_sub_salient", "excluded", "mean_scale"}
+    assert wanted | {"tokens_per_second", "learning_rate", "grad_norm", "epoch", "step"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("objective", ["cut", "dft", "nlft", "sft"])
+def test_every_objective_makes_right_responses_likelier(folder: Path, tmp_path: Path, objective: str) -> None:
+    rows = [ROWS[0], ROWS[2]]
+    made = trainer_for(folder, tmp_path, rows, objective=objective, max_steps=12, learning_rate=2e-2, weights="once")
+    paths = [example.base for example in made.train_dataset.examples]
+
+    def likelihood() -> float:
+        with torch.no_grad():
+            return float(sum(scored.logp.sum() for scored in _plain(made.model.eval(), paths, 0)))
+
+    before = likelihood()
+    made.train()
+    assert likelihood() > before
+
+
+def test_sdft_draws_the_student_to_its_teacher(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, objective="sdft", max_steps=12, learning_rate=1e-2)
+    before, _ = gradients(made, [[0, 1, 2, 3]])
+    made.train()
+    assert gradients(made, [[0, 1, 2, 3]])[0] < before
+
+
+def test_a_column_of_weights_is_an_objective(folder: Path, tmp_path: Path) -> None:
+    count = len(ROWS[2].response)
+    row = Judged.model_validate({**ROWS[2].model_dump(), "token_weights": [2.0] * count})
+    weighed = gradients(trainer_for(folder, tmp_path, [row], objective="token-weights"), [[0]])[0]
+    logp = _plain(trainer_for(folder, tmp_path, [row]).model, [encode(folder, row).base], 0)[0].logp
+    assert weighed == pytest.approx(float(-(2 * logp[:-1].sum() + logp[-1]) / len(logp)), rel=1e-5)
+    wrong = Judged.model_validate({**ROWS[2].model_dump(), "token_weights": [2.0] * (count + 5)})
+    with pytest.raises(DataError, match="token_weights must be"):
+        trainer_for(folder, tmp_path, [wrong], objective="token-weights")
+
+
+def encode(folder: Path, row: Judged) -> Any:
+    return encode_example(load_model(str(folder), dtype="float32").tokenizer, row, load_prompts("short"))
+
+
+def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    made = trainer_for(folder, tmp_path)
+    with pytest.raises(DataError, match="the response is empty"):
+        trainer_for(folder, tmp_path, [ROWS[0].model_copy(update={"response": "  "})])
+    with pytest.raises(DataError, match=r"row 'a': \d+ tokens, but the model takes 10"):
+        trainer_for(folder, tmp_path, max_length=10)
+    unjudged = ROWS[1].model_copy(update={"judgment": None})
+    dataset = encode_dataset([ROWS[0], unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
+    assert len(dataset) == 1
+    assert "1 incorrect rows have no judgment" in caplog.text
+    with pytest.raises(DataError, match="no row is left"):
+        encode_dataset([unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
+    with pytest.raises(ConfigError, match='no module "gate_prj"'):
+        lora_config(lm.model, target_modules=["gate_prj"])
+    with pytest.raises(ConfigError, match='weights cannot be "always"'):
+        config(tmp_path, weights="always")
+
+
+def test_a_hub_data_set_will_do(folder: Path, tmp_path: Path) -> None:
+    dataset = Dataset.from_list([row.model_dump() for row in ROWS])
+    assert gradients(trainer_for(folder, tmp_path, dataset), [[0, 1]])[0] == pytest.approx(
+        gradients(trainer_for(folder, tmp_path), [[0, 1]])[0]
+    )
+
+
+def test_an_evaluation_loss(folder: Path, tmp_path: Path) -> None:
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    made = NLFTTrainer(
+        lm.model, config(tmp_path, objective="sft"), ROWS, eval_dataset=ROWS[:2], processing_class=lm.tokenizer,
+        peft_config=lora_config(lm.model, dropout=0.0),
+    )  # fmt: skip
+    assert made.evaluate()["eval_loss"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,19 @@ def describe(verb: str, operands: Sequence[str] = ()) -> dict[str, str]:
     return {key: str(option.help or "") for key, option in verb_options(verb, operands).items()}
 
 
-def _command(verb: str, operands: Sequence[str] = ()) -> tuple[Any, int]:
-    """The command that a verb with these operands runs, and how many words of the command line name it."""
+@cache
+def _root() -> Any:
+    """The whole command line; building it takes a tenth of a second, and a recipe asks for it often."""
     import typer
 
     from nlft.cli.app import app
 
-    root: Any = typer.main.get_command(app)
+    return typer.main.get_command(app)
+
+
+def _command(verb: str, operands: Sequence[str] = ()) -> tuple[Any, int]:
+    """The command that a verb with these operands runs, and how many words of the command line name it."""
+    root = _root()
     if verb not in root.commands:
         raise ConfigError(f'there is no command "{verb}"', remedy=did_you_mean(verb, root.commands))
     command = root.commands[verb]

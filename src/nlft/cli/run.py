@@ -18,16 +18,13 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print its commands.")] = False,
 ) -> None:
     """Run every stage of a recipe; those finished before are not run again."""
-    from nlft.experiment.recipe import load_recipe, plan
-
-    stages = plan(load_recipe(recipe), file=recipe)
     if dry_run:
-        for stage in stages:
+        from nlft.experiment.recipe import load_recipe, plan
+
+        for stage in plan(load_recipe(recipe), file=recipe):
             print(stage.command)
         return
 
-    from nlft.experiment.run import run_recipe, summarise
+    from nlft.experiment.run import run_recipe
 
-    folder = run_recipe(recipe)
-    print(summarise(folder, stages))
-    print(f"\nreport: {folder / 'report.md'}")
+    print(run_recipe(recipe))

@@ -18,12 +18,14 @@ from nlft.records import write_lines
 __all__ = ["run_recipe", "summarise"]
 
 
-def run_recipe(path: str | Path) -> Path:
+def run_recipe(path: str | Path) -> str:
     """Run a recipe's stages; those that have finished with the same settings and inputs are not run again.
 
+    The run's folder then holds one file per stage, `stages/` (fingerprint, time and memory of each),
+    `report.md`, `loss.png` and `accuracy.png`.
+
     Returns:
-        The run's folder: one file per stage, `stages/` (fingerprint, time and memory of each),
-        `report.md`, `loss.png`, `accuracy.png`.
+        The report as text for a terminal.
 
     Raises:
         ConfigError: for a mistake in the recipe, before anything runs.
@@ -41,7 +43,7 @@ def run_recipe(path: str | Path) -> Path:
             print(f"[{number}/{len(stages)}] {stage.command}", file=sys.stderr)
             if not run_stage(stage, folder):
                 print("      finished before, not run again", file=sys.stderr)
-        summarise(folder, stages)
+        text = summarise(folder, stages)
     failed = [s.name for s in stages if (record := read_stage(folder, s.name)) and record.exit_code == FAILED_ROWS]
     if failed:
         raise IncompleteError(
@@ -49,7 +51,7 @@ def run_recipe(path: str | Path) -> Path:
             file=folder,
             remedy="see the .failed.jsonl files; the stage's command with --retry-failed takes them up again",
         )
-    return folder
+    return f"{text}\n\nreport: {folder / 'report.md'}"
 
 
 def summarise(folder: Path, stages: list[Stage]) -> str:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +14,7 @@ from pydantic import Field, ValidationError
 from nlft.config import Config
 from nlft.errors import NLFTError
 from nlft.evaluate.provenance import adapter_hash, digest, tree_hash
+from nlft.experiment.workshop import run_command
 from nlft.records import write_lines
 
 __all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "run_stage"]
@@ -123,33 +119,6 @@ def run_stage(stage: Stage, folder: Path) -> bool:
     write_lines(_record_path(folder, stage.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
     begun.unlink(missing_ok=True)
     return True
-
-
-def run_command(words: Sequence[str]) -> tuple[int, float | None]:
-    """Run `nlft <words>` in a process of its own: its exit code, and its peak resident memory in MiB."""
-    # What a stage prints is told on stderr: the run's own summary has stdout to itself.
-    code = "from nlft.cli.app import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *words], stdout=2)
-    if not hasattr(os, "wait4"):
-        return process.wait(), None
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except KeyboardInterrupt:
-        _end(process)
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return process.returncode, usage.ru_maxrss / scale
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let an interrupted stage put its work away: a terminal's Ctrl-C has reached it as well, a signal may not."""
-    for send in (None, signal.SIGINT, signal.SIGKILL):
-        if send is not None:
-            process.send_signal(send)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=3 if send is None else 30)
-            return
 
 
 def _record_path(folder: Path, name: str) -> Path:

@@ -1,0 +1,150 @@
+"""Commands of `nlft` in processes of their own, without paying the heavy imports each time.
+
+A workshop is one child process that has torch and transformers loaded and forks for every command, so
+that a command starts at once, its peak memory is its own, and its crash is nobody else's. It computes
+nothing itself: forking is safe only while no thread pool has been used. Where there is no fork
+(Windows), each command is an ordinary process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["run_command"]
+
+# The commands that always load a model; for them the imports are made once, before the first fork.
+HEAVY = {"score", "train", "evaluate"}
+GRACE = 3.0  # seconds an interrupted command has before it is sent the interrupt itself
+
+
+def run_command(words: Sequence[str]) -> tuple[int, float | None]:
+    """Run `nlft <words>`, its output on stderr: its exit code, and its peak resident memory in MiB."""
+    if not hasattr(os, "fork"):
+        code = "from nlft.cli.app import main; main()"
+        return subprocess.run([sys.executable, "-c", code, *words], stdout=2, check=False).returncode, None
+    workshop = _workshop()
+    try:
+        workshop.send({"words": list(words), "folder": str(Path.cwd()), "environment": dict(os.environ)})
+        return workshop.result()
+    except KeyboardInterrupt:
+        workshop.interrupt()
+        raise
+
+
+class _Workshop:
+    """The side of the process that asks."""
+
+    def __init__(self) -> None:
+        code = "from nlft.experiment.workshop import serve; serve()"
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.command: int | None = None
+
+    def send(self, request: dict[str, Any]) -> None:
+        assert self.process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def result(self) -> tuple[int, float | None]:
+        """Wait for the command to end."""
+        self.command = self._receive().get("process")
+        answer = self._receive()
+        self.command = None
+        return int(answer.get("code", 1)), answer.get("peak")
+
+    def interrupt(self) -> None:
+        """Let the command put its work away: a terminal's Ctrl-C has reached it as well, a signal may not have."""
+        deadline = time.monotonic() + GRACE
+        while self.command is not None and _alive(self.command) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            if self.command is not None and _alive(self.command):
+                os.kill(self.command, signal.SIGINT)
+        self.close()
+
+    def close(self) -> None:
+        """Let the process end, with the command it may still be waiting for."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self.process.stdout is not None  # noqa: S101 - as above
+        line = self.process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {}
+        return answer
+
+
+_current: list[_Workshop] = []
+
+
+def _workshop() -> _Workshop:
+    """The workshop of this process; a new one where there is none, or it has ended."""
+    if _current and _current[0].process.poll() is None:
+        return _current[0]
+    _current[:] = [_Workshop()]
+    atexit.register(_current[0].close)
+    return _current[0]
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def serve() -> None:
+    """The side of the process that forks: a request a line on stdin, two answers a request on stdout."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a command prints is told on stderr; stdout is for answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["words"][0] in HEAVY:
+            import nlft.lm
+            import nlft.train  # noqa: F401 - loaded once for all forks
+        process = os.fork()
+        if process == 0:
+            answers.close()
+            os._exit(_work(request))
+        print(json.dumps({"process": process}), file=answers, flush=True)
+        _, status, usage = os.wait4(process, 0)
+        peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "peak": peak}), file=answers, flush=True)
+
+
+def _work(request: dict[str, Any]) -> int:
+    """The command itself, in its own process; never returns by an exception, or two would go on as one."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        sys.argv = ["nlft", *request["words"]]
+        from nlft.cli.app import run
+
+        return run(request["words"])
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()

@@ -281,7 +281,8 @@ def test_a_column_of_weights_is_an_objective(folder: Path, tmp_path: Path) -> No
     count = len(ROWS[2].response)
     row = Judged.model_validate({**ROWS[2].model_dump(), "token_weights": [2.0] * count})
     weighed = gradients(trainer_for(folder, tmp_path, [row], objective="token-weights"), [[0]])[0]
-    logp = _plain(trainer_for(folder, tmp_path, [row]).model, [encode(folder, row).base], 0)[0].logp
+    with torch.no_grad():
+        logp = _plain(trainer_for(folder, tmp_path, [row]).model, [encode(folder, row).base], 0)[0].logp
     assert weighed == pytest.approx(float(-(2 * logp[:-1].sum() + logp[-1]) / len(logp)), rel=1e-5)
     wrong = Judged.model_validate({**ROWS[2].model_dump(), "token_weights": [2.0] * (count + 5)})
     with pytest.raises(DataError, match="token_weights must be"):

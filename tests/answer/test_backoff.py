@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlft.answer.backoff import RETRIED, RetryPolicy, parse_duration, pause_after, retry_after, wait
@@ -61,6 +61,7 @@ def test_rate_limit_headers(headers: dict[str, str], pause: float) -> None:
     assert pause_after(headers) == pause
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.floats(0, 1, exclude_max=True), st.one_of(st.none(), st.floats(0, 1e4)))
 def test_waits_stay_in_their_bounds(attempt: int, chance: float, asked: float | None) -> None:
     policy = RetryPolicy()

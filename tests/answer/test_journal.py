@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlft.answer.exchange import Reply
@@ -23,6 +23,7 @@ REPLIES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1), REPLIES, max_size=8))
 def test_what_is_put_is_read_again(tmp_path_factory: pytest.TempPathFactory, replies: dict[str, Reply]) -> None:
     path = tmp_path_factory.mktemp("journal") / "j.jsonl"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlft.answer import deduplicate, limit_incorrect, mix
@@ -25,6 +25,7 @@ def test_the_first_of_what_is_the_same_stays() -> None:
     assert len(deduplicate([*kept, other])) == 4
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=60), st.floats(0, 1), st.integers(0, 5))
 def test_incorrect_rows_are_kept_up_to_their_share_and_no_fewer(flags: list[bool], share: float, seed: int) -> None:
     rows = [graded(str(i), flag) for i, flag in enumerate(flags)]
@@ -45,6 +46,7 @@ def test_by_default_one_in_five_is_incorrect() -> None:
     assert limit_incorrect(rows, None) == rows
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20), st.floats(0, 1), st.integers(0, 3))
 def test_the_teachers_share_is_what_was_asked(students: int, teachers: int, share: float, seed: int) -> None:
     student = [graded(f"s{i}", i % 2 == 0, f"q{i}") for i in range(students)]

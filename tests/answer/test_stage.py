@@ -162,7 +162,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(model: Path, **sampling: Any) -> LocalAnswerer:
     from nlft.lm.sampling import SamplingSettings
 
-    return LocalAnswerer(str(model), SamplingSettings(temperature=1.0, max_new_tokens=12, **sampling), device="cpu")
+    return LocalAnswerer(str(model), SamplingSettings(temperature=1.0, max_new_tokens=12, **sampling), device="cpu", dtype="float32")
 
 
 def test_a_local_model_answers_the_same_whatever_its_batch_and_wherever_it_was_broken_off(model: Path) -> None:
@@ -198,11 +198,15 @@ def test_the_command_with_a_local_model(model: Path, tmp_path: Path, capsys: pyt
     output = tmp_path / "a.jsonl"
     command = ["answer", str(tmp_path / "p.jsonl"), "-o", str(output), "--model", str(model), "--max-new-tokens", "20"]
     command += ["--prompts", "short", "--device", "cpu"]
-    assert run(command) == 0
-    assert len(rows(journal_path(output))) == 3
-    assert f"3 answers by {model}" in capsys.readouterr().out
+    code = run(command)  # a model of random weights may say nothing to a problem, which is then a failure
+    answered = rows(output)
+    failed = rows(failed_path(output)) if code == 3 else []
+    assert len(answered) + len(failed) == 3
+    assert answered
+    assert f"{len(answered)} answers by {model}" in capsys.readouterr().out
     first, journal = output.read_bytes(), journal_path(output).read_bytes()
-    assert run(command) == 0
+    assert journal.count(b"\n") == 3
+    assert run(command) == code
     assert output.read_bytes() == first
     assert journal_path(output).read_bytes() == journal
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlft.answer.exchange import Done, Reply, Request
+from nlft.answer.exchange import Done, Reply, Request, make_request
 
 if TYPE_CHECKING:
     from nlft.lm import LanguageModel, SamplingSettings
@@ -21,8 +21,9 @@ TAIL = 1 << 20
 class LocalAnswerer:
     """Answers with a local model; it is loaded only once a reply is not in the journal.
 
-    A reply's random numbers come from (seed, key of the request), so that what a row gets depends
-    neither on its batch nor on what an earlier, broken-off run has finished.
+    A reply's random numbers come from (seed, messages, sample number), so that what a row gets depends
+    neither on its batch nor on what an earlier, broken-off run has finished (but for the rounding of
+    products of another shape, which in bfloat16 may tip a draw).
 
     Args:
         model: A loaded model, or a folder, hub id or GGUF file.
@@ -69,7 +70,7 @@ class LocalAnswerer:
                 continue
             fitting.append(request)
             prompts.append(ids)
-        streams = [int(request.key[:15], 16) for request in fitting]
+        streams = [_stream(request) for request in fitting]
         for completion in generate(lm, prompts, self.sampling, streams=streams):
             request = fitting[completion.index]
             done(
@@ -89,6 +90,11 @@ class LocalAnswerer:
 
             self._lm = load_model(self.model, adapter=self.adapter, **self.load)
         return self._lm
+
+
+def _stream(request: Request) -> int:
+    """The number of a request's random stream; not from its key, which holds the folder the model is in."""
+    return int(make_request({}, request.row, request.messages, request.sample).key[:15], 16)
 
 
 def _fingerprint(folder: str | Path) -> str:

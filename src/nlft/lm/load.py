@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -19,6 +20,8 @@ from nlft.errors import ConfigError, ModelError
 from nlft.lm.resolve import resolve_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What transformers, PEFT and safetensors raise for files that are missing, damaged or of another kind.
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def load_model(
     with quiet():
         try:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=weights, use_safetensors=True, **extra)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except UNREADABLE as error:
             raise _cannot_load("model", name_or_path, error) from error
         if quantization is None:
             model = model.to(where)
@@ -159,7 +162,7 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             raise _cannot_load("tokenizer", source, error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(
@@ -178,7 +181,7 @@ def _with_adapter(model: Any, adapter: str | Path) -> Any:
         )
     try:
         return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except UNREADABLE as error:
         raise _cannot_load("adapter", str(adapter), error) from error
 
 

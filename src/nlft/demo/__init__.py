@@ -1,0 +1,5 @@
+"""The demo: a shipped recipe with recorded teacher responses, run live from grading to evaluation."""
+
+from nlft.demo.demo import run_demo
+
+__all__ = ["run_demo"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlft.errors import ConfigError
 
-__all__ = ["Config", "did_you_mean", "line_of", "parse_config", "read_yaml"]
+__all__ = ["Config", "did_you_mean", "line_of", "override", "parse_config", "read_yaml"]
 
 
 class Config(BaseModel):
@@ -86,6 +86,34 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError("the file holds no mapping of keys to values", file=path, remedy="write `key: value` lines")
     return data
+
+
+def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """The mapping with `key=value` assignments made; the key may be dotted, the value is YAML.
+
+    >>> override({"train": {"epochs": 3}}, ["train.epochs=1", "sizes=[2, 4]", "answer=null"])
+    {'train': {'epochs': 1}, 'sizes': [2, 4], 'answer': None}
+
+    Raises:
+        ConfigError: for an assignment of another form, or a value that is no YAML.
+    """
+    result: dict[str, Any] = dict(data)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not key or not equals:
+            raise ConfigError(f'"{assignment}" sets nothing', remedy="write it as key=value, such as train.epochs=1")
+        try:
+            value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError:
+            raise ConfigError(f'"{assignment}": the value is no YAML', remedy="quote it") from None
+        *path, last = key.split(".")
+        place = result
+        for part in path:
+            inner = place.get(part)
+            place[part] = dict(inner) if isinstance(inner, dict) else {}
+            place = place[part]
+        place[last] = value
+    return result
 
 
 def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None = None) -> C:

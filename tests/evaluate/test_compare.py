@@ -136,7 +136,7 @@ def test_the_command_prints_both_graders(tmp_path: Path) -> None:
     out = tmp_path / "compared.json"
     result = CliRunner().invoke(app, ["compare", str(a), str(b), "-o", str(out)])
     assert result.exit_code == 0, result.output
-    assert "after - before" in result.stdout
+    assert "after vs before" in result.stdout
     assert "+100.0" in result.stdout
     assert "0.008" in result.stdout  # 2 / 2^8
     assert [row["grader"] for row in json.loads(out.read_text())] == ["strict", "flexible"]

@@ -20,6 +20,9 @@ def experiment(
         Path | None, typer.Option(help="Folder of results files; beside the recipe if left out.")
     ] = None,
     method: Annotated[list[str] | None, typer.Option(help="Only this method; may be given again.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=1.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and what they cost; run none.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="Only draw tables and figures anew; run none.")] = False,
 ) -> None:
@@ -29,7 +32,7 @@ def experiment(
     from nlft.experiment.cells import missing_cells, plan_cells, run_cells
     from nlft.experiment.spec import load_experiment
 
-    loaded = load_experiment(recipe)
+    loaded = load_experiment(recipe, assign or [])
     if split not in ("dev", "test"):
         raise ConfigError(f'there is no split "{split}"', remedy=did_you_mean(split, ["dev", "test"]))
     for name in method or []:

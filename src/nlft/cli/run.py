@@ -15,16 +15,19 @@ def register(app: typer.Typer) -> None:
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="YAML: one section per stage, its keys the command's options.")],
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=1.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print its commands.")] = False,
 ) -> None:
     """Run every stage of a recipe; those finished before are not run again."""
     if dry_run:
         from nlft.experiment.recipe import load_recipe, plan
 
-        for stage in plan(load_recipe(recipe), file=recipe):
+        for stage in plan(load_recipe(recipe, assign or []), file=recipe):
             print(stage.command)
         return
 
     from nlft.experiment.run import run_recipe
 
-    print(run_recipe(recipe))
+    print(run_recipe(recipe, assign or []))

@@ -44,6 +44,7 @@ def train(
     quantization: Annotated[str | None, typer.Option(help="4bit or 8bit (CUDA).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of adapter, order and dropout.")] = 42,
     save_steps: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints; else an epoch.")] = None,
+    keep_checkpoints: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep, the last ones.")] = 2,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in -o.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in -o.")] = False,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -86,7 +87,7 @@ def train(
         seed=seed,
         save_strategy="steps" if save_steps else "epoch",
         save_steps=save_steps or 500,
-        save_total_limit=2,
+        save_total_limit=keep_checkpoints,
         use_cpu=device == "cpu",
     )
     lm = load_model(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code, quantization=quantization)

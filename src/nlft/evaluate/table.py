@@ -76,7 +76,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     header = ("", "grader", "accuracy", "against", "difference", "95 %", "better on", "worse on", "p", "p (Holm)")
     rows = [
         (
-            f"{c.b} - {c.a}",
+            f"{c.b} vs {c.a}",
             c.grader,
             percent(c.accuracy_b),
             percent(c.accuracy_a),

@@ -78,7 +78,8 @@ def run_cells(
             print(f"[{number}/{len(todo)}] {cell.id}, {split}", file=sys.stderr)
             _write_rows(experiment, cell)
             for stage in stages[cell]:
-                run_stage(_at_checkpoint(stage, cell), experiment.folder)
+                if run_stage(_at_checkpoint(stage, cell), experiment.folder) and stage.words[0] == "train":
+                    _prune(stage.outputs[0])
             write_result(results, _result(experiment, cell, split, stages[cell]))
     return len(todo)
 
@@ -110,7 +111,7 @@ def _cell_stages(experiment: Experiment, cell: Cell, split: Split, file: str | P
     if method.train is not None:
         options: Section = {**experiment.train, **method.train, "seed": cell.seed}
         if experiment.last_epoch is not None:
-            options["epochs"] = experiment.last_epoch
+            options |= {"epochs": experiment.last_epoch, "keep_checkpoints": experiment.last_epoch}
         extra: tuple[Path, ...] = ()
         if method.settings:
             extra = (_settings_path(experiment, cell),)
@@ -185,6 +186,13 @@ def _checkpoint(adapter: Path, epoch: int) -> Path:
         file=adapter,
         remedy="leave save_steps out of the section `train`, so that each epoch is saved",
     )
+
+
+def _prune(adapter: Path) -> None:
+    """Drop the optimiser's state, ten times the adapter's size, from the checkpoints of a finished training run."""
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        for file in adapter.glob(f"checkpoint-*/{name}"):
+            file.unlink()
 
 
 def _result(experiment: Experiment, cell: Cell, split: Split, stages: Sequence[Stage]) -> CellResult:

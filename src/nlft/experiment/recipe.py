@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
 
-from nlft.config import Config, parse_config, read_yaml
+from nlft.config import Config, override, parse_config, read_yaml
 from nlft.errors import ConfigError
 from nlft.experiment.stages import Stage
 
@@ -46,13 +47,13 @@ class Recipe(Preparation):
     score: Section | None = Field(default=None, description="options of `nlft score`; left out, nothing is scored")
 
 
-def load_recipe(path: str | Path) -> Recipe:
-    """Read and check a recipe, every section against its command's options.
+def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe, every section against its command's options; `assignments` as of `override`.
 
     Raises:
         ConfigError: naming file, line and key, with the nearest key there is.
     """
-    recipe = parse_config(read_yaml(path), Recipe, file=path)
+    recipe = parse_config(override(read_yaml(path), assignments), Recipe, file=path)
     plan(recipe, file=path)
     return recipe
 

@@ -154,25 +154,24 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
     figure = new_figure(width=1.6 + 4.2 * max(1, len(panels)), height=4.0)
     axes = figure.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=False):
-        for colour, method in zip(_palette(experiment), experiment.methods, strict=True):
+        values = sorted({(p.epoch or 0) if by_epoch else p.size for p in trained})
+        step = 0.012 * (values[-1] - values[0]) or 0.02
+        for place, (colour, method) in enumerate(zip(_palette(experiment), experiment.methods, strict=True)):
+            shift = step * (place - (len(experiment.methods) - 1) / 2)  # side by side where they would hide each other
             line = [p for p in trained if p.method == method and (p.size if by_epoch else p.epoch or 0) == panel]
             line.sort(key=lambda p: (p.epoch or 0) if by_epoch else p.size)
             if line:
-                _line(
-                    axis,
-                    [(p.epoch or 0) if by_epoch else p.size for p in line],
-                    line,
-                    experiment.grader,
-                    colour,
-                    method,
-                )
+                xs = [shift + ((p.epoch or 0) if by_epoch else p.size) for p in line]
+                _line(axis, xs, line, experiment.grader, colour, method)
             untrained = [p for p in found if p.method == method and not p.size]
             for p in untrained:
                 share = 100 * p.accuracy(experiment.grader).share
                 axis.axhline(share, color=colour, linestyle=":", linewidth=1.2, label=plain(method))
         title = f"{panel} examples" if by_epoch else (f"after {panel} epochs" if panel else "")
-        axis.set(xlabel="epoch" if by_epoch else "examples", title=title, ylim=(0, 100))
+        axis.set(xlabel="epoch" if by_epoch else "examples", title=title, xticks=values)
     axes[0].set_ylabel(f"correct ({experiment.grader}), %")
+    top = max(100 * p.accuracy(experiment.grader).interval.high for p in found)
+    axes[0].set_ylim(0, min(100, top + 5))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     figure.suptitle(plain(experiment.title))

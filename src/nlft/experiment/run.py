@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from nlft.answer.journal import sole_writer
 from nlft.errors import IncompleteError
@@ -18,7 +20,7 @@ from nlft.records import write_lines
 __all__ = ["run_recipe", "summarise"]
 
 
-def run_recipe(path: str | Path) -> str:
+def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
     """Run a recipe's stages; those that have finished with the same settings and inputs are not run again.
 
     The run's folder then holds one file per stage, `stages/` (fingerprint, time and memory of each),
@@ -33,11 +35,12 @@ def run_recipe(path: str | Path) -> str:
         LockedError: when another process is running in the same folder.
         IncompleteError: at the end, when a stage finished with rows that failed for good.
     """
-    recipe = load_recipe(path)
+    recipe = load_recipe(path, assignments)
     folder = recipe.folder
     folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder / "recipe.yaml"):
-        shutil.copyfile(path, folder / "recipe.yaml")
+        settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_lines(folder / "recipe.yaml", settings.splitlines())
         stages = plan(recipe, file=path)
         for number, stage in enumerate(stages, start=1):
             print(f"[{number}/{len(stages)}] {stage.command}", file=sys.stderr)

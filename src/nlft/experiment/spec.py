@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nlft.config import Config, did_you_mean, line_of, parse_config, read_yaml
+from nlft.config import Config, did_you_mean, line_of, override, parse_config, read_yaml
 from nlft.core.settings import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.experiment.recipe import Preparation, Section
@@ -110,13 +111,13 @@ def cells(experiment: Experiment) -> list[Cell]:
     return found
 
 
-def load_experiment(path: str | Path) -> Experiment:
+def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
     """Read an experiment and check what can be told without its commands (`cells.plan_cells` checks those).
 
     Raises:
         ConfigError: naming file, line and key.
     """
-    experiment = parse_config(read_yaml(path), Experiment, file=path)
+    experiment = parse_config(override(read_yaml(path), assignments), Experiment, file=path)
     if experiment.baseline is not None and experiment.baseline not in experiment.methods:
         raise ConfigError(
             f'there is no method "{experiment.baseline}"',

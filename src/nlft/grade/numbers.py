@@ -40,10 +40,14 @@ FOLDED = {
 DIGIT = re.compile(rf"[\d{VULGAR}]")
 FOREIGN = re.compile(rf"[{''.join(map(chr, FOLDED))}]|(?![0-9])\d")
 
+# After one of these a hyphen joins words (COVID-19) and a point ends a sentence; scripts that write without
+# spaces, such as Chinese, are left out.
+LETTER = "0-9A-Za-zÀ-ɏͰ-ӿ"
+
 # Possessive quantifiers (`++`) never give a digit back, so no text makes the search slower than linear.
 NUMBER = re.compile(
     rf"""
-    (?P<sign> (?<![^\W_]) (?<![)\]}}%\-]) [-+] (?= [0-9.{VULGAR}\\] | (?<!\$[-+]) [$€£¥₹] ) )?+
+    (?P<sign> (?<![{LETTER}]) (?<![)\]}}%\-]) [-+] (?= [0-9.{VULGAR}\\] | (?<!\$[-+]) [$€£¥₹] ) )?+
     (?: \\?[$€£¥₹] \x20? )?+
     (?:
         (?P<none> [0-9]++ (?: /[0-9]++ ){{2,}}+ )                                         # 1/2/2024
@@ -51,7 +55,7 @@ NUMBER = re.compile(
             (?: \{{ (?P<top>[0-9]++) \}} | (?P<top1>[0-9]) ) \s?+
             (?: \{{ (?P<bottom>[0-9]++) \}} | (?P<bottom1>[0-9]) )
       | (?: (?P<whole_v>[0-9]++) [\x20{THIN}]? )? (?P<vulgar>[{VULGAR}])
-      | (?: (?P<whole>[0-9]++) \x20 )? (?<![0-9.,/]) (?P<over>[0-9]++) / (?P<under>[0-9]++) (?! \.?[0-9] )
+      | (?: (?P<whole>[0-9]++) \x20 )? (?<![0-9.,/]) (?P<over>[0-9]++) / (?P<under>[0-9]++) (?! [./]?[0-9] )
       | (?:
             (?P<dotted> [0-9]{{1,3}} (?: \.[0-9]{{3}} )++ (?: ,(?P<cents>[0-9]{{1,2}}) (?![0-9]) ) )  # 1.234,56
           | (?P<dots> [0-9]{{1,3}} (?: \.[0-9]{{3}} ){{2,}}+ (?! \.?[0-9] ) )                 # 1.234.567
@@ -61,7 +65,7 @@ NUMBER = re.compile(
                 (?![0-9])
             ) (?: \.(?P<grouped_part>[0-9]++) )?
           | (?P<plain>[0-9]++) (?: \.(?P<part>[0-9]++) )?
-          | (?<![^\W_]) (?<!\.) \.(?P<bare>[0-9]++)
+          | (?<![{LETTER}]) (?<!\.) \.(?P<bare>[0-9]++)
         )
         (?:
             [eE] (?P<e>[-+]?[0-9]{{1,9}}) (?![0-9A-Za-z])
@@ -122,7 +126,7 @@ def last_number(text: str) -> Number | None:
     high = len(text)
     while high > 0:
         low = max(0, high - WINDOW)
-        if DIGIT.search(text, low, high):
+        if DIGIT.search(text, max(0, low - PREFIX), high):  # a closing brace may stand beyond the edge
             last = None
             for number in find_numbers(text, max(0, low - MARGIN), high + MARGIN):
                 if low < number.start + len(number.text) <= high:

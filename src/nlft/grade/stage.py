@@ -15,7 +15,7 @@ def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iter
     """Grade attempts one by one, in their order.
 
     Args:
-        records: The attempts; their other fields are kept.
+        records: The attempts; their other fields are kept, an earlier verdict is replaced.
         grader: Decides the verdict (see `nlft.grade.get_grader`).
         also: Further graders to run; what each said goes to `grades`, by name.
 
@@ -28,28 +28,21 @@ def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iter
         DataError: naming the row, when no answer can be read from its reference.
     """
     get_grader(grader)
+    also = tuple(also)
     for record in records:
         yield grade_one(record, grader, also)
 
 
 def grade_one(record: Attempt, grader: str = "gsm8k-flexible", also: Iterable[str] = ()) -> Graded:
     """Grade one attempt; see `grade`."""
-    try:
-        verdict = grade_response(record.response, record.reference, grader)
-        grades = {name: grade_response(record.response, record.reference, name) for name in also if name != grader}
-    except DataError as error:
-        raise DataError(f"row {record.id!r}: {error.message}", remedy=error.remedy) from None
-    for name in BOTH:
-        if name not in grades and name != grader:
-            grades |= _if_it_applies(name, record)
-    before = record.grades if isinstance(record, Graded) else {}
-    row = {**dict(record), "verdict": verdict, "grades": {**before, **grades, grader: verdict}}
-    return (type(record) if isinstance(record, Graded) else Graded).model_validate(row)
-
-
-def _if_it_applies(name: str, record: Attempt) -> dict[str, Verdict]:
-    """Strict and flexible say nothing of a reference that holds no number."""
-    try:
-        return {name: grade_response(record.response, record.reference, name)}
-    except DataError:
-        return {}
+    deciding = {grader, *also}
+    grades: dict[str, Verdict] = {}
+    for name in dict.fromkeys([*BOTH, grader, *also]):
+        try:
+            grades[name] = grade_response(record.response, record.reference, name)
+        except DataError as error:
+            # Strict and flexible say nothing of a reference that holds no number; the others were asked for.
+            if name in deciding:
+                raise DataError(f"row {record.id!r}: {error.message}", remedy=error.remedy) from None
+    kind = type(record) if isinstance(record, Graded) else Graded
+    return kind.model_validate({**dict(record), "verdict": grades[grader], "grades": grades})

@@ -11,6 +11,7 @@ from nlft.records import Verdict
 __all__ = ["choice", "exact"]
 
 SHOWN = 200
+TAIL = 200_000  # signs from the end in which an announced choice is looked for
 # "the answer is (B)", "Answer: **B**", "Option C" at the end of what announces an answer.
 ANNOUNCED = re.compile(
     r"\b(?:answer|choice|option)\b(?:\x20(?:is|would\x20be))?[\x20:*\n]{0,8}[(\[{\"'*]{0,4}([A-Z])(?![A-Za-z0-9'’])"
@@ -65,7 +66,7 @@ def _chosen(response: str) -> tuple[str, str] | None:
     for marked in (boxed(response), response.rpartition(MARKER)[2] if MARKER in response else None):
         if marked is not None and (match := LEADING.match(marked)):
             return match[1].upper(), match[0].strip()
-    last = None
+    last, response = None, response[-TAIL:]
     for match in ANNOUNCED.finditer(response):
         letter = match[1] or match["round"]
         if letter.isupper():

@@ -1,0 +1,99 @@
+"""Grade a file, and tell what the graders said and where they differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nlft.errors import DataError
+from nlft.grade.graders import get_grader
+from nlft.grade.stage import grade_one
+from nlft.progress import progress
+from nlft.records import Attempt, Graded, read_numbered, to_line, write_lines
+
+__all__ = ["GradeReport", "grade_file"]
+
+KEPT = 50  # differing rows that a report holds in full
+
+
+@dataclass
+class GradeReport:
+    """What grading a file gave.
+
+    Args:
+        grader: The grader that decided.
+        rows: How many rows there were.
+        ran: For each grader, on how many rows it gave a verdict.
+        correct: For each grader, how many of those it found correct.
+        differing: On how many rows the graders do not all agree.
+        examples: The first of those rows.
+    """
+
+    grader: str
+    rows: int = 0
+    ran: Counter[str] = field(default_factory=Counter)
+    correct: Counter[str] = field(default_factory=Counter)
+    differing: int = 0
+    examples: list[Graded] = field(default_factory=list)
+
+    def add(self, row: Graded) -> None:
+        """Count one graded row."""
+        self.rows += 1
+        for name, verdict in row.grades.items():
+            self.ran[name] += 1
+            self.correct[name] += verdict.correct
+        if len({verdict.correct for verdict in row.grades.values()}) > 1:
+            self.differing += 1
+            if len(self.examples) < KEPT:
+                self.examples.append(row)
+
+
+def grade_file(
+    source: str | Path,
+    output: str | Path | None,
+    grader: str = "gsm8k-flexible",
+    also: Sequence[str] = (),
+) -> GradeReport:
+    """Grade a JSONL file of attempts, row by row in constant memory, into another.
+
+    Args:
+        source: The attempts; graded or judged ones are graded anew.
+        output: The graded file, written atomically; may be `source` itself. None writes nothing.
+        grader: Decides the verdict.
+        also: Graders that run besides and are recorded under `grades`.
+
+    Raises:
+        ConfigError: for a grader that does not exist.
+        DataError: with file and line, for a row that cannot be read, or whose reference cannot.
+    """
+    source, report = Path(source), GradeReport(grader)
+    for name in (grader, *also):
+        get_grader(name)
+
+    def lines() -> Iterator[str]:
+        with progress("grading", _count_rows(source)) as bar:
+            for number, record in read_numbered(source, Attempt):
+                try:
+                    row = grade_one(record, grader, also)
+                except DataError as error:
+                    raise DataError(error.message, file=source, line=number, remedy=error.remedy) from None
+                report.add(row)
+                bar.advance()
+                yield to_line(row)
+
+    if output is None:
+        for _ in lines():
+            pass
+    else:
+        write_lines(output, lines())
+    return report
+
+
+def _count_rows(path: Path) -> int:
+    """How many lines are not blank; 0 for what cannot be read twice or at all, which reading then tells."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as stream:
+        return sum(1 for line in stream if line.strip())

@@ -65,3 +65,17 @@ def tiny_model(folder: Path, kind: str = "llama", seed: int = 0, **config: Any) 
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
+
+
+def tiny_rows(path: Path, n: int, *, answered: bool) -> Path:
+    """Write `n` sums as problems; with responses, every second of them wrong."""
+    import json
+
+    with path.open("w", encoding="utf-8") as stream:
+        for i in range(n):
+            reference = f"{i} + 2 = {i + 2}\n#### {i + 2}"
+            row = {"id": f"{path.stem}-{i}", "question": f"What is {i} + 2?", "reference": reference}
+            if answered:
+                row["response"] = reference if i % 2 else f"{i} + 2 = {i + 3}\n#### {i + 3}"
+            stream.write(json.dumps(row) + "\n")
+    return path

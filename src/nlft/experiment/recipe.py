@@ -31,7 +31,6 @@ class Preparation(Config):
     )
     grade: Section = Field(default_factory=dict, description="options of `nlft grade`")
     judge: Section = Field(default_factory=dict, description="options of `nlft judge`")
-    train: Section = Field(default_factory=dict, description="options of `nlft train`")
     test: Section | None = Field(default=None, description="the held-out problems, as in `data`")
     evaluate: Section = Field(default_factory=dict, description="options of `nlft evaluate`")
 
@@ -44,7 +43,10 @@ class Preparation(Config):
 class Recipe(Preparation):
     """All of the pipeline, from problems to the two accuracies; `nlft VERB --help` tells each section's keys."""
 
-    score: Section | None = Field(default=None, description="options of `nlft score`; left out, nothing is scored")
+    score: Section | None = Field(
+        default=None, description="options of `nlft score`, and a saliency map of its rows; left out, nothing is scored"
+    )
+    train: Section | None = Field(default_factory=dict, description="options of `nlft train`; null, nothing is trained")
 
 
 def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
@@ -67,12 +69,16 @@ def plan(recipe: Recipe, *, file: str | Path | None = None) -> list[Stage]:
     builder = Plan(recipe, file)
     judged = builder.prepare()
     if recipe.score is not None:
-        builder.step("score", judged, "scored.jsonl", recipe.score, ("model", "prompts"))
-    adapter = builder.train("train", judged, "adapter", recipe.train)
+        scored = builder.step("score", judged, "scored.jsonl", recipe.score, ("model", "prompts"))
+        builder.step("view", scored, "map.html", {})
+    adapter = None
+    if recipe.train is not None:
+        adapter = builder.train("train", judged, "adapter", recipe.train)
     if recipe.test is not None:
         test = builder.data("test", "test.jsonl", recipe.test)
         builder.evaluate("before", test, None, "before.json", recipe.evaluate)
-        builder.evaluate("after", test, adapter, "after.json", recipe.evaluate)
+        if adapter is not None:
+            builder.evaluate("after", test, adapter, "after.json", recipe.evaluate)
     return builder.stages
 
 

@@ -54,6 +54,7 @@ class Experiment(Preparation):
 
     title: str = Field(description="the figure's title")
     claim: str = Field(default="", description="what the paper says here")
+    train: Section = Field(default_factory=dict, description="options of `nlft train` that all methods share")
     methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], Method] = Field(
         min_length=1, description="peers by name; the order is that of the tables"
     )

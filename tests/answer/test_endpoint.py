@@ -149,6 +149,12 @@ def test_an_echoed_key_shows_up_nowhere(server: Any, capfd: pytest.CaptureFixtur
     assert KEY not in repr(endpoint) + str(vars(endpoint)) + "".join(capfd.readouterr())
 
 
+@pytest.mark.parametrize("key", [KEY, "0123-an-odd-key-of-a-local-server"])
+def test_every_key_is_struck_out_of_messages_whatever_it_looks_like(key: str) -> None:
+    assert Secret(key).redact(f"no {key}, no") == "no [key], no"
+    assert Secret(key).redact_exactly(f"no {key}, no") == "no [key], no"
+
+
 def test_a_server_without_a_key_gets_a_made_up_one_and_replies_stay_unaltered(server: Any, answer_storm: Any) -> None:
     replies, _ = ask(server, key=NO_KEY)
     assert replies["0"].text == answer_storm[1]("Question 0?")

@@ -162,7 +162,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(model: Path, **sampling: Any) -> LocalAnswerer:
     from nlft.lm.sampling import SamplingSettings
 
-    return LocalAnswerer(str(model), SamplingSettings(temperature=1.0, max_new_tokens=12, **sampling), device="cpu", dtype="float32")
+    return LocalAnswerer(
+        str(model), SamplingSettings(temperature=1.0, max_new_tokens=12, **sampling), device="cpu", dtype="float32"
+    )
 
 
 def test_a_local_model_answers_the_same_whatever_its_batch_and_wherever_it_was_broken_off(model: Path) -> None:

@@ -144,6 +144,15 @@ def test_a_recording_is_found_by_question_and_response(tmp_path: Path) -> None:
     assert judgments.failed[0].failure == "recorded.jsonl holds no judgment of this response"
 
 
+def test_two_responses_to_one_question_get_judgments_of_their_own(tmp_path: Path) -> None:
+    rows = [row("a", False, "2 + 2 = 5"), row("a", False, "2 + 2 = 6")]
+    by_rule = [r.judgment or "" for r in judge(rows, RuleJudge()).judged]
+    assert ["= 5" in words for words in by_rule] == [True, False]
+    recorded = tmp_path / "recorded.jsonl"
+    write_records(recorded, [Judged(**r.model_dump(), judgment=f"Of {r.response}.", judge="x") for r in rows])
+    assert [r.judgment for r in judge(rows, ReplayJudge(recorded)).judged] == ["Of 2 + 2 = 5.", "Of 2 + 2 = 6."]
+
+
 def test_a_missing_recording_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         ReplayJudge(tmp_path / "nowhere.jsonl")

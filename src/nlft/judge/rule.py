@@ -22,6 +22,8 @@ from nlft.records import Graded
 __all__ = ["rule_judgment"]
 
 QUOTE_LENGTH = 160
+# What stands beyond is no worked answer any more but a loop.
+READ_LENGTH = 100_000
 
 # What a solver may bring along: counts of everyday life that stand in no question.
 _EVERYDAY = frozenset(map(Fraction, (0, 1, 2, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000, 3600)))
@@ -66,7 +68,7 @@ def rule_judgment(row: Graded) -> str:
     Returns:
         The judgment. For references without numbers it names the two final answers.
     """
-    steps, solution = _steps(row.response), _steps(row.reference)
+    steps, solution = _steps(row.response[:READ_LENGTH]), _steps(row.reference)
     words: list[str] = []
     wrong = next(((step, e) for step in steps for e in step.found if e.verdict == "wrong"), None)
     departure = _departure(row.question, steps, solution, until=wrong[1].start if wrong else None)
@@ -140,10 +142,12 @@ def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step]) -> 
 
 def _final(row: Graded) -> str:
     """The final answers side by side."""
-    right, given = _wanted(row), _given(row)
+    right = _wanted(row)
+    broken_off = row.finish_reason == "length" and "####" not in row.response
+    given = None if broken_off else _given(row)
     wanted = _show(right) if right is not None else _flat(row.reference.strip().splitlines()[-1])
     if given is None:
-        cut = "breaks off at the length limit" if row.finish_reason == "length" else "ends"
+        cut = "breaks off at the length limit" if broken_off else "ends"
         return f"The response {cut} without a final answer; the right one is {wanted}."
     read = last_number(given)
     if right is not None and read is not None and read.value == right:
@@ -156,7 +160,7 @@ def _given(row: Graded) -> str | None:
     read = row.verdict.extracted if row.verdict.extracted is not None else row.verdict.value
     if read is not None and read.strip():
         return read.removeprefix("####").strip()
-    last = last_number(row.response) if row.finish_reason != "length" else None
+    last = last_number(row.response)
     return last.text if last is not None else None
 
 

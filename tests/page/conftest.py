@@ -81,7 +81,9 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
         context.close()
 
 
-def random_scored(seed: int, *, correct: bool, n: int | None = None, settings: SaliencySettings | None = None) -> Scored:
+def random_scored(
+    seed: int, *, correct: bool, n: int | None = None, settings: SaliencySettings | None = None
+) -> Scored:
     """A response of random probabilities, with hidden states that drift so that phrases have all lengths."""
     generator = torch.Generator().manual_seed(seed)
     n = n if n is not None else int(torch.randint(1, 60, (), generator=generator))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -80,6 +81,11 @@ class PageServer(ThreadingHTTPServer):
     def names(self) -> set[str]:
         """The Host headers it answers to."""
         return {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no error of the server's."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _RefusalError(Exception):

@@ -91,24 +91,24 @@ def legend(*, correct: bool) -> Text:
 
 
 def token_table(facts: Sequence[TokenFacts]) -> Table:
-    """A line per token, with the numbers the page shows on hover."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("token", overflow="fold")
-    for name in ("P base", "P standard", "P judge", "r1", "r2", "similarity"):
-        table.add_column(name, justify="right")
-    table.add_column("role")
-    for name in ("scale", "share of loss"):
-        table.add_column(name, justify="right")
+    """A line per token, with the numbers the page shows on hover; the last is its share of the loss."""
+    # Narrow enough for eighty columns; the token gives way first.
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("token", overflow="fold", min_width=4)
+    for name in ("P base", "P std", "P judge", "r1", "r2", "similar"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    for name in ("scale", "loss"):
+        table.add_column(name, justify="right", no_wrap=True)
     for t, fact in enumerate(facts, start=1):
-        style = _style(fact.role, fact.scale)
         token = visible(fact.piece).replace("\n", "↵").replace(" ", "␣")
         numbers = (fact.p_base, fact.p_standard, fact.p_judge, fact.r1, fact.r2, fact.similarity)
         table.add_row(
             str(t),
-            Text(token[:60], style=style),
+            Text(token[:60], style=_style(fact.role, fact.scale)),
             *(Text(figure(number)) for number in numbers),
-            NAMES[fact.role],
+            "beside" if fact.role == "near_error" else NAMES[fact.role],
             figure(fact.scale),
             f"{fact.share:.1%}",
         )
@@ -116,12 +116,12 @@ def token_table(facts: Sequence[TokenFacts]) -> Table:
 
 
 def figure(number: float | None) -> str:
-    """A number for reading: four significant digits.
+    """A number for reading: three significant digits.
 
     >>> figure(0.123456), figure(1e-7), figure(None)
-    ('0.1235', '1e-07', '-')
+    ('0.123', '1e-07', '-')
     """
-    return "-" if number is None else f"{number:.4g}"
+    return "-" if number is None else f"{number:.3g}"
 
 
 def _coloured(pieces: Sequence[str], roles: Sequence[Role], scales: Sequence[float]) -> Text:

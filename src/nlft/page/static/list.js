@@ -29,7 +29,8 @@ export class ExampleList {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!step) return;
       event.preventDefault();
-      this.step(step);
+      const focused = event.target.closest("button");
+      this.step(step, focused ? Number(focused.dataset.index) : this.current);
       list.querySelector("[aria-current]")?.focus();
     });
   }
@@ -47,8 +48,8 @@ export class ExampleList {
   }
 
   /** The next (1) or previous (-1) of the rows that pass the filters. */
-  step(by) {
-    const at = this.shown.findIndex((entry) => entry.index === this.current);
+  step(by, from = this.current) {
+    const at = this.shown.findIndex((entry) => entry.index === from);
     const next = this.shown[at + by] ?? (at === -1 ? this.shown[0] : undefined);
     if (next) this.onChoose(next.index);
   }

@@ -100,26 +100,29 @@ export function responseSvg(spans, title) {
   const words = placed.map((place) => {
     const { role, depth } = spans[place.index];
     const look = looks(`token ${ROLES[role]} d${depth}`);
-    const { x, y, width, text } = place;
-    return (
-      `<rect x="${x}" y="${y}" width="${width}" height="${LINE - 4}" fill="${look.back.colour}" fill-opacity="${look.back.opacity}"/>` +
-      `<text x="${x}" y="${y + 16}" fill="${look.ink}" xml:space="preserve">${escapeXml(text)}</text>` +
-      underline(place, look)
-    );
+    return box(place, look) + label(place.x, place.y, place.text, look) + underline(place, look);
   });
-  const legend = ROLES.filter((_, role) => spans.some((span) => span.role === role)).map((role, i) => {
+  const used = ROLES.filter((_, role) => spans.some((span) => span.role === role));
+  const legend = used.map((role, i) => {
     const place = { x: MARGIN + i * 160, y: height + 10, width: 150 };
     const look = looks(`token ${role} d6`);
-    return (
-      `<rect x="${place.x}" y="${place.y}" width="${place.width}" height="${LINE - 4}" fill="${look.back.colour}" fill-opacity="${look.back.opacity}"/>` +
-      `<text x="${place.x + 6}" y="${place.y + 16}" fill="${look.ink}">${ROLE_NAMES[role]}</text>${underline(place, look)}`
-    );
+    return box(place, look) + label(place.x + 6, place.y, ROLE_NAMES[role], look) + underline(place, look);
   });
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height + LINE + 30}" ` +
     `font-family="${escapeXml(FONT)}" font-size="${SIZE}"><title>${escapeXml(visible(title))}</title>` +
-    `<rect width="100%" height="100%" fill="${plainColour(page.backgroundColor).colour}"/>${words.join("")}${legend.join("")}</svg>`
+    `<rect width="100%" height="100%" fill="${plainColour(page.backgroundColor).colour}"/>` +
+    `${words.join("")}${legend.join("")}</svg>`
   );
+}
+
+function box({ x, y, width }, { back }) {
+  const { colour, opacity } = back;
+  return `<rect x="${x}" y="${y}" width="${width}" height="${LINE - 4}" fill="${colour}" fill-opacity="${opacity}"/>`;
+}
+
+function label(x, y, text, { ink }) {
+  return `<text x="${x}" y="${y + 16}" fill="${ink}" xml:space="preserve">${escapeXml(text)}</text>`;
 }
 
 /** The same picture as a PNG blob, at twice the size. */

@@ -20,7 +20,8 @@ export function showTotals(panel, totals) {
     ...ROLES.toReversed().map((role) => {
       const count = totals.counts[ROLES.indexOf(role)];
       const swatch = element("span", `token ${role} d5`, ROLE_NAMES[role]);
-      return element("tr", "", element("th", "", swatch), element("td", "", whole(count)), element("td", "", percent(count / (totals.tokens || 1))));
+      const cells = [whole(count), percent(count / (totals.tokens || 1))].map((text) => element("td", "", text));
+      return element("tr", "", element("th", "", swatch), ...cells);
     }),
   );
   drawHistogram(panel.querySelector("svg"), totals.histogram);
@@ -32,9 +33,12 @@ function drawHistogram(svg, histogram) {
   svg.setAttribute("preserveAspectRatio", "none");
   const bars = histogram.map((count, bin) => {
     const height = (56 * count) / most;
-    const bar = svgElement("rect", { class: "column", x: bin * (200 / BINS) + 0.5, y: 60 - height, width: 200 / BINS - 1, height });
+    const width = 200 / BINS;
+    const place = { x: bin * width + 0.5, y: 60 - height, width: width - 1, height };
+    const bar = svgElement("rect", { class: "column", ...place });
     const from = (2 * bin) / BINS;
-    bar.append(svgElement("title", {}, `${from.toFixed(1)} to ${(from + 2 / BINS).toFixed(1)}: ${whole(count)} tokens`));
+    const range = `${from.toFixed(1)} to ${(from + 2 / BINS).toFixed(1)}`;
+    bar.append(svgElement("title", {}, `${range}: ${whole(count)} tokens`));
     return bar;
   });
   svg.replaceChildren(...bars, svgElement("path", { class: "grid", d: "M100 0V60" }));

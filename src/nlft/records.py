@@ -220,6 +220,7 @@ def parse_record(row: dict[str, Any], kind: type[R], *, file: str | Path, line: 
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
+        field = field if field.isprintable() else ascii(field)  # a key of the data's may be part of it
         if first["type"] == "missing":
             message, remedy = f'the field "{field}" is missing', _made_by(kind)
         else:

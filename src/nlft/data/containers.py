@@ -8,7 +8,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +28,7 @@ SUFFIXES = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
 }  # fmt: skip
 CHUNK = 1 << 20
+BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def container_of(path: Path) -> str:
@@ -80,13 +83,13 @@ def _read_json(path: Path) -> Rows:
         pieces = _Pieces(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), path)
         array = pieces.skip() == "["
         if array:
-            pieces.take(1)
+            pieces.take(pieces.at + 1)
         first = True
         while (sign := pieces.skip()) and sign != "]":
             if array and not first:
                 if sign != ",":
                     raise pieces.broken("a comma or the closing ] is missing")
-                pieces.take(1)
+                pieces.take(pieces.at + 1)
                 pieces.skip()
             first = False
             line = pieces.line
@@ -98,7 +101,7 @@ def _read_json(path: Path) -> Rows:
         if array:
             if not sign:
                 raise pieces.broken("the closing ] is missing; the file was cut off")
-            pieces.take(1)
+            pieces.take(pieces.at + 1)
         if pieces.skip():
             raise pieces.broken("there is more after the end")
 
@@ -108,24 +111,27 @@ class _Pieces:
 
     def __init__(self, stream: io.TextIOWrapper, path: Path) -> None:
         self.stream, self.path = stream, path
-        self.text, self.line, self.ended = "", 1, False
+        self.text, self.at, self.line, self.ended = "", 0, 1, False
         self.decoder = json.JSONDecoder()
 
     def skip(self) -> str:
         """Pass over white space; the next sign, or "" at the end."""
         while True:
-            bare = self.text.lstrip(" \t\r\n")
-            self.take(len(self.text) - len(bare))
-            if self.text or self.ended:
-                return self.text[:1]
+            blank = BLANK.match(self.text, self.at)
+            self.take(blank.end() if blank else self.at)
+            if self.at < len(self.text) or self.ended:
+                return self.text[self.at : self.at + 1]
             self.more(CHUNK)
 
-    def take(self, count: int) -> str:
-        taken, self.text = self.text[:count], self.text[count:]
+    def take(self, end: int) -> str:
+        """The text up to `end`, which counts from where the buffer begins."""
+        taken = self.text[self.at : end]
+        self.at = end
         self.line += taken.count("\n")
         return taken
 
     def more(self, size: int) -> None:
+        """Read on."""
         try:
             chunk = self.stream.read(size)
         except UnicodeDecodeError:
@@ -133,14 +139,14 @@ class _Pieces:
         if "\0" in chunk:
             raise self.broken("this is binary data, not text", remedy="give a JSON file")
         self.ended = not chunk
-        self.text += chunk
+        self.text, self.at = self.text[self.at :] + chunk, 0
 
     def value(self) -> Any:
         """The value at the front; reads on, each time twice as much, while it is not whole."""
         size = CHUNK
         while True:
             try:
-                _, end = self.decoder.raw_decode(self.text)
+                _, end = self.decoder.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated string") or error.pos >= len(self.text) - 16
                 if self.ended or not cut:
@@ -152,9 +158,10 @@ class _Pieces:
             else:
                 line = self.line
                 return load_json(self.take(end), self.path, line)
-        return load_json(self.text, self.path, self.line)
+        return load_json(self.text[self.at :], self.path, self.line)
 
     def broken(self, what: str, remedy: str = "write one JSON array of objects") -> DataError:
+        """An error at this place."""
         return DataError(f"broken JSON: {what}", file=self.path, line=self.line, remedy=remedy)
 
 
@@ -166,28 +173,34 @@ def _read_table(path: Path, delimiter: str | None) -> Rows:
             decode(raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw, path, line)
             for line, raw in enumerate(stream, start=1)
         )
-        header_line = next(lines, "")
-        if not header_line.strip():
+        first = next(lines, "")
+        if not first.strip():
             raise DataError("the first line holds no column names", file=path, line=1, remedy="add a header")
-        delimiter = delimiter or max(",;\t", key=header_line.count)
-        header = next(csv.reader([header_line], delimiter=delimiter, strict=True))
+        table = csv.reader(
+            itertools.chain([first], lines), delimiter=delimiter or max(",;\t", key=first.count), strict=True
+        )
+        _, header = next(_cells(table, path))
         if len(set(header)) < len(header):
             raise DataError("two columns have the same name", file=path, line=1, remedy="rename one of them")
-        table = csv.reader(lines, delimiter=delimiter, strict=True)
-        while True:
-            line = table.line_num + 2
-            try:
-                cells = next(table, None)
-            except csv.Error as error:
-                raise DataError(f"broken CSV: {error}", file=path, line=line, remedy="quote the cell") from None
-            if cells is None:
-                return
-            if not cells:
-                continue  # a blank line
+        for line, cells in _cells(table, path):
             if len(cells) != len(header):
                 what = f"{len(cells)} cells, but the header has {len(header)}"
                 raise DataError(what, file=path, line=line, remedy="quote cells that hold the delimiter or a newline")
             yield line, dict(zip(header, cells, strict=True))
+
+
+def _cells(table: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a csv.reader with the lines on which they begin; blank lines are passed over."""
+    while True:
+        line = table.line_num + 1
+        try:
+            cells = next(table, None)
+        except csv.Error as error:
+            raise DataError(f"broken CSV: {error}", file=path, line=line, remedy="quote the cell") from None
+        if cells is None:
+            return
+        if cells:
+            yield line, cells
 
 
 def _read_parquet(path: Path) -> Rows:

@@ -61,7 +61,7 @@ def layout_of(row: Mapping[str, Any]) -> str:
     if columns & set(CHAT_KEYS):
         return "messages"
     raise DataError(
-        f"no question and answer among the columns {', '.join(sorted(map(str, columns)))[:200] or '(none)'}",
+        f"no question and answer among the columns {', '.join(sorted(map(_name, columns)))[:200] or '(none)'}",
         remedy="name them: --map question=COLUMN --map reference=COLUMN",
     )
 
@@ -158,12 +158,17 @@ def _pop(row: Row, column: str) -> Any:
     return row.pop(column)
 
 
+def _name(column: object) -> str:
+    """A column's name, fit for one line of an error."""
+    return text if (text := str(column)).isprintable() else ascii(text)
+
+
 def _jsonable(value: Any, column: str) -> Any:
     """What Parquet and the hub hold besides JSON's types: a date as text, NaN (no value) as null."""
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             return None
-        raise DataError(f'the column "{column}" holds an infinite number', remedy="remove it")
+        raise DataError(f'the column "{_name(column)}" holds an infinite number', remedy="remove it")
     if isinstance(value, Mapping):
         return {str(key): _jsonable(inner, column) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -175,5 +180,6 @@ def _jsonable(value: Any, column: str) -> Any:
     if isinstance(value, decimal.Decimal):
         return str(value)
     raise DataError(
-        f'the column "{column}" holds {type(value).__name__}, which JSON cannot hold', remedy="leave that column out"
+        f'the column "{_name(column)}" holds {type(value).__name__}, which JSON cannot hold',
+        remedy="leave that column out",
     )

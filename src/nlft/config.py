@@ -125,7 +125,8 @@ def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # A mistyped key is often also a missing one; the typing is the cause.
+        first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     loc = first["loc"]
     where = ".".join(str(part) for part in loc)
     line = line_of(file, loc)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from nlft.config import Config, override, parse_config, read_yaml
+from nlft.config import Config, line_of, override, parse_config, read_yaml
 from nlft.errors import ConfigError
 from nlft.experiment.stages import Stage
 
@@ -74,7 +74,15 @@ def plan(recipe: Recipe, *, file: str | Path | None = None) -> list[Stage]:
     adapter = None
     if recipe.train is not None:
         adapter = builder.train("train", judged, "adapter", recipe.train)
-    if recipe.test is not None:
+    if recipe.test is None:
+        if recipe.evaluate:
+            raise ConfigError(
+                "the section `evaluate` has nothing to evaluate on",
+                file=file,
+                line=line_of(file, ("evaluate",)),
+                remedy="add the section `test`, or leave `evaluate` out",
+            )
+    else:
         test = builder.data("test", "test.jsonl", recipe.test)
         builder.evaluate("before", test, None, "before.json", recipe.evaluate)
         if adapter is not None:

@@ -13,6 +13,7 @@ from nlft.answer.endpoint import Endpoint, EndpointSettings, run_async
 from nlft.answer.exchange import Reply, Request, make_request
 from nlft.answer.limits import Limits, Prices, estimate, estimate_tokens
 from nlft.answer.secrets import NO_KEY, Secret, read_key, without_password
+from nlft.answer.wire import Again, read_completion
 from nlft.errors import ConfigError, DataError, EndpointError
 from nlft.prompts import load_prompts
 from nlft.records import Problem
@@ -28,7 +29,7 @@ def requests(count: int) -> list[Request]:
 
 
 def ask(server: Any, count: int = 1, key: str = KEY, **settings: Any) -> tuple[dict[str, Reply], Endpoint]:
-    settings = {"retry": QUICK, "timeout": 0.5, **settings}
+    settings = {"retry": QUICK, "timeout": 20.0, **settings}
     endpoint = Endpoint(EndpointSettings("m", server.url, **settings), Secret(key))
     replies: dict[str, Reply] = {}
 
@@ -54,11 +55,23 @@ def after(first: str, times: int = 1) -> Any:
 )  # fmt: skip
 def test_what_passes_by_itself_is_asked_again(server: Any, answer_storm: Any, fault: str) -> None:
     server.fate = after(fault, 2)
-    replies, _ = ask(server)
+    replies, _ = ask(server, timeout=0.5 if fault == "hang" else 20.0)
     assert replies["0"].text == answer_storm[1]("Question 0?")
     assert replies["0"].finish_reason == "stop"
     assert replies["0"].requests == 3
     assert server.attempts["Question 0?"] == 3
+
+
+def test_signs_that_trip_decoders_come_through_unaltered(server: Any) -> None:
+    for content in ("half a sign \ud83d", "\u2028 \x00 \x1b[31m", "é ½ 😀"):
+        body = json.dumps({"choices": [{"message": {"content": content}}]})
+        server.fate = lambda question, attempt, body=body: f"raw {body}"
+        assert ask(server)[0]["0"].text == content
+
+
+def test_bytes_that_are_no_utf8_are_asked_for_again_not_replaced() -> None:
+    body = json.dumps({"choices": [{"message": {"content": "x"}}]}).encode().replace(b'"x"', b'"\xff"')
+    assert read_completion(body) == Again("the body is broken JSON", overload=False)
 
 
 @pytest.mark.parametrize("status", ["400 bad thing", "413 too long", "422 no such field"])

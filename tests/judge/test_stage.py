@@ -144,6 +144,14 @@ def test_a_recording_is_found_by_question_and_response(tmp_path: Path) -> None:
     assert judgments.failed[0].failure == "recorded.jsonl holds no judgment of this response"
 
 
+def test_a_response_that_is_no_text_fails_alone_and_is_not_sent() -> None:
+    who = Saying(a="Here.")
+    judgments = judge([row("odd", False, "half \ud83d"), row("a", False)], ModelJudge(who, PAPER))
+    assert [r.id for r in judgments.judged] == ["a"]
+    assert "lone surrogate" in judgments.failed[0].failure
+    assert len(judge([row("odd", False, "half \ud83d")], RuleJudge()).judged) == 1
+
+
 def test_two_responses_to_one_question_get_judgments_of_their_own(tmp_path: Path) -> None:
     rows = [row("a", False, "2 + 2 = 5"), row("a", False, "2 + 2 = 6")]
     by_rule = [r.judgment or "" for r in judge(rows, RuleJudge()).judged]

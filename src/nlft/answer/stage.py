@@ -129,9 +129,22 @@ def ask(
                 bar.note(f"{tally.failures} failed")
             bar.advance()
 
-        if missing:
-            replier.reply(missing, done)
+        for request in missing:
+            if not _is_text(request):
+                done(request, Reply(failure="it holds half a character (a lone surrogate), which no model can be sent"))
+        sendable = [request for request in missing if _is_text(request)]
+        if sendable:
+            replier.reply(sendable, done)
     return tally
+
+
+def _is_text(request: Request) -> bool:
+    """Whether the messages can be written as UTF-8; JSON may hold escapes that cannot."""
+    try:
+        "".join(message["content"] for message in request.messages).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def pending(requests: Sequence[Request], journal: Journal, *, retry_failed: bool = False) -> list[Request]:

@@ -6,6 +6,7 @@ import codecs
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from nlft.errors import DataError
 
 __all__ = ["decode", "load_json", "open_data", "read_objects", "write_lines"]
 
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as an escape; raw, it would be no UTF-8
 DEEPEST = 100  # well below the depth at which writing a row would fail
 
 
@@ -39,7 +41,8 @@ def read_objects(
             if not raw.strip():
                 continue
             try:
-                row = _object(load_json(decode(raw, path, number), path, number), path, number)
+                text = decode(raw, path, number).rstrip()  # or an error at its end would be on the next line
+                row = _object(load_json(text, path, number), path, number)
             except DataError as error:
                 if on_error is None:
                     raise
@@ -91,7 +94,8 @@ def load_json(text: str, path: Path, line: int) -> Any:
         line: The line named in errors, counted on over the newlines in `text`.
 
     Raises:
-        DataError: for broken JSON, NaN, infinity, a float or integer beyond Python's, or deep nesting.
+        DataError: for broken JSON, NaN, infinity, a float or integer beyond Python's, deep nesting, or
+            half a surrogate pair (which UTF-8 cannot hold).
     """
 
     def refuse(number: str) -> NoReturn:
@@ -120,7 +124,18 @@ def load_json(text: str, path: Path, line: int) -> Any:
         raise DataError(f"broken JSON: {error}", file=path, line=line, remedy="write the number as text") from None
     if _nested_too_deep(value):
         raise _too_deep(path, line)
+    if SURROGATE.search(text) and not _encodes(value):
+        remedy = "remove it; the text was cut in the middle of a sign"
+        raise DataError("half a surrogate pair stands in a text", file=path, line=line, remedy=remedy)
     return value
+
+
+def _encodes(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _object(value: Any, path: Path, line: int) -> dict[str, Any]:

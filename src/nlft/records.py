@@ -142,7 +142,14 @@ class Scores(Record):
     @model_validator(mode="after")
     def _lists_fit(self) -> Self:
         n = len(self.token_ids)
-        lists = [self.pieces, self.logp_base, self.logp_standard, self.salient, self.cluster, self.scale]
+        lists: list[list[Any]] = [
+            self.pieces,
+            self.logp_base,
+            self.logp_standard,
+            self.salient,
+            self.cluster,
+            self.scale,
+        ]
         if self.logp_judge is not None:
             lists.append(self.logp_judge)
         if any(len(values) != n for values in lists):
@@ -245,18 +252,7 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
 
 def to_line(record: Record) -> str:
     """One record as its JSON line, without the newline; the same record gives the same bytes."""
-    row = record.model_dump(mode="json")
-    # Lone surrogates are legal in JSON and in Python but not in UTF-8, so they stay escaped.
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
-    return line if line.isprintable() or _encodes(line) else json.dumps(row, allow_nan=False)
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
 
 
 def _made_by(kind: type[Record]) -> str:

@@ -1,0 +1,118 @@
+"""How things are measured: all variants in one process, alternating; memory in a child of its own."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table.
+
+    Attributes:
+        what: What was measured.
+        versus: What it was compared with.
+        ratio: The one over the other.
+        target: What the ratio should be, with its sense, such as "<= 0.6".
+        met: Whether it is.
+        unit: Of the two measured values.
+        value: Median of what was measured.
+        other: Median of what it was compared with.
+        repeats: How many times each was measured.
+        note: What a reader must know.
+    """
+
+    what: str
+    versus: str
+    ratio: float
+    target: str
+    met: bool
+    unit: str = ""
+    value: float | None = None
+    other: float | None = None
+    repeats: int = 1
+    note: str = ""
+
+    def row(self) -> dict[str, object]:
+        """As JSON."""
+        return asdict(self)
+
+
+def result(what: str, versus: str, value: float, other: float, target: str, **more: object) -> Result:
+    """Compare two measured values against a target such as "<= 0.6"."""
+    ratio = value / other
+    return Result(what, versus, round(ratio, 4), target, fits(ratio, target), value=value, other=other, **more)  # type: ignore[arg-type]
+
+
+def fits(ratio: float, target: str) -> bool:
+    """Whether a ratio meets a target; one without a sense ("-") is only reported."""
+    sense, _, number = target.partition(" ")
+    if sense == "-":
+        return True
+    return ratio <= float(number) if sense == "<=" else ratio >= float(number)
+
+
+def alternate(variants: Mapping[str, Sequence[Callable[[], object]]], *, warm: bool = True) -> dict[str, list[float]]:
+    """Time each variant's calls in turn: call 1 of all, then call 2 of all, and so on.
+
+    Args:
+        variants: For each, the calls to time; all have as many.
+        warm: Run the first call of each once before, unmeasured.
+
+    Returns:
+        Seconds of every call, by variant.
+    """
+    if warm:
+        for calls in variants.values():
+            calls[0]()
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(len(next(iter(variants.values())))):
+        for name, calls in variants.items():
+            start = time.perf_counter()
+            calls[number]()
+            seconds[name].append(time.perf_counter() - start)
+            print(f"  {name} #{number + 1}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
+    return seconds
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def peak_above(module: str, *words: str) -> float:
+    """Run `python -m module words` in a child that prints, last, its peak memory above what it had loaded (MiB)."""
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    if ran.returncode != 0:
+        raise RuntimeError(f"{module} {words}: {ran.stderr[-2000:]}")
+    return float(ran.stdout.strip().splitlines()[-1])
+
+
+def reset_peak() -> float:
+    """Start the high-water mark anew (Linux); the resident memory now, in MiB."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status("VmRSS")
+
+
+def peak() -> float:
+    """The high-water mark of resident memory, in MiB."""
+    return _status("VmHWM")
+
+
+def _status(name: str) -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"this system does not tell {name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +36,7 @@ class CheckReport:
 
     file: str
     rows: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, int] = field(default_factory=dict)
     graded: int = 0
     correct: int = 0
     graded_here: bool = False
@@ -127,7 +126,8 @@ def check_file(
     try:
         for line, record in Reader(path).records(note):
             report.rows += 1
-            report.kinds[type(record).__name__] += 1
+            kind = type(record).__name__
+            report.kinds[kind] = report.kinds.get(kind, 0) + 1
             place = f"line {line}, {record.id}"
             paths.add(report, record, place)
             repeats.add(report, record, place)

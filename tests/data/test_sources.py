@@ -109,6 +109,13 @@ def test_symbolic_problems_are_the_seeds() -> None:
     assert [problem.id for problem in problems] == [f"gsm_symbolic-{kind}-s5-{row}" for row, kind in enumerate(kinds)]
 
 
+def test_excluded_questions_do_not_come_up() -> None:
+    first = gsm_symbolic(10, kinds=[3])
+    second = gsm_symbolic(10, kinds=[3], exclude=[problem.question for problem in first])
+    assert not {problem.question for problem in first} & {problem.question for problem in second}
+    assert gsm_symbolic(10, kinds=[3], exclude=["another"]) == first
+
+
 def test_every_kind_gives_a_reference_that_its_own_answer_passes() -> None:
     kinds = gsm_symbolic_kinds()
     assert len(kinds) == 85

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import defaultdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ PRIME = (1 << 31) - 1
 WORD = re.compile(r"\w+")
 
 Shingles = NDArray[np.int64]
+Bands = tuple[tuple[int, bytes], ...]
+
+_RANDOM = np.random.default_rng(0)
+FACTORS = _RANDOM.integers(1, PRIME, size=(BANDS * WIDTH, 1))
+TERMS = _RANDOM.integers(0, PRIME, size=(BANDS * WIDTH, 1))
 
 
 def normalised(text: str) -> str:
@@ -62,21 +68,18 @@ class NearDuplicates:
         self.threshold = threshold
         self._texts: list[tuple[Any, Shingles]] = []
         self._buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-        random = np.random.default_rng(0)
-        self._factors = random.integers(1, PRIME, size=(BANDS * WIDTH, 1))
-        self._terms = random.integers(0, PRIME, size=(BANDS * WIDTH, 1))
 
     def add(self, key: Any, text: str) -> None:
         """Put a text into the collection under a key of the caller's."""
-        parts = shingles(text)
-        for bucket in self._bands(parts):
+        parts, bands = _signature(text)
+        for bucket in bands:
             self._buckets[bucket].append(len(self._texts))
         self._texts.append((key, parts))
 
     def like(self, text: str) -> tuple[Any, float] | None:
         """The key and similarity of the text most like this one, the earliest of several; or None."""
-        parts = shingles(text)
-        candidates = sorted({index for bucket in self._bands(parts) for index in self._buckets.get(bucket, ())})
+        parts, bands = _signature(text)
+        candidates = sorted({index for bucket in bands for index in self._buckets.get(bucket, ())})
         best: tuple[Any, float] | None = None
         for index in candidates:
             key, other = self._texts[index]
@@ -85,7 +88,11 @@ class NearDuplicates:
                 best = key, value
         return best
 
-    def _bands(self, parts: Shingles) -> list[tuple[int, bytes]]:
-        # Products stay below 2^62, so int64 holds them.
-        smallest = ((self._factors * parts + self._terms) % PRIME).min(axis=1).astype(np.int32)
-        return [(band, smallest[band * WIDTH : (band + 1) * WIDTH].tobytes()) for band in range(BANDS)]
+
+@lru_cache(maxsize=1)  # a text is looked up and added, perhaps in two collections
+def _signature(text: str) -> tuple[Shingles, Bands]:
+    """A text's shingles, and the buckets it falls into."""
+    parts = shingles(text)
+    # Products stay below 2^62, so int64 holds them.
+    smallest = ((FACTORS * parts + TERMS) % PRIME).min(axis=1).astype(np.int32)
+    return parts, tuple((band, smallest[band * WIDTH : (band + 1) * WIDTH].tobytes()) for band in range(BANDS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from random import Random
 from typing import Any
@@ -22,7 +22,14 @@ ROUNDING_NOISE = re.compile(r"\.[0-9]{5}")
 DRAWS = 1000
 
 
-def gsm_symbolic(n: int, seed: int = 0, kinds: Sequence[int] | None = None, difficulty: float = 1.0) -> list[Problem]:
+def gsm_symbolic(
+    n: int,
+    seed: int = 0,
+    kinds: Sequence[int] | None = None,
+    difficulty: float = 1.0,
+    *,
+    exclude: Collection[str] = (),
+) -> list[Problem]:
     """Make n problems, each kind of problem as often as every other (give or take one).
 
     The same arguments give the same problems, and fewer problems are a prefix of more. No question
@@ -33,6 +40,7 @@ def gsm_symbolic(n: int, seed: int = 0, kinds: Sequence[int] | None = None, diff
         seed: Names and numbers follow from it; different seeds share no random stream.
         kinds: Restrict to these templates (see `gsm_symbolic_kinds`); None means all.
         difficulty: Scales the range of the numbers; from 1.0 up (the templates break below it).
+        exclude: Questions that must not come up, such as those of the training set in a test set.
 
     Returns:
         Problems with ids like `gsm_symbolic-17-s0-3` (kind, seed, row) and a field `kind`.
@@ -43,7 +51,7 @@ def gsm_symbolic(n: int, seed: int = 0, kinds: Sequence[int] | None = None, diff
 
     Source: GSM-Symbolic (arXiv 2410.05229), as reimplemented in reasoning-gym.
     """
-    return list(_draw_all(n, seed, kinds, difficulty))
+    return list(_draw_all(n, seed, kinds, difficulty, set(exclude)))
 
 
 def gsm_symbolic_kinds() -> list[int]:
@@ -51,13 +59,12 @@ def gsm_symbolic_kinds() -> list[int]:
     return sorted(set(_generators()) - FLAWED)
 
 
-def _draw_all(n: int, seed: int, kinds: Sequence[int] | None, difficulty: float) -> Iterator[Problem]:
+def _draw_all(n: int, seed: int, kinds: Sequence[int] | None, difficulty: float, asked: set[str]) -> Iterator[Problem]:
     if n < 1:
         raise ConfigError(f"n is {n}, so there is nothing to make", remedy="ask for one problem or more")
     if not difficulty >= 1.0:
         raise ConfigError(f"the difficulty is {difficulty}, below 1.0", remedy="choose 1.0 or more")
     chosen = _known(kinds)
-    asked: set[str] = set()
     for row in range(n):
         block, place = divmod(row, len(chosen))
         order = list(chosen)

@@ -55,7 +55,6 @@ def test_the_command(make_scored, tmp_path):
     lines = [line.split() for line in by_number.stdout.splitlines()]
     facts = token_facts(rows[1].scores)
     assert len([line for line in lines if line and line[0].isdigit() and line[-1].endswith("%")]) == len(facts)
-    assert sum(fact.share for fact in facts) == pytest.approx(1) or rows[1].scores.excluded
 
 
 def test_other_settings(make_scored, tmp_path):

@@ -102,6 +102,7 @@ let running = 0;
 export async function computeAll(rows, settings, other) {
   running += 1;
   const mine = running;
+  await turn(); // the example on screen is painted first
   const totals = emptyTotals();
   const summaries = [];
   const visit = ({ scores }) => {

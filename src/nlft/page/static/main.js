@@ -27,6 +27,7 @@ const state = {
   pinned: null,
   facts: null,
   token: [0, 0],
+  waiting: false, // for the inspector
 };
 
 const tokens = new TokenView($("#tokens"), (group) => showToken(group));
@@ -94,7 +95,17 @@ function paint() {
   }
   paintCut();
   drawChart();
-  if (state.token[1] < roles.length) inspect($("#inspector"), facts, state.token);
+  inspectSoon();
+}
+
+/** The panel needs every walk's course, so it follows after the paint. */
+function inspectSoon() {
+  if (state.waiting) return;
+  state.waiting = true;
+  setTimeout(() => {
+    state.waiting = false;
+    if (state.token[1] < state.facts.roles.length) inspect($("#inspector"), state.facts, state.token);
+  });
 }
 
 /** Figure 10: CUT's marks beside NLFT's, in the same response. */
@@ -131,7 +142,7 @@ function drawChart() {
 function showToken(group) {
   if (!group || !state.facts) return;
   state.token = group;
-  inspect($("#inspector"), state.facts, group);
+  inspectSoon();
   chart.mark(group[1]);
 }
 

@@ -34,6 +34,7 @@ export class TokenView {
     this.spans = [];
     this.groups = [];
     this.current = 0;
+    this.painted = { roles: [], scale: [] };
     container.addEventListener("pointerover", (event) => this.#pointed(event, false));
     container.addEventListener("click", (event) => this.#pointed(event, true));
     container.addEventListener("focusin", (event) => this.#pointed(event, false));
@@ -47,10 +48,12 @@ export class TokenView {
       const span = element("span", "token", ...content(pieces[last]));
       span.setAttribute("role", "option");
       span.tabIndex = index === 0 ? 0 : -1;
+      span.setAttribute("aria-selected", index === 0 ? "true" : "false");
       span.dataset.group = index;
       return span;
     });
     this.current = 0;
+    this.painted = { roles: new Uint8Array(pieces.length), scale: new Float64Array(pieces.length) };
     this.container.replaceChildren(...this.spans);
   }
 
@@ -72,10 +75,16 @@ export class TokenView {
       if (span.looks === name) return;
       span.looks = name;
       span.className = name;
-      span.setAttribute("aria-selected", index === this.current ? "true" : "false");
-      // What colour says must be there for those who cannot see it.
-      span.setAttribute("aria-description", `${ROLE_NAMES[ROLES[role]]}, scale ${figure(most)}`);
     });
+    this.painted = { roles, scale };
+    if (this.spans.length > 0) this.#describe(this.current);
+  }
+
+  /** What colour says, said in words; for the current group only, since words for all would cost a repaint. */
+  #describe(index) {
+    const [, last] = this.groups[index];
+    const words = `${ROLE_NAMES[ROLES[this.painted.roles[last]]]}, scale ${figure(this.painted.scale[last])}`;
+    this.spans[index].setAttribute("aria-description", words);
   }
 
   /** Make a group the current one, and focus it if the keyboard asked. */
@@ -88,6 +97,7 @@ export class TokenView {
     const now = this.spans[index];
     now.tabIndex = 0;
     now.setAttribute("aria-selected", "true");
+    this.#describe(index);
     if (focus) now.focus();
   }
 

@@ -3,6 +3,8 @@
 // A phrase's interval depends on its start, the measure and the threshold only. So intervals are kept,
 // and moving p0 or r0 merely unites others of them.
 
+const HALVES = Float64Array.from({ length: 1000 }, (_, i) => 2 ** -i);
+
 function bytesOf(base64) {
   const raw = atob(base64);
   const bytes = new Uint8Array(raw.length);
@@ -74,8 +76,10 @@ function nearPart({ band, corrections }, { first, last, start, joins }, at) {
   for (let t = from; t <= to; t += 1) {
     // The centre halves with every join: what joined as number j of m weighs 2^-(m - j + 1).
     const number = t < start ? start - t : t > start ? start - first + t - start : 1;
-    const correction = corrections[Math.min(t, at) * (band + 1) + Math.abs(t - at)];
-    sum += correction * 2 ** -(joins - number + 1);
+    const correction = t < at ? corrections[t * (band + 1) + at - t] : corrections[at * (band + 1) + t - at];
+    const halvings = joins - number + 1;
+    // Beyond the table a weight is below 1e-300: it adds nothing to a sum of float64.
+    if (halvings < HALVES.length) sum += correction * HALVES[halvings];
   }
   return sum;
 }

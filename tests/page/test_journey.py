@@ -221,3 +221,48 @@ def test_a_slider_moves_the_field_and_the_roles(rows, open_page, exported):
 
 def test_numbers_read_alike_in_both_views():
     assert json.loads(figure(0.25)) == 0.25
+
+
+def test_the_exported_settings_train(open_page, tmp_path):
+    """From scores of a model through the page to two steps of training under the settings found there."""
+    from tests.tiny import tiny_model
+    from typer.testing import CliRunner
+
+    from nlft.cli.app import app
+    from nlft.records import Judged, Verdict, write_records
+
+    model, judged, scored = tiny_model(tmp_path / "model"), tmp_path / "judged.jsonl", tmp_path / "scored.jsonl"
+    texts = [("1+1?", "#### 2", "It is 2.\n#### 2", True), ("2+2?", "#### 4", "It is 5.\n#### 5", False)]
+    write_records(
+        judged,
+        [
+            Judged(
+                id=question,
+                question=question,
+                reference=reference,
+                response=response,
+                verdict=Verdict(correct=correct, reason="the last number"),
+                judgment=None if correct else "the sum is 4",
+            )
+            for question, reference, response, correct in texts
+        ],
+    )
+
+    def nlft(*arguments: str) -> None:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+
+    nlft("score", judged, "-m", model, "-o", scored)
+    nlft("view", scored, "-o", tmp_path / "map.html")
+    opened = open_page(tmp_path / "map.html")
+    assert opened.page.locator("#tokens .token").all_text_contents()[:3] == ["I", "t", " "]
+    opened.page.fill("#settings [name=p0_correct]", "0.4")
+    opened.page.fill("#settings [name=filter_threshold]", "0.9")
+    opened.page.keyboard.press("Tab")
+    opened.wait()
+    with opened.page.expect_download() as download:
+        opened.page.click("#export-yaml")
+    settings = tmp_path / "settings.yaml"
+    settings.write_bytes(Path(download.value.path()).read_bytes())
+    nlft("train", judged, "-m", model, "-o", tmp_path / "adapter", "--settings", settings, "--max-steps", "2")
+    assert list((tmp_path / "adapter").rglob("adapter_model.safetensors"))

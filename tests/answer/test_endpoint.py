@@ -84,6 +84,22 @@ def test_other_refusals_fail_the_row_at_once_and_only_it(server: Any, status: st
     assert replies["2"].failure is None
 
 
+def test_refusing_every_row_in_the_same_words_ends_the_run_and_fails_none(server: Any) -> None:
+    server.fate = lambda question, attempt: "400 no such model here"
+    replies: list[str] = []
+    endpoint = Endpoint(EndpointSettings("m", server.url, retry=QUICK, concurrency=4), Secret(KEY))
+    with pytest.raises(EndpointError, match="refuses every request"):
+        endpoint.reply(requests(60), lambda request, reply: replies.append(request.row.id))
+    assert replies == []
+    assert len(server.attempts) < 12
+
+
+def test_a_few_rows_that_are_all_refused_have_failed(server: Any) -> None:
+    server.fate = lambda question, attempt: "400 bad thing"
+    replies, _ = ask(server, 3)
+    assert [reply.failure for reply in replies.values()] == ["HTTP 400: bad thing"] * 3
+
+
 def test_a_row_that_always_fails_is_given_up_with_its_reason(server: Any) -> None:
     server.fate = lambda question, attempt: "500 boom" if question == "Question 1?" else "good"
     replies, _ = ask(server, 3)

@@ -54,6 +54,7 @@ class Dispatch:
         self.settled = asyncio.Event()
         self.error: EndpointError | None = None
         self.heard = False  # whether the server has said anything yet
+        self.replied = False  # whether it has answered anything yet
 
     async def all(self) -> None:
         """Start the workers and wait for them."""
@@ -189,8 +190,18 @@ class Dispatch:
         return Reply(failure=f"HTTP {code}: {detail}")
 
     def finish(self, request: Request, reply: Reply) -> None:
-        """Hand over a reply, or a refusal of this very row."""
+        """Hand over a reply, or a refusal of this very row.
+
+        Where the server refuses one row after the other in the same words and has answered none, it is no
+        matter of the rows: the run ends, and none of them has failed.
+        """
         self.concurrency.went_well()
+        if reply.failure is not None and not self.replied:
+            self.lost.append((request, reply))
+            if len(self.lost) >= _GONE_AFTER and {lost.failure for _, lost in self.lost} == {reply.failure}:
+                self.stop("it refuses every request", reply.failure)
+            return
+        self.replied = True
         self.done(request, reply)
         self.hand_over_lost()
 

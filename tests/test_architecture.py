@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "judge": PIPELINE | {"lm", "answer"},
     "evaluate": PIPELINE | {"lm", "answer"},
     "page": FOUNDATION | {"core", "score", "lm", "prompts"},
-    "experiment": PIPELINE | {"objectives", "lm", "score", "train", "answer", "judge", "evaluate", "page"},
+    # A recipe is a list of command lines: experiment stands on cli, whose verbs run and experiment call it.
+    "experiment": PIPELINE | {"objectives", "lm", "score", "train", "answer", "judge", "evaluate", "page", "cli"},
 }
 # The heavy libraries, and the only parts that may import them.
 HOMES = {

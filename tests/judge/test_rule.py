@@ -68,6 +68,10 @@ def test_a_number_out_of_nowhere_is_a_departure() -> None:
     assert '"They took 171 seconds together": the 171 does not belong there' in words
 
 
+def test_a_title_ends_no_sentence() -> None:
+    assert '"Mr. and Mrs. Smith took 171 seconds"' in judged(*RELAY, "Well. Mr. and Mrs. Smith took 171 seconds. So.")
+
+
 def test_a_response_that_stops_early_is_told_the_step_that_is_missing() -> None:
     words = judged(*RENT, "3/4 x 100 = 75 units.\n75 x $400 = $30,000.\n#### 30000")
     assert words == (

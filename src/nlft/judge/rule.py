@@ -38,7 +38,7 @@ _SPOKEN = {
         "hundred": 100, "thousand": 1000, "million": 1000000,
     }.items()
 }  # fmt: skip
-_SENTENCE_END = re.compile(r"(?<=[.!?])[^\S\n]+(?=[A-Z(\"“])")
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\bMr\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bMrs\.)[^\S\n]+(?=[A-Z(\"“])")
 
 
 @dataclass(frozen=True)

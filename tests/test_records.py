@@ -207,6 +207,15 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
+def test_who_reads_the_old_file_reads_it_to_the_end(tmp_path: Path) -> None:
+    """The new file takes the old one's place in one step; the old one's content is never touched."""
+    path = write(tmp_path / "rows.jsonl", "before")
+    with path.open(encoding="utf-8") as reader:
+        write_lines(path, ["after"])
+        assert reader.read() == "before\n"
+    assert path.read_text(encoding="utf-8") == "after\n"
+
+
 def test_a_file_may_be_read_and_written_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", *(json.dumps(PROBLEM | {"id": str(i)}) for i in range(3)))
     assert write_records(path, read_records(path, Problem)) == 3

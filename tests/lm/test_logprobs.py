@@ -279,3 +279,24 @@ def test_a_pass_can_be_kept_and_run_from_a_bare_pack() -> None:
         expected = model.model(torch.tensor([COMMON])).last_hidden_state[0]
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
     assert {key.shape for key, _ in memory.layers.values()} == {torch.Size([1, 2, len(COMMON), 8])}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_runs_on_the_meta_device(kind: str) -> None:
+    """Where there are no numbers nothing can wait for one: forward and backward never read the device."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**KINDS[kind]), dtype=torch.bfloat16)
+    model.set_attn_implementation(attention.NAME)
+    model.get_output_embeddings().requires_grad_(False)
+    first, kept = _shared(model, SETS["unequal lengths"], 0, None, True)
+    with torch.no_grad():
+        second, _ = _shared(model, SETS["unequal lengths"], 3, kept, False)
+    torch.stack([scored.logp.mean() for scored in first]).sum().backward()
+    for path, one, two in zip(SETS["unequal lengths"], first, second, strict=True):
+        assert one.logp.shape == (len(path.response),)
+        assert one.logp.dtype == torch.float32
+        assert one.hidden_states.shape == (len(path.response), 32)
+        assert one.hidden_states.dtype == torch.bfloat16
+        assert one.logp.device.type == "meta"
+        assert two.top is not None
+        assert two.top[1].shape == (len(path.response), 3)

@@ -14,7 +14,8 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from nlft.errors import ConfigError, DataError
-from nlft.lm.load import LanguageModel, quiet
+from nlft.lm.load import LanguageModel
+from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
 from nlft.records import Judged
 from nlft.train.config import NLFTConfig, lora_config

@@ -29,7 +29,7 @@ SPLICES = st.sampled_from(
     [b"", b"\0", b"\xff", b"\xef\xbb\xbf", b"\r\n", b"\n\n", b'"', b"{", b"}", b"[", b"]", b",", b"null", b"NaN", b"1e999",
      b"-Infinity", b"[[[[[[[[", b"\\u", b"\\ud800", b"{}", b"[]", b'{"id": 1}', b"9" * 5000, b"\x1b[2J", b"\t", b";"]
 )  # fmt: skip
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def attempt(read: Callable[[], list[Problem]]) -> tuple[list[Problem], DataError | None]:

@@ -15,9 +15,10 @@ from nlft.evaluate import read_evaluation
 from nlft.evaluate.provenance import digest
 from nlft.experiment.recipe import Plan, Section
 from nlft.experiment.results import CellResult, Training, read_results, solved_digits, write_result
+from nlft.experiment.rounds import leave_out_trained
 from nlft.experiment.spec import Cell, Experiment, Rows, Split, cells
 from nlft.experiment.stages import Stage, fingerprint, read_stage, run_stage
-from nlft.records import Graded, Judged, Problem, Verdict, read_objects, read_records, write_lines, write_records
+from nlft.records import Graded, Judged, Verdict, read_objects, read_records, write_lines, write_records
 
 __all__ = ["missing_cells", "plan_cells", "run_cells"]
 
@@ -93,10 +94,9 @@ def _prepare(experiment: Experiment, split: Split, file: str | Path | None) -> N
         if run_stage(stage, experiment.folder):
             print(f"      {stage.command}", file=sys.stderr)
     if split == "dev":
-        trained = {row.id for row in read_records(experiment.folder / "problems.jsonl", Problem)}
-        pool = read_records(experiment.folder / _pool(split), Problem)
         # What is trained on says nothing of what was learned.
-        write_records(experiment.folder / "dev.jsonl", (row for row in pool if row.id not in trained))
+        folder = experiment.folder
+        leave_out_trained(folder / _pool(split), folder / "problems.jsonl", folder / "dev.jsonl")
 
 
 def _pool(split: Split) -> str:

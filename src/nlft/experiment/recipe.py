@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,9 +40,24 @@ class Preparation(Config):
         return Path(self.output) if self.output is not None else Path("runs") / self.name
 
 
+class Rounds(Config):
+    """Self-study (paper 4.1): the current adapter answers, its answers are graded and judged, and train the next."""
+
+    k: int = Field(ge=1, description="how many rounds")
+    dev: Section = Field(description="problems the best round is chosen on, as in `data`; never the test set")
+    answer: Section = Field(default_factory=dict, description="options of `nlft answer`, such as samples")
+    incorrect_share: float = Field(
+        default=0.2, ge=0, le=1, description="largest share of incorrect examples; more slow learning (paper 6.1)"
+    )
+    teacher_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of the rows that the first training had, mixed in each round"
+    )
+
+
 class Recipe(Preparation):
     """All of the pipeline, from problems to the two accuracies; `nlft VERB --help` tells each section's keys."""
 
+    rounds: Rounds | None = Field(default=None, description="self-study after the first training; left out, none")
     score: Section | None = Field(
         default=None, description="options of `nlft score`, and a saliency map of its rows; left out, nothing is scored"
     )
@@ -74,6 +89,13 @@ def plan(recipe: Recipe, *, file: str | Path | None = None) -> list[Stage]:
     adapter = None
     if recipe.train is not None:
         adapter = builder.train("train", judged, "adapter", recipe.train)
+    chosen = None
+    if recipe.rounds is not None:
+        if adapter is None or recipe.train is None:
+            raise ConfigError("`rounds` need a section `train`", file=file, line=line_of(file, ("rounds",)))
+        from nlft.experiment.rounds import plan_rounds
+
+        adapter, chosen = plan_rounds(builder, recipe.rounds, recipe.train, judged, adapter)
     if recipe.test is None:
         if recipe.evaluate:
             raise ConfigError(
@@ -86,7 +108,7 @@ def plan(recipe: Recipe, *, file: str | Path | None = None) -> list[Stage]:
         test = builder.data("test", "test.jsonl", recipe.test)
         builder.evaluate("before", test, None, "before.json", recipe.evaluate)
         if adapter is not None:
-            builder.evaluate("after", test, adapter, "after.json", recipe.evaluate)
+            builder.evaluate("after", test, adapter, "after.json", recipe.evaluate, chosen)
     return builder.stages
 
 
@@ -109,25 +131,42 @@ class Plan:
         shown = ("prompts", "model") if recipe.judge.get("judge") == "self" else ("prompts",)
         return self.step("judge", graded, "judged.jsonl", recipe.judge, shown)
 
-    def data(self, name: str, output: str, section: Section) -> Path:
+    def data(self, name: str, output: str, section: Section, place: str | None = None) -> Path:
         """Problems from a source."""
         options = dict(section)
         source = options.pop("source", None)
         if not isinstance(source, str):
             raise ConfigError(
-                f'the key "{name}.source" is missing',
+                f'the key "{place or name}.source" is missing',
                 file=self.file,
                 remedy="gsm8k, gsm_symbolic, or the name of a file of problems",
             )
         inputs = (Path(source),) if Path(source).is_file() else ()
-        return self._add(Stage(name, ("data", source), inputs, (self.folder / output,)), options)
+        return self._add(Stage(name, ("data", source), inputs, (self.folder / output,)), options, place)
 
-    def step(self, verb: str, source: Path, output: str, section: Section, shared: tuple[str, ...] = ()) -> Path:
-        """A stage from one file to the next."""
-        stage = Stage(verb, (verb, str(source)), (source,), (self.folder / output,))
-        return self._add(stage, self._shared(verb, section, shared))
+    def step(
+        self,
+        verb: str,
+        source: Path,
+        output: str,
+        section: Section,
+        shared: tuple[str, ...] = (),
+        name: str | None = None,
+        more: tuple[Path, ...] = (),
+    ) -> Path:
+        """A stage from one file to the next; `more` is what else it reads."""
+        stage = Stage(name or verb, (verb, str(source)), (source, *more), (self.folder / output,))
+        return self._add(stage, self._shared(verb, section, shared), section=verb)
 
-    def train(self, name: str, rows: Path, output: str, section: Section, extra: tuple[Path, ...] = ()) -> Path:
+    def train(
+        self,
+        name: str,
+        rows: Path,
+        output: str,
+        section: Section,
+        extra: tuple[Path, ...] = (),
+        before: Callable[[], None] | None = None,
+    ) -> Path:
         """Training on judged rows; an interrupted one goes on from its last checkpoint."""
         stage = Stage(
             name,
@@ -136,16 +175,27 @@ class Plan:
             (self.folder / output,),
             again=("--resume",),
             anew=("--overwrite",),
+            before=before,
         )
         return self._add(stage, self._shared("train", section, ("model", "prompts", "seed")), section="train")
 
-    def evaluate(self, name: str, test: Path, adapter: Path | None, output: str, section: Section) -> Path:
+    def evaluate(
+        self,
+        name: str,
+        test: Path,
+        adapter: Path | None,
+        output: str,
+        section: Section,
+        before: Callable[[], None] | None = None,
+    ) -> Path:
         """Evaluation of the model, or of an adapter on it; a change of settings asks for new rows."""
         options = self._shared("evaluate", section, ("model", "prompts", "seed"))
         if adapter is not None:
             options["adapter"] = str(adapter)
         inputs = (test,) if adapter is None else (test, adapter)
-        stage = Stage(name, ("evaluate", str(test)), inputs, (self.folder / output,), anew=("--overwrite",))
+        stage = Stage(
+            name, ("evaluate", str(test)), inputs, (self.folder / output,), anew=("--overwrite",), before=before
+        )
         return self._add(stage, options, section="evaluate")
 
     def _shared(self, verb: str, section: Section, keys: tuple[str, ...]) -> Section:

@@ -115,7 +115,7 @@ def accuracy_table(found: Sequence[Point]) -> Table:
 
 
 def compare_points(experiment: Experiment, found: Sequence[Point]) -> list[Comparison]:
-    """Each method against the baseline at the same size and epoch (an untrained one against all), same seeds.
+    """Each method against the baseline at the same size, epoch and seeds; an untrained baseline against all.
 
     P-values are corrected after Holm over all comparisons of one grader.
     """

@@ -72,6 +72,9 @@ def summarise(folder: Path, stages: list[Stage]) -> str:
             for grader in ("strict", "flexible")
         ]
         blocks.append(("After against before, the same problems", comparison_table(pair)))
+    rounds = {f"round {n}": read_evaluation(path) for n, path in enumerate(_dev_files(stages))}
+    if rounds:
+        blocks.append(("Rounds of self-study, on the dev split", summary_table(rounds)))
     metrics = folder / "adapter" / "metrics.jsonl"
     if metrics.exists():
         plot_loss(metrics, folder / "loss.png")
@@ -91,6 +94,10 @@ def summarise(folder: Path, stages: list[Stage]) -> str:
 def _evaluations(folder: Path) -> dict[str, Evaluation]:
     present = [name for name in ("before", "after") if (folder / f"{name}.json").exists()]
     return {name: read_evaluation(folder / f"{name}.json") for name in present}
+
+
+def _dev_files(stages: list[Stage]) -> list[Path]:
+    return [s.outputs[0] for s in stages if s.name.startswith("dev-") and s.outputs[0].exists()]
 
 
 def _stage_table(folder: Path, stages: list[Stage]) -> Table:

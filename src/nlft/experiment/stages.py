@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Stage:
     outputs: tuple[Path, ...]
     again: tuple[str, ...] = ()  # added where the same stage was begun here before, to go on with it
     anew: tuple[str, ...] = ()  # added otherwise, to replace what another run of it left
+    before: Callable[[], None] | None = None  # makes its inputs from other stages' outputs; cheap, the same each time
 
     @property
     def command(self) -> str:
@@ -95,6 +97,8 @@ def run_stage(stage: Stage, folder: Path) -> bool:
     Raises:
         StageError: when its command fails; KeyboardInterrupt after it has put its work away.
     """
+    if stage.before is not None:
+        stage.before()
     print_ = fingerprint(stage, folder)
     record = read_stage(folder, stage.name)
     if record is not None and record.fingerprint == print_ and all(path.exists() for path in stage.outputs):

@@ -4,18 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check browser bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/nlft demo
 
-test: $(STAMP) check
+test: $(STAMP) check browser
 	$(BIN)/pytest
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The saliency map is tested in a real browser: Debian's Chromium, installed where that may be done.
+browser:
+	sh tests/install_browser.sh
 
 bench: $(STAMP)
 	$(BIN)/nlft bench

@@ -115,6 +115,29 @@ def test_every_preset_comes_back_from_its_yaml(name, rows, open_page, exported):
     ) == SaliencySettings.preset(name)
 
 
+def test_other_settings_come_back_too(rows, open_page, exported):
+    """Numbers that JavaScript writes as 1e-9, which YAML 1.1 takes for a word; null; lists; switches."""
+    opened = open_page(exported(rows[:2]))
+    page = opened.page
+    page.locator("summary").click()
+    page.fill("[name=unlikelihood_floor]", "1e-9")
+    page.fill("[name=ratio_threshold]", "1.25")
+    page.check("[name=mean_one]")
+    page.check(".one:has-text('error') input")
+    page.check(".one:has-text('irrelevant') input")
+    page.select_option("[name=incorrect_term]", "unlikelihood")
+    opened.wait()
+    with page.expect_download() as download:
+        page.click("#export-yaml")
+    assert SaliencySettings.from_mapping(yaml.safe_load(Path(download.value.path()).read_text())) == SaliencySettings(
+        unlikelihood_floor=1e-9,
+        ratio_threshold=1.25,
+        mean_one=True,
+        ones=("irrelevant", "error"),
+        incorrect_term="unlikelihood",
+    )
+
+
 def test_totals_are_those_of_python(rows, open_page, exported):
     opened = open_page(exported(rows))
     for name in PRESETS:

@@ -84,6 +84,14 @@ def test_only_missing_cells_are_run(world: Path, capsys: pytest.CaptureFixture[s
     assert [name for name in before if before[name] != after[name]] == ["base-s0.json"]
 
 
+def test_results_of_other_settings_are_not_mixed_in(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for change in ("train.learning_rate=0.02", "judge.judge=self", "methods.nlft-c3.settings.c3=0.7"):
+        assert run(["experiment", str(world / "recipe.yaml"), "--set", change]) == 2
+        assert "made with other settings" in capsys.readouterr().err
+    assert run(["experiment", str(world / "recipe.yaml"), "--set", "title=Another"]) == 0
+    assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+
+
 def test_tables_need_the_results_alone(world: Path, tmp_path: Path) -> None:
     """Copied elsewhere without the run's folder, the results give the same bytes again."""
     home = world / "results" / "recipe" / "test"

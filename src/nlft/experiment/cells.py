@@ -12,12 +12,12 @@ import yaml
 from nlft.answer.journal import sole_writer
 from nlft.errors import ConfigError, DataError
 from nlft.evaluate import read_evaluation
-from nlft.evaluate.provenance import digest
+from nlft.evaluate.provenance import digest, public_name
 from nlft.experiment.recipe import Plan, Section
-from nlft.experiment.results import CellResult, Training, read_results, solved_digits, write_result
+from nlft.experiment.results import CellResult, Training, read_results, result_path, solved_digits, write_result
 from nlft.experiment.rounds import leave_out_trained
 from nlft.experiment.spec import Cell, Experiment, Rows, Split, cells
-from nlft.experiment.stages import Stage, fingerprint, read_stage, run_stage
+from nlft.experiment.stages import Stage, read_stage, relative, run_stage
 from nlft.records import Graded, Judged, Verdict, read_objects, read_records, write_lines, write_records
 
 __all__ = ["missing_cells", "plan_cells", "run_cells"]
@@ -70,6 +70,8 @@ def run_cells(
         LockedError: when another process runs the same experiment.
     """
     stages = plan_cells(experiment, split, file=file)
+    hashes = {cell: _settings_hash(experiment, split, each, file) for cell, each in stages.items()}
+    _refuse_other_settings(results, split, hashes)
     todo = [c for c in missing_cells(experiment, results, split) if methods is None or c.method in methods]
     if not todo:
         return 0
@@ -81,7 +83,7 @@ def run_cells(
             for stage in stages[cell]:
                 if run_stage(_at_checkpoint(stage, cell), experiment.folder) and stage.words[0] == "train":
                     _prune(stage.outputs[0])
-            write_result(results, _result(experiment, cell, split, stages[cell]))
+            write_result(results, _result(experiment, cell, split, stages[cell], hashes[cell]))
     return len(todo)
 
 
@@ -195,9 +197,33 @@ def _prune(adapter: Path) -> None:
             file.unlink()
 
 
-def _result(experiment: Experiment, cell: Cell, split: Split, stages: Sequence[Stage]) -> CellResult:
+def _settings_hash(experiment: Experiment, split: Split, stages: Sequence[Stage], file: str | Path | None) -> str:
+    """A hash of every command a cell stands on, its preparation's too; where the files lie does not count."""
+    plan = Plan(experiment, file)
+    plan.prepare()
+    plan.data(split, _pool(split), getattr(experiment, split))
+    folder = experiment.folder
+    words = [[public_name(relative(word, folder)) for word in stage.words] for stage in (*plan.stages, *stages)]
+    constants = {name: method.settings for name, method in experiment.methods.items() if method.settings}
+    used = [each for name, each in constants.items() if any(f"{name}.yaml" in word for line in words for word in line)]
+    return digest([words, used])[:16]
+
+
+def _refuse_other_settings(results: Path, split: Split, hashes: dict[Cell, str]) -> None:
+    """Cells of other settings must not stand in one table with these."""
+    for cell, result in read_results(results, split, hashes).items():
+        if result.settings_hash != hashes[cell]:
+            raise ConfigError(
+                "this result was made with other settings than the recipe now has",
+                file=result_path(results, split, cell),
+                remedy="give another folder with --results, or move the old results away",
+            )
+
+
+def _result(
+    experiment: Experiment, cell: Cell, split: Split, stages: Sequence[Stage], settings_hash: str
+) -> CellResult:
     evaluation = read_evaluation(stages[-1].outputs[0])
-    final = [_at_checkpoint(stage, cell) for stage in stages]
     return CellResult(
         experiment=experiment.name,
         split=split,
@@ -205,7 +231,7 @@ def _result(experiment: Experiment, cell: Cell, split: Split, stages: Sequence[S
         size=cell.size,
         epoch=cell.epoch,
         seed=cell.seed,
-        settings_hash=digest([fingerprint(stage, experiment.folder) for stage in final])[:16],
+        settings_hash=settings_hash,
         evaluation=evaluation,
         solved=solved_digits(evaluation),
         training=_training(experiment, stages[0]) if len(stages) > 1 else None,

@@ -40,7 +40,7 @@ class CellResult(Config):
     size: int
     epoch: int | None
     seed: int
-    settings_hash: str = Field(description="of the cell's commands and inputs")
+    settings_hash: str = Field(description="of the commands the cell stands on")
     evaluation: Evaluation
     solved: dict[str, str] = Field(description="per grader one digit a problem, 1 solved, in the order of their ids")
     training: Training | None

@@ -18,7 +18,7 @@ from nlft.evaluate.provenance import adapter_hash, digest, tree_hash
 from nlft.experiment.workshop import run_command
 from nlft.records import write_lines
 
-__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "run_stage"]
+__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "relative", "run_stage"]
 
 # Files of a folder given as a setting (a model, a data set) are hashed up to this size, larger ones told by size.
 SMALL = 1 << 20
@@ -69,12 +69,12 @@ def fingerprint(stage: Stage, folder: Path) -> str:
 
     Paths inside the run's folder count by name and content only, so a folder may be moved.
     """
-    words = [_relative(word, folder) for word in stage.words]
+    words = [relative(word, folder) for word in stage.words]
     outside = {word: _content(word) for word in stage.words if not Path(word).is_relative_to(folder)}
     return digest(
         {
             "words": words,
-            "inputs": [[_relative(str(path), folder), _input_hash(path)] for path in stage.inputs],
+            "inputs": [[relative(str(path), folder), _input_hash(path)] for path in stage.inputs],
             "outside": {word: content for word, content in outside.items() if content is not None},
         }
     )
@@ -115,7 +115,7 @@ def run_stage(stage: Stage, folder: Path) -> bool:
         raise StageError(stage, code)
     record = StageRecord(
         fingerprint=print_,
-        command=shlex.join(["nlft", *(_relative(word, folder) for word in stage.words)]),
+        command=shlex.join(["nlft", *(relative(word, folder) for word in stage.words)]),
         seconds=time.perf_counter() - start,
         peak_memory_mb=memory,
         exit_code=code,
@@ -129,7 +129,8 @@ def _record_path(folder: Path, name: str) -> Path:
     return folder / "stages" / f"{name}.json"
 
 
-def _relative(word: str, folder: Path) -> str:
+def relative(word: str, folder: Path) -> str:
+    """A path inside the folder as seen from there; any other word as it is."""
     path = Path(word)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else word
 

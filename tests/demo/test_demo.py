@@ -44,6 +44,7 @@ def test_no_problem_of_the_test_is_among_those_trained_on() -> None:
 
 
 def test_the_recipe_loads() -> None:
+    assert load_recipe(RECIPE).train["objective"] == "nlft"
     assert load_recipe(RECIPE).model == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from nlft.config import read_yaml
 from nlft.experiment.run import run_recipe
-from nlft.page.export import export_page
 from nlft.page.terminal import legend, token_view
 from nlft.records import Scored, read_records, write_lines
 
 FOLDER = Path(__file__).parent
 RECIPE = FOLDER / "recipe.yaml"
 TEACHER = FOLDER / "teacher.jsonl"
+SETTINGS = FOLDER / "settings.yaml"
 
 
 def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, console: Console | None = None) -> None:
@@ -38,6 +38,8 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
     recipe["output"] = str(folder)
     recipe["model"] = model or recipe["model"]
     recipe["answer"]["answerer"] = f"replay:{TEACHER}"
+    for section in ("score", "train"):
+        recipe[section]["settings"] = str(SETTINGS)
     write_lines(folder / "demo.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).splitlines())
     console.print(
         f"student {recipe['model']}; problems made on the spot; responses recorded from a 1.5B teacher\n"
@@ -47,9 +49,8 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
     )
     report = run_recipe(folder / "demo.yaml")
     show_tokens(folder / "scored.jsonl", console)
-    page = export_page(folder / "scored.jsonl", folder / "map.html")
     console.print(f"\n{report}", markup=False, highlight=False)
-    console.print(f"saliency map: {page.path} (open it in a browser)", markup=False, highlight=False)
+    console.print(f"saliency map: {folder / 'map.html'} (open it in a browser)", markup=False, highlight=False)
 
 
 def show_tokens(scored: Path, console: Console) -> None:

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import torch
-from nlft.provenance import provenance
 
 from benchmarks import step, throughput, vocabulary
 from benchmarks.measure import Result
+from nlft.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results.json"
 PARTS = {"step": step.run, "vocabulary": vocabulary.run, "throughput": throughput.run}

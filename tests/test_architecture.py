@@ -11,7 +11,7 @@ ROOT = Path(nlft.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 # What each part may import of the package, besides itself; the arrows of the design, written out.
-FOUNDATION = {"records", "jsonl", "errors", "config", "progress"}
+FOUNDATION = {"records", "jsonl", "errors", "config", "progress", "provenance"}
 PIPELINE = FOUNDATION | {"core", "prompts", "data", "grade"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     "jsonl": {"errors"},
     "records": {"errors", "jsonl"},
+    "provenance": {"config", "errors", "records"},
     "core": {"errors"},
     "objectives": {"core", "errors"},
     "prompts": {"config", "errors"},

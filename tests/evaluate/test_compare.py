@@ -20,8 +20,8 @@ from nlft.evaluate import (
     write_evaluation,
 )
 from nlft.evaluate.evaluation import counts
-from nlft.evaluate.provenance import Provenance
 from nlft.evaluate.table import Table, comparison_table, summary_table
+from nlft.provenance import Provenance
 from nlft.records import Verdict, write_records
 
 

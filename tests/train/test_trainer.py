@@ -253,6 +253,9 @@ def test_what_is_logged(folder: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     wanted = {"loss", "weighted", "likelihood", "share_salient", "share_sub_salient", "excluded", "mean_scale"}
     assert wanted | {"tokens_per_second", "learning_rate", "grad_norm", "epoch", "step"} <= rows[0].keys()
+    summary = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert (summary["rows"], summary["steps"], summary["settings"]["r0"]) == (4, 2, 1.5)
+    assert summary["provenance"]["versions"]["torch"]
 
 
 @pytest.mark.parametrize("objective", ["cut", "dft", "nlft", "sft"])
@@ -308,6 +311,8 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path, caplog: py
         encode_dataset([unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
     with pytest.raises(ConfigError, match='no module "gate_prj"'):
         lora_config(lm.model, target_modules=["gate_prj"])
+    with pytest.raises(ConfigError, match='there is no objective "nltf"'):
+        config(tmp_path, objective="nltf")
     with pytest.raises(ConfigError, match='weights cannot be "always"'):
         config(tmp_path, weights="always")
 

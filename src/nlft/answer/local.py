@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlft.answer.exchange import Done, Reply, Request, make_request
+from nlft.provenance import public_name
 
 if TYPE_CHECKING:
     from nlft.lm import LanguageModel, SamplingSettings
@@ -44,7 +45,8 @@ class LocalAnswerer:
     ) -> None:
         self._lm = None if isinstance(model, str) else model
         self.model = model if isinstance(model, str) else model.name
-        self.name = self.model if adapter is None else f"{self.model}+{Path(adapter).name}"
+        shown = public_name(self.model)
+        self.name = shown if adapter is None else f"{shown}+{Path(adapter).name}"
         self.sampling, self.adapter, self.load = sampling, adapter, load
 
     def settings(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, computed_field
 
 from nlft.config import Config
 from nlft.errors import DataError
-from nlft.evaluate.provenance import Provenance
 from nlft.evaluate.statistics import Interval, wilson_interval
+from nlft.provenance import Provenance
 from nlft.records import Record, Verdict, read_records, write_lines
 
 __all__ = ["Accuracy", "Evaluated", "Evaluation", "read_evaluation", "rows_path", "write_evaluation"]

@@ -22,9 +22,9 @@ from nlft.evaluate.evaluation import (
     rows_path,
     write_evaluation,
 )
-from nlft.evaluate.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
 from nlft.progress import progress
 from nlft.prompts import PromptSet
+from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
 from nlft.records import Problem, parse_record, read_objects, to_line, write_records
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import yaml
 from nlft.answer.journal import sole_writer
 from nlft.errors import ConfigError, DataError
 from nlft.evaluate import read_evaluation
-from nlft.evaluate.provenance import digest, public_name
 from nlft.experiment.recipe import Plan, Section
 from nlft.experiment.results import CellResult, Training, read_results, result_path, solved_digits, write_result
 from nlft.experiment.rounds import leave_out_trained
 from nlft.experiment.spec import Cell, Experiment, Rows, Split, cells
 from nlft.experiment.stages import Stage, read_stage, relative, run_stage
+from nlft.provenance import digest, public_name
 from nlft.records import Graded, Judged, Verdict, read_objects, read_records, write_lines, write_records
 
 __all__ = ["missing_cells", "plan_cells", "run_cells"]

@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 
 from nlft.config import Config
 from nlft.errors import NLFTError
-from nlft.evaluate.provenance import adapter_hash, digest, tree_hash
 from nlft.experiment.workshop import run_command
+from nlft.provenance import adapter_hash, digest, tree_hash
 from nlft.records import write_lines
 
 __all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "relative", "run_stage"]

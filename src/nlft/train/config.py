@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
+from nlft.objectives import get_objective
 
 # The projections the authors put their adapters on.
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
@@ -74,7 +75,8 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
                 "training runs in one process; several are started",
                 remedy="start it without torchrun or accelerate launch",
             )
-        self.saliency()  # refuse a wrong constant before a model is loaded
+        # Refuse a wrong constant or objective before a model is loaded.
+        get_objective(self.objective, self.saliency(), **self.objective_options)
         super().__post_init__()
 
     @staticmethod

@@ -17,7 +17,8 @@ from nlft.errors import ConfigError, DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
-from nlft.records import Judged
+from nlft.provenance import digest, peak_memory_mb, provenance
+from nlft.records import Judged, write_lines
 from nlft.train.config import NLFTConfig, lora_config
 from nlft.train.trainer import NLFTTrainer
 
@@ -95,7 +96,7 @@ def train(
         print(f"training interrupted; {Path(last).name if last else 'no checkpoint'} is kept", file=sys.stderr)
         raise
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    return TrainResult(
+    result = TrainResult(
         folder=folder,
         steps=trainer.state.global_step,
         rows=len(trainer.train_dataset),
@@ -103,6 +104,30 @@ def train(
         seconds=time.perf_counter() - start,
         trainable=trainable,
     )
+    _write_summary(result, trainer)
+    return result
+
+
+def _write_summary(result: TrainResult, trainer: NLFTTrainer) -> None:
+    """`train.json`: what someone needs to get the same adapter again."""
+    args = trainer.args
+    device = str(trainer.model.device)
+    own = ("objective", "objective_options", "weights", "on", "loss_average", "seed", "learning_rate")
+    sizes = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps")
+    row = {
+        **{name: getattr(args, name) for name in (*own, *sizes)},
+        "settings": args.saliency().to_mapping(),
+        "prompts": digest(trainer.prompt_set.model_dump(mode="json")),
+        "data": digest([repr(example) for example in trainer.train_dataset.examples]),
+        "rows": result.rows,
+        "steps": result.steps,
+        "loss": result.loss,
+        "seconds": result.seconds,
+        "trainable": result.trainable,
+        "peak_memory_mb": peak_memory_mb(device),
+        "provenance": provenance(device).model_dump(mode="json"),
+    }
+    write_lines(result.folder / "train.json", [json.dumps(row, indent=1)])
 
 
 def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:

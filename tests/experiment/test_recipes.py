@@ -13,7 +13,7 @@ from tiny import tiny_model, tiny_rows
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ALL = sorted(RECIPES.glob("*/*.yaml"))
-EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "own-data")]
+EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data")]
 FIGURES = {"fig1-fig6-50-examples", "fig4-fractions", "fig5-sizes", "fig7-memory", "fig8-time", "fig9-800"}
 
 

@@ -228,7 +228,7 @@ def test_the_command_with_a_local_judge(kind: str, tmp_path: Path, capsys: Any) 
     write_records(source, [row("r", True), row("a", False)])
     command = ["judge", str(source), "-o", str(output), "--judge", kind, "--model", str(model), "--device", "cpu"]
     assert run([*command, "--prompts", "short", "--max-new-tokens", "20", "--temperature", "2"]) == 0
-    name = f"self:{model}" if kind == "self" else str(model)
+    name = f"self:{model.name}" if kind == "self" else model.name
     assert f"1 of them with a judgment by {name}" in capsys.readouterr().out
     assert [r.judge for r in read_records(output, Judged)] == [None, name]
     assert journal_path(output).exists()

@@ -59,7 +59,7 @@ def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: boo
     trainer = SFTTrainer(
         lm.model,
         SFTConfig(
-            tempfile.mkdtemp(), max_length=None, bf16=False, use_cpu=True, report_to="none",
+            tempfile.mkdtemp(), completion_only_loss=True, max_length=None, bf16=False, use_cpu=True, report_to="none",
             per_device_train_batch_size=BATCH, activation_checkpointing=checkpointing,
         ),
         train_dataset=Dataset.from_list(table),
@@ -67,6 +67,10 @@ def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: boo
         peft_config=lora_config(lm.model),
     )  # fmt: skip
     trainer.model.train()
+    if checkpointing:  # as `trainer.train()` does before its first step
+        trainer.model.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=dict(trainer.args.activation_checkpointing_kwargs or {}) or None
+        )
 
     def step(batch: list[Judged]) -> Tensor:
         trainer.model.zero_grad()
@@ -151,9 +155,6 @@ def dense_step(model: str, tokens: int) -> Callable[[], Tensor]:
     return step
 
 
-STEPS: dict[str, Callable[..., Step]] = {"nlft": nlft_step, "trl": trl_step, "naive": naive_step}
-
-
 def default_model() -> str:
     """The demo's model, resolved."""
     from nlft.lm.resolve import DEMO_MODEL
@@ -161,4 +162,4 @@ def default_model() -> str:
     return DEMO_MODEL
 
 
-__all__ = ["STEPS", "Step", "default_model", "dense_step", "naive_step", "nlft_step", "trl_step"]
+__all__ = ["Step", "default_model", "dense_step", "naive_step", "nlft_step", "trl_step"]

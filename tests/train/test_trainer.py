@@ -331,3 +331,33 @@ def test_an_evaluation_loss(folder: Path, tmp_path: Path) -> None:
         peft_config=lora_config(lm.model, dropout=0.0),
     )  # fmt: skip
     assert made.evaluate()["eval_loss"] > 0
+
+
+def test_a_full_disk_is_named_and_the_last_whole_checkpoint_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch tells of it in an error of its own, in the middle of a checkpoint; --resume passes that one over."""
+    import shutil
+
+    whole = run(folder, tmp_path / "whole", tmp_path, num_train_epochs=3, save_steps=2)
+    saved = torch.save
+    calls = 0
+
+    def full(value: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        if str(path).endswith("optimizer.pt"):
+            calls += 1
+            if calls == 2:
+                Path(path).write_bytes(b"half")
+                raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 11648 vs 11536")
+        saved(value, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    with pytest.raises(DataError, match="no space left on the disk; checkpoint-2 is kept"):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+    monkeypatch.undo()
+    assert (tmp_path / "broken" / "checkpoint-4").exists()
+    resumed = run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name

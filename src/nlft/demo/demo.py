@@ -46,10 +46,11 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
         f"everything goes to {folder}\n",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     report = run_recipe(folder / "demo.yaml")
     show_tokens(folder / "scored.jsonl", console)
-    console.print(f"\n{report}", markup=False, highlight=False)
+    console.print(f"\n{report}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"saliency map: {folder / 'map.html'} (open it in a browser)", markup=False, highlight=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from nlft.errors import ConfigError, DataError
 from nlft.lm.load import LanguageModel
@@ -21,6 +22,10 @@ from nlft.provenance import digest, peak_memory_mb, provenance
 from nlft.records import Judged, write_lines
 from nlft.train.config import NLFTConfig, lora_config
 from nlft.train.trainer import NLFTTrainer
+
+# What transformers writes into a checkpoint, its state last.
+CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+SMALLEST_CHECKPOINT = 1 << 20  # with less than this free, a failed write is a full disk
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def train(
     """
     folder = Path(config.output_dir)
     _check_folder(folder, resume=resume, overwrite=overwrite)
-    checkpoint = get_last_checkpoint(str(folder)) if resume and folder.exists() else None
+    checkpoint = _last_checkpoint(folder) if resume else None
     start = time.perf_counter()
     with quiet():
         trainer = NLFTTrainer(
@@ -87,13 +92,16 @@ def train(
         with _progress_callback(trainer):
             output = trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors tell of a full disk in errors of their own, which name no disk.
+        if not isinstance(error, OSError) and shutil.disk_usage(folder).free > SMALLEST_CHECKPOINT:
+            raise
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no space left on the disk"
         raise DataError(
-            f"cannot write: {error.strerror or error}", file=folder, remedy="free some space, then --resume"
+            f"cannot write: {why}; {_kept(folder)}", file=folder, remedy="free some space, then run it with --resume"
         ) from error
     except KeyboardInterrupt:
-        last = get_last_checkpoint(str(folder)) if folder.exists() else None
-        print(f"training interrupted; {Path(last).name if last else 'no checkpoint'} is kept", file=sys.stderr)
+        print(f"training interrupted; {_kept(folder)}", file=sys.stderr)
         raise
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     result = TrainResult(
@@ -134,13 +142,27 @@ def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if folder.is_file():
         raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
     finished = (folder / "adapter_config.json").exists() or (folder / "model.safetensors").exists()
-    begun = folder.exists() and get_last_checkpoint(str(folder)) is not None
+    begun = _last_checkpoint(folder) is not None
     if (finished or begun) and not (resume or overwrite):
         raise DataError(
             "the folder holds a finished run" if finished else "the folder holds a run that was broken off",
             file=folder,
             remedy="choose another -o, or give " + ("--overwrite" if finished else "--resume (or --overwrite)"),
         )
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; one cut short by a full disk or a kill is passed over."""
+    if not folder.is_dir():
+        return None
+    found = [path for path in folder.glob("checkpoint-*") if all((path / name).exists() for name in CHECKPOINT_FILES)]
+    steps = [path for path in found if path.name.removeprefix("checkpoint-").isdigit()]
+    return str(max(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if steps else None
+
+
+def _kept(folder: Path) -> str:
+    last = _last_checkpoint(folder)
+    return f"{Path(last).name} is kept" if last else "no checkpoint had been written yet"
 
 
 class _Metrics(TrainerCallback):  # type: ignore[misc]

@@ -127,7 +127,7 @@ def test_twenty_kills_lose_double_and_alter_nothing(problems, server, tmp_path, 
 
         server.serve_gate = count
         process.start()
-        assert enough.wait(60.0), "the run made no progress"
+        assert enough.wait(300.0), "the run made no progress"
         process.kill()
         process.join()
         kills += process.exitcode == -signal.SIGKILL
@@ -155,7 +155,7 @@ def test_ctrl_c_says_what_is_kept_and_the_next_run_goes_on(problems, server, tmp
     server.serve_gate = lambda: (sum(server.served.values()) >= 30 and begun.set(), None)[1]
     line = [sys.executable, "-m", "nlft.cli.app", *command(problems, output, server.url)]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-    assert begun.wait(60.0)
+    assert begun.wait(300.0)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130, told

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from playwright.sync_api import expect
 
 from nlft.core import SaliencySettings
 from nlft.core.settings import PRESETS
@@ -34,16 +35,16 @@ def roles_on_screen(page) -> Counter:
 def test_from_opening_to_exported_settings(rows, open_page, exported):
     opened = open_page(exported(rows))
     page = opened.page
-    assert page.text_content("#position") == "1 / 12"
-    assert "agree with the file" in page.text_content("#check")
+    expect(page.locator("#position")).to_have_text("1 / 12")
+    expect(page.locator("#check")).to_contain_text("agree with the file")
 
     page.select_option("[name=verdict]", "wrong")
     assert page.locator("#examples li").count() == 6
     page.locator("#examples button").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert page.text_content("#row-name") == "row-5"
-    assert "wrong" in page.text_content("#verdict")
+    expect(page.locator("#row-name")).to_have_text("row-5")
+    expect(page.locator("#verdict")).to_contain_text("wrong")
 
     # To the tokens by keyboard, three on, and the panel says what Python says of that token.
     page.keyboard.press("t")
@@ -169,10 +170,10 @@ def test_filters_and_order(rows, open_page, exported):
     assert page.locator("#examples li").count() == 1
     page.fill("[name=text]", "")
     page.select_option("[name=order]", "length-down")
-    assert "row-11" in page.locator("#examples .note").first.text_content()
+    expect(page.locator("#examples .note").first).to_contain_text("row-11")
     page.fill("[name=least]", "100")
     page.keyboard.press("j")  # typed into a field, so no step
-    assert page.text_content("#position") == "1 / 12"
+    expect(page.locator("#position")).to_have_text("1 / 12")
 
 
 def test_one_character_of_several_tokens_stays_together(open_page, exported, dress):
@@ -191,7 +192,7 @@ def test_one_character_of_several_tokens_stays_together(open_page, exported, dre
     page = open_page(exported([dress(scores, "r", correct=True)])).page
     assert page.locator("#tokens .token").all_text_contents() == ["a", "🙂", "↵\n", "é", "<|end|>"]
     page.locator("#tokens .token").nth(1).click()
-    assert "3 tokens that make one character" in page.text_content("#inspector .where")
+    expect(page.locator("#inspector .where")).to_contain_text("3 tokens that make one character")
     assert page.locator("#inspector .fact").first.locator("dd").count() == 3
 
 
@@ -203,7 +204,7 @@ def test_beside_cut(rows, open_page, exported):
     scores = rows[1].scores
     ratio = torch.tensor(scores.logp_judge).double() - torch.tensor(scores.logp_base).double()
     marked = int((ratio > torch.log(torch.tensor(1.1, dtype=torch.float64))).sum())
-    assert f"CUT marks {marked} of {len(ratio)} tokens" in page.text_content("#cut-note")
+    expect(page.locator("#cut-note")).to_contain_text(f"CUT marks {marked} of {len(ratio)} tokens")
     assert page.locator("#cut-tokens .error").count() > 0
     page.locator("#examples button").nth(0).click()  # a right answer: CUT marks nothing there
     assert page.locator("#cut-box").is_hidden()

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from playwright.sync_api import expect
 
 from nlft.core import SaliencySettings
 from nlft.page.export import render_page, script_safe_json
@@ -71,7 +72,7 @@ def test_hostile_text_changes_and_runs_nothing(dress, open_page, tmp_path):
     for i in range(len(rows)):
         page.locator("#examples button").nth(i).click()
         page.locator("#tokens .token").first.hover()
-        assert page.text_content("#position") == f"{i + 1} / {len(rows)}"
+        expect(page.locator("#position")).to_have_text(f"{i + 1} / {len(rows)}")
         assert page.locator("#tokens .token").count() == 3
         assert page.text_content("#tokens .token:last-child") == " end"
     with page.expect_download():

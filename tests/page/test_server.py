@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import expect
 
 from nlft.errors import DataError
 from nlft.page.server import PageServer
@@ -143,6 +144,6 @@ def test_the_form_of_the_page(server, open_page):
     page.click("#live form button")
     page.wait_for_selector("#live [role=status]:text('scored')")
     page.wait_for_selector("#row-name:text('new text')")
-    assert page.text_content("#question") == "2+3?"
-    assert page.text_content("#position") == "2 / 2"
+    expect(page.locator("#question")).to_have_text("2+3?")
+    expect(page.locator("#position")).to_have_text("2 / 2")
     assert opened.errors == []

@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAMES]`: measure, print the table, write `benchmarks/results.json`.
 
-Nothing else may run on the machine meanwhile. Names choose among: step, vocabulary, throughput.
+Nothing else may run on the machine meanwhile. Each part's rows are on disk as soon as it ends. Names: trl,
+naive, efficiency, memory, vocabulary, scoring, generation, growth.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from benchmarks.measure import Result
 from nlft.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results.json"
-PARTS = {"step": step.run, "vocabulary": vocabulary.run, "throughput": throughput.run}
+PARTS = {
+    "trl": step.against_trl,
+    "naive": step.against_naive,
+    "efficiency": step.efficiency,
+    "memory": step.memory,
+    "vocabulary": vocabulary.run,
+    "scoring": throughput.scoring,
+    "generation": throughput.generation,
+    "growth": throughput.growth,
+}
 
 
 def main(names: list[str]) -> None:

@@ -23,54 +23,63 @@ TARGETS = {
 }
 
 
-def run(repeats: int = REPEATS) -> list[Result]:
-    """All rows of the table that are about one step."""
-    found: list[Result] = []
-    for prompts in ("paper", "short"):
-        found += _against_peers(prompts, repeats)
-    found.append(_efficiency(repeats))
-    found.append(_memory())
-    return found
+def against_trl(repeats: int = REPEATS) -> list[Result]:
+    """Our steps beside TRL's, with the paper's prompt and with a short one."""
+    return [row for prompts in ("paper", "short") for row in _against_trl(prompts, repeats)]
 
 
-def _against_peers(prompts: str, repeats: int) -> list[Result]:
+def against_naive(repeats: int = REPEATS) -> list[Result]:
+    """Our steps beside the naive way, with the paper's prompt and with a short one."""
+    return [row for prompts in ("paper", "short") for row in _against_naive(prompts, repeats)]
+
+
+LABEL = "NLFT step, `{}` weights, {} prompt"
+
+
+def _against_trl(prompts: str, repeats: int) -> list[Result]:
     model, sets = default_model(), batches(repeats)
     rows = [row for batch in sets for row in batch]
     steps = {
         "trl": trl_step(model, prompts, rows),
-        "trl without checkpointing": trl_step(model, prompts, rows, checkpointing=False),
+        "trl off": trl_step(model, prompts, rows, checkpointing=False),
         "step": nlft_step(model, prompts, rows),
         "once": nlft_step(model, prompts, rows, weights="once"),
-        "sft": nlft_step(model, prompts, rows, objective="sft"),
-        "naive": naive_step(model, prompts, rows),
     }
-    print(f"steps, {prompts} prompt", file=sys.stderr)
+    print(f"steps beside TRL's, {prompts} prompt", file=sys.stderr)
     seconds = alternate({name: [partial(step, batch) for batch in sets] for name, step in steps.items()})
     middle = {name: median(values) for name, values in seconds.items()}
-    label = f"NLFT step, `{{}}` weights, {prompts} prompt"
     more: dict[str, Any] = {"unit": "s", "repeats": repeats}
     found = []
     for weights in ("step", "once"):
+        label, target = LABEL.format(weights, prompts), TARGETS[prompts, weights]
+        found.append(result(label, "TRL SFTTrainer step", middle[weights], middle["trl"], target, **more))
         found.append(
-            result(label.format(weights), "TRL SFTTrainer step", middle[weights], middle["trl"],
-                   TARGETS[prompts, weights], **more)
-        )  # fmt: skip
-        found.append(
-            result(label.format(weights), "TRL SFTTrainer step, checkpointing off", middle[weights],
-                   middle["trl without checkpointing"], "-", **more)
-        )  # fmt: skip
-        found.append(
-            result(
-                f"naive step, {prompts} prompt", label.format(weights), middle["naive"], middle[weights], ">= 5", **more
-            )
+            result(label, "TRL SFTTrainer step, checkpointing off", middle[weights], middle["trl off"], "-", **more)
         )
-    found.append(
-        result(f"our SFT step, {prompts} prompt", "TRL SFTTrainer step", middle["sft"], middle["trl"], "-", **more)
-    )
     return found
 
 
-def _efficiency(repeats: int) -> Result:
+def _against_naive(prompts: str, repeats: int) -> list[Result]:
+    model, sets = default_model(), batches(repeats)
+    rows = [row for batch in sets for row in batch]
+    steps = {
+        "naive": naive_step(model, prompts, rows),
+        "step": nlft_step(model, prompts, rows),
+        "once": nlft_step(model, prompts, rows, weights="once"),
+    }
+    print(f"steps beside the naive way, {prompts} prompt", file=sys.stderr)
+    seconds = alternate({name: [partial(step, batch) for batch in sets] for name, step in steps.items()})
+    middle = {name: median(values) for name, values in seconds.items()}
+    return [
+        result(
+            f"naive step, {prompts} prompt", LABEL.format(weights, prompts), middle["naive"], middle[weights], ">= 5",
+            unit="s", repeats=repeats,
+        )
+        for weights in ("step", "once")
+    ]  # fmt: skip
+
+
+def efficiency(repeats: int = REPEATS) -> list[Result]:
     """Unique tokens of an SFT step per second, over those of one dense pass of as many tokens."""
     model, sets = default_model(), batches(repeats)
     rows = [row for batch in sets for row in batch]
@@ -84,19 +93,19 @@ def _efficiency(repeats: int) -> Result:
             "dense": [dense_step(model, count) for count in counts],
         }
     )
-    return result(
+    return [result(
         "efficiency: a dense pass of as many tokens", "our step with gradient (paper prompt)", median(seconds["dense"]),
         median(seconds["packed"]), ">= 0.85", unit="s", repeats=repeats, note=f"{min(counts)} to {max(counts)} tokens",
-    )  # fmt: skip
+    )]  # fmt: skip
 
 
-def _memory() -> Result:
+def memory() -> list[Result]:
     """Peak above the loaded model, each variant in a process of its own."""
     ours, theirs = (peak_above("benchmarks.step", name) for name in ("nlft", "trl"))
-    return result(
+    return [result(
         "peak memory above the loaded model, NLFT `step`", "TRL SFTTrainer", ours, theirs, "<= 1.0", unit="MiB",
         note="paper prompt; TRL with its default activation checkpointing, ours without",
-    )  # fmt: skip
+    )]  # fmt: skip
 
 
 def _child(name: str) -> None:

@@ -23,15 +23,14 @@ CHUNKS, PER_CHUNK, ROWS_PER_PASS = 5, 20, 8
 PROBLEMS, NEW_TOKENS, BATCH = 64, 24, 16
 
 
-def run() -> list[Result]:
-    """The rows of the table about whole files."""
-    lm = load_model(default_model(), dtype="float32", device="cpu")
-    return [_scoring(lm), _generation(lm), _growth(lm)]
+def _loaded() -> LanguageModel:
+    return load_model(default_model(), dtype="float32", device="cpu")
 
 
 @torch.no_grad()
-def _scoring(lm: LanguageModel) -> Result:
+def scoring() -> list[Result]:
     """All three paths of 100 rows, 20 at a time."""
+    lm = _loaded()
     examples = encoded(lm.tokenizer, judged(), "paper")
     objective = get_objective("nlft")
 
@@ -52,14 +51,15 @@ def _scoring(lm: LanguageModel) -> Result:
     seconds = alternate(
         {"shared": [partial(ours, c) for c in chunks], "padded": [partial(padded, c) for c in chunks]}, warm=False
     )
-    return result(
+    return [result(
         "scoring 100 rows, one padded forward per path", "ours", sum(seconds["padded"]), sum(seconds["shared"]), ">= 3",
         unit="s", repeats=CHUNKS, note="paper prompt; sums over five chunks of 20 rows; head at response positions in both",
-    )  # fmt: skip
+    )]  # fmt: skip
 
 
-def _generation(lm: LanguageModel) -> Result:
+def generation() -> list[Result]:
     """64 problems, greedy, the same number of new tokens for everyone."""
+    lm = _loaded()
     prompts = load_prompts("paper")
     ids = [encode_prompt(lm.tokenizer, prompts.base(row.question)) for row in judged()[:PROBLEMS]]
     # Ends are switched off so that both write as many tokens.
@@ -99,11 +99,11 @@ def _generation(lm: LanguageModel) -> Result:
 
     lm.model.set_attn_implementation("sdpa")
     seconds = alternate({"ours": [as_shared] * repeats, "generate": [theirs] * repeats}, warm=False)
-    return result(
+    return [result(
         "generation, 64 GSM8K problems, model.generate in left-padded batches of 16", "ours", median(seconds["generate"]),
         median(seconds["ours"]), ">= 2.5", unit="s", repeats=repeats,
         note=f"paper prompt, greedy, {NEW_TOKENS} new tokens each; {PROBLEMS * NEW_TOKENS / median(seconds['ours']):.0f} tokens/s ours",
-    )  # fmt: skip
+    )]  # fmt: skip
 
 
 class _Endless:
@@ -119,8 +119,9 @@ class _Endless:
 
 
 @torch.no_grad()
-def _growth(lm: LanguageModel) -> Result:
+def growth() -> list[Result]:
     """The exponent of time against rows, 32 to 512 rows of the short prompt, their base paths."""
+    lm = _loaded()
     examples = encoded(lm.tokenizer, judged(), "short")
     objective = get_objective("sft")
     counts, seconds = (32, 64, 128, 256, 512), []
@@ -137,4 +138,4 @@ def _growth(lm: LanguageModel) -> Result:
     mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
     slope = sum((x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)) / sum((x - mx) ** 2 for x in xs)
     note = ", ".join(f"{c} rows {s:.1f} s" for c, s in zip(counts, seconds, strict=True))
-    return result("time for 32 to 512 rows: exponent", "linear", slope, 1.0, "<= 1.05", note=note)
+    return [result("time for 32 to 512 rows: exponent", "linear", slope, 1.0, "<= 1.05", note=note)]

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help="step, vocabulary, throughput; all where none.")] = None,
+    parts: Annotated[list[str] | None, typer.Argument(help="Parts, such as trl or memory; all where none.")] = None,
 ) -> None:
     """Run the benchmarks; nothing else should run on the machine meanwhile."""
     from nlft.errors import ConfigError

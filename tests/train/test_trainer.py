@@ -361,3 +361,16 @@ def test_a_full_disk_is_named_and_the_last_whole_checkpoint_kept(
     resumed = run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
     for name, value in whole.items():
         assert torch.equal(resumed[name], value), name
+
+
+def test_a_run_that_trains_nothing_says_so(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    everything = {"p0_incorrect": 0.0, "ratio_threshold": 1e-9, "filter_threshold": 0.0}
+    wrong = [ROWS[1], ROWS[3]]
+    train(wrong, lm, config(tmp_path, output_dir=str(tmp_path / "idle"), settings=everything, max_steps=2))
+    assert "nothing was trained" in caplog.text
+    caplog.clear()
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    settings = {**everything, "filter": "off"}
+    train(wrong, lm, config(tmp_path, output_dir=str(tmp_path / "busy"), settings=settings, max_steps=2))
+    assert "nothing was trained" not in caplog.text

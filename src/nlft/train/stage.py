@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -22,6 +23,8 @@ from nlft.provenance import digest, peak_memory_mb, provenance
 from nlft.records import Judged, write_lines
 from nlft.train.config import NLFTConfig, lora_config
 from nlft.train.trainer import NLFTTrainer
+
+logger = logging.getLogger("nlft")
 
 # What transformers writes into a checkpoint, its state last.
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
@@ -113,6 +116,9 @@ def train(
         trainable=trainable,
     )
     _write_summary(result, trainer)
+    excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
+    if excluded and min(excluded) >= 1:
+        logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")
     return result
 
 

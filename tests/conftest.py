@@ -6,5 +6,6 @@ from jaxtyping import install_import_hook
 CHECKED = [
     *(f"nlft.core.{module}" for module in ("saliency", "cluster", "scales", "allocation", "loss")),
     *(f"nlft.objectives.{module}" for module in ("interface", "nlft", "likelihood", "cut", "sdft")),
+    "nlft.train.reft.ppo",
 ]
 install_import_hook(CHECKED, "beartype.beartype")

@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": FOUNDATION | {"prompts", "lm", "grade"},
     "grade": FOUNDATION,
     "score": FOUNDATION | {"core", "objectives", "lm", "prompts", "grade"},
-    "train": FOUNDATION | {"core", "objectives", "lm", "prompts", "score"},
+    "train": FOUNDATION | {"core", "objectives", "lm", "prompts", "score", "grade"},
     "answer": PIPELINE | {"lm", "judge"},
     "judge": PIPELINE | {"lm", "answer"},
     "evaluate": PIPELINE | {"lm", "answer"},

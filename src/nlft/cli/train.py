@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+REFT = "reft"
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +19,7 @@ def train(
     judged: Annotated[Path, typer.Argument(help="JSONL of judged answers.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Folder, hub id or GGUF file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for adapter, metrics, checkpoints.")],
-    objective: Annotated[str, typer.Option(help="nlft, sft, cut, dft, sdft or token-weights.")] = "nlft",
+    objective: Annotated[str, typer.Option(help="nlft, sft, cut, dft, sdft, token-weights or reft.")] = "nlft",
     preset: Annotated[str, typer.Option(help="Constants: paper or authors.")] = "paper",
     settings: Annotated[Path | None, typer.Option(help="YAML of constants that override the preset.")] = None,
     weights: Annotated[str, typer.Option(help="When scales are computed: step, epoch or once.")] = "step",
@@ -27,11 +29,14 @@ def train(
     prompts: Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")] = "paper",
     epochs: Annotated[float, typer.Option(help="Passes over the data; the paper's 10.")] = 10.0,
     max_steps: Annotated[int, typer.Option(help="Stop after so many steps; -1 is off.")] = -1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows per step and accumulation.")] = 4,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Rows per step and accumulation; 4 (reft: 16) where left out.")
+    ] = None,
     gradient_accumulation: Annotated[int, typer.Option(min=1, help="Batches per step.")] = 1,
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", "--lr", min=0.0, help="Peak of the cosine.")
-    ] = 5e-5,
+        float | None,
+        typer.Option("--learning-rate", "--lr", min=0.0, help="Peak; 5e-5 (reft: 3e-7) where left out."),
+    ] = None,
     warmup: Annotated[float, typer.Option(min=0.0, help="Share of the steps (or their number).")] = 0.1,
     weight_decay: Annotated[float, typer.Option(min=0.0, help="AdamW's.")] = 0.0,
     loss_average: Annotated[str, typer.Option(help="Mean over each example's mean, or over every token.")] = "example",
@@ -42,6 +47,12 @@ def train(
     full: Annotated[bool, typer.Option("--full", help="Train the model itself, without an adapter.")] = False,
     gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory.")] = False,
     quantization: Annotated[str | None, typer.Option(help="4bit or 8bit (CUDA).")] = None,
+    warm_up_epochs: Annotated[float, typer.Option(help="reft: of SFT before PPO.")] = 2.0,
+    warm_up_learning_rate: Annotated[float, typer.Option(min=0.0, help="reft: of SFT before PPO.")] = 1e-5,
+    ppo_epochs: Annotated[int, typer.Option(min=1, help="reft: passes over each rollout.")] = 2,
+    kl_coefficient: Annotated[float, typer.Option(min=0.0, help="reft: of the KL penalty in the reward.")] = 0.05,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="reft: length limit of a sampled response.")] = 700,
+    grader: Annotated[str, typer.Option(help="reft: decides what an answer earns.")] = "gsm8k-flexible",
     seed: Annotated[int, typer.Option(min=0, help="Of adapter, order and dropout.")] = 42,
     save_steps: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints; else an epoch.")] = None,
     keep_checkpoints: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep, the last ones.")] = 2,
@@ -53,51 +64,77 @@ def train(
 ) -> None:
     """Fine-tune a model on judged answers."""
     from nlft.cli.saliency import saliency_settings
-    from nlft.errors import DataError
+    from nlft.errors import ConfigError, DataError
     from nlft.prompts import load_prompts
     from nlft.records import Judged, read_records
 
     constants = saliency_settings(preset, settings)
     load_prompts(prompts)  # a wrong name is told before torch is loaded
+    if objective == REFT and full:
+        raise ConfigError("reft trains an adapter", remedy="leave --full out")
     rows = list(read_records(judged, Judged))[:n]
     if correct_only:
         rows = [row for row in rows if row.verdict.correct]
         if not rows:
             raise DataError("no row is correct", file=judged, remedy="leave --correct-only out")
 
-    from nlft.lm import load_model
-    from nlft.train import NLFTConfig, train
-
-    config = NLFTConfig(
-        output_dir=str(output),
-        objective=objective,
-        settings=constants,
-        weights=weights,  # type: ignore[arg-type]  # checked by the config, with a message of ours
-        on=on,  # type: ignore[arg-type]
-        prompts=prompts,
-        loss_average=loss_average,  # type: ignore[arg-type]
-        num_train_epochs=epochs,
-        max_steps=max_steps,
-        per_device_train_batch_size=batch_size,
-        gradient_accumulation_steps=gradient_accumulation,
-        learning_rate=learning_rate,
-        warmup_steps=warmup,
-        weight_decay=weight_decay,
-        activation_checkpointing=gradient_checkpointing,
-        seed=seed,
-        save_strategy="steps" if save_steps else "epoch",
-        save_steps=save_steps or 500,
-        save_total_limit=keep_checkpoints,
-        use_cpu=device == "cpu",
-    )
-    lm = load_model(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code, quantization=quantization)
-    lora = {
+    shared: dict[str, Any] = {
+        "output_dir": str(output),
+        "on": on,
+        "prompts": prompts,
+        "num_train_epochs": epochs,
+        "max_steps": max_steps,
+        "gradient_accumulation_steps": gradient_accumulation,
+        "warmup_steps": warmup,
+        "weight_decay": weight_decay,
+        "activation_checkpointing": gradient_checkpointing,
+        "seed": seed,
+        "save_strategy": "steps" if save_steps else "epoch",
+        "save_steps": save_steps or 500,
+        "save_total_limit": keep_checkpoints,
+        "use_cpu": device == "cpu",
+    }
+    given = {"per_device_train_batch_size": batch_size, "learning_rate": learning_rate}
+    shared |= {name: value for name, value in given.items() if value is not None}
+    loading: dict[str, Any] = {
+        "dtype": dtype,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+        "quantization": quantization,
+    }
+    lora: dict[str, Any] = {
         "r": lora_r,
         "alpha": lora_alpha,
         "dropout": lora_dropout,
         "target_modules": target_modules.split(",") if target_modules and "," in target_modules else target_modules,
     }
-    result = train(rows, lm, config, lora=lora, full=full, resume=resume, overwrite=overwrite)
+
+    from nlft.lm import load_model
+    from nlft.train import NLFTConfig, train
+
+    if objective == REFT:
+        from nlft.train.reft import ReFTConfig, train_reft
+
+        reft = ReFTConfig(
+            warm_up_epochs=warm_up_epochs,
+            warm_up_learning_rate=warm_up_learning_rate,
+            num_iterations=ppo_epochs,
+            kl_coefficient=kl_coefficient,
+            max_completion_length=max_new_tokens,
+            grader=grader,
+            **shared,
+        )
+        result = train_reft(rows, load_model(model, **loading), reft, lora=lora, resume=resume, overwrite=overwrite)
+    else:
+        config = NLFTConfig(
+            objective=objective,
+            settings=constants,
+            weights=weights,  # type: ignore[arg-type]  # checked by the config, with a message of ours
+            loss_average=loss_average,  # type: ignore[arg-type]
+            **shared,
+        )
+        lm = load_model(model, **loading)
+        result = train(rows, lm, config, lora=lora, full=full, resume=resume, overwrite=overwrite)
     print(
         f"{result.rows} rows, {result.steps} steps, mean loss {result.loss:.4f}, "
         f"{result.trainable:,} parameters trained, {result.seconds:.0f} s: {result.folder}"

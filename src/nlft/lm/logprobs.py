@@ -107,7 +107,7 @@ def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], p
     """Run the decoder once over packed tokens and return their last hidden states, (tokens, d)."""
     base = unwrap(model)
     device = base.get_input_embeddings().weight.device
-    with _last_hidden_state(base) as seen:
+    with last_hidden_state(base) as seen:
         model(
             input_ids=torch.tensor([list(ids)], device=device),
             position_ids=torch.tensor([list(positions)], device=device),
@@ -124,7 +124,7 @@ def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], p
 
 
 @contextmanager
-def _last_hidden_state(base: Any) -> Iterator[list[Tensor]]:
+def last_hidden_state(base: Any) -> Iterator[list[Tensor]]:
     """Catch the decoder's output while the whole, possibly wrapped, model runs."""
     seen: list[Tensor] = []
 
@@ -164,7 +164,7 @@ def _plain(model: nn.Module, paths: Sequence[TokenPath], top_k: int) -> list[Pat
         ids[row, longest - len(path.tokens) :] = torch.tensor(path.tokens)
         mask[row, longest - len(path.tokens) :] = 1
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    with _last_hidden_state(base) as seen:
+    with last_hidden_state(base) as seen:
         logits = model(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),

@@ -76,23 +76,56 @@ def train(
     Raises:
         DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
     """
-    folder = Path(config.output_dir)
-    _check_folder(folder, resume=resume, overwrite=overwrite)
-    checkpoint = _last_checkpoint(folder) if resume else None
+    check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite)
     start = time.perf_counter()
     with quiet():
-        trainer = NLFTTrainer(
-            model=lm.model,
-            args=config,
-            train_dataset=rows,
-            peft_config=None if full else lora_config(lm.model, **(lora or {})),
-            processing_class=lm.tokenizer,
-        )
+        trainer = make_trainer(rows, lm, config, lora=lora, full=full)
+    result = run_trainer(trainer, start=start, resume=resume)
+    write_summary(result, trainer)
+    excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
+    if excluded and min(excluded) >= 1:
+        logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")
+    return result
+
+
+def make_trainer(
+    rows: Sequence[Judged],
+    lm: LanguageModel,
+    config: NLFTConfig,
+    *,
+    lora: dict[str, Any] | None = None,
+    full: bool = False,
+) -> NLFTTrainer:
+    """The trainer of these rows, with a fresh adapter unless `full`."""
+    return NLFTTrainer(
+        model=lm.model,
+        args=config,
+        train_dataset=rows,
+        peft_config=None if full else lora_config(lm.model, **(lora or {})),
+        processing_class=lm.tokenizer,
+    )
+
+
+def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str = "training") -> TrainResult:
+    """Run a trainer of any kind to its end and save what it trained into its output folder.
+
+    Args:
+        trainer: A `transformers.Trainer`.
+        start: When the work on it began (`time.perf_counter`).
+        resume: Go on from the last checkpoint in the folder; from the start if there is none.
+        label: What the progress bar calls it.
+
+    Raises:
+        DataError: for a full disk.
+    """
+    folder = Path(trainer.args.output_dir)
+    checkpoint = _last_checkpoint(folder) if resume else None
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     trainer.add_callback(_Metrics(folder / "metrics.jsonl", fresh=checkpoint is None))
+    trainer.add_callback(bar := _Bar(label))
     try:
-        with _progress_callback(trainer):
+        with bar:
             output = trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -104,25 +137,19 @@ def train(
             f"cannot write: {why}; {_kept(folder)}", file=folder, remedy="free some space, then run it with --resume"
         ) from error
     except KeyboardInterrupt:
-        print(f"training interrupted; {_kept(folder)}", file=sys.stderr)
+        print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
         raise
-    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    result = TrainResult(
+    return TrainResult(
         folder=folder,
         steps=trainer.state.global_step,
         rows=len(trainer.train_dataset),
         loss=float(output.training_loss),
         seconds=time.perf_counter() - start,
-        trainable=trainable,
+        trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     )
-    _write_summary(result, trainer)
-    excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
-    if excluded and min(excluded) >= 1:
-        logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")
-    return result
 
 
-def _write_summary(result: TrainResult, trainer: NLFTTrainer) -> None:
+def write_summary(result: TrainResult, trainer: NLFTTrainer) -> None:
     """`train.json`: what someone needs to get the same adapter again."""
     args = trainer.args
     device = str(trainer.model.device)
@@ -144,11 +171,17 @@ def _write_summary(result: TrainResult, trainer: NLFTTrainer) -> None:
     write_lines(result.folder / "train.json", [json.dumps(row, indent=1)])
 
 
-def _check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = False) -> None:
+    """Refuse a folder that holds another run, finished or `begun`, unless it shall be resumed or overwritten.
+
+    Raises:
+        DataError: for such a folder.
+        ConfigError: for a file of that name.
+    """
     if folder.is_file():
         raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
     finished = (folder / "adapter_config.json").exists() or (folder / "model.safetensors").exists()
-    begun = _last_checkpoint(folder) is not None
+    begun = begun or _last_checkpoint(folder) is not None
     if (finished or begun) and not (resume or overwrite):
         raise DataError(
             "the folder holds a finished run" if finished else "the folder holds a run that was broken off",
@@ -191,8 +224,8 @@ class _Metrics(TrainerCallback):  # type: ignore[misc]
 
 
 class _Bar(TrainerCallback):  # type: ignore[misc]
-    def __init__(self) -> None:
-        self.label = "training"
+    def __init__(self, label: str) -> None:
+        self.label = label
         self.context: Any = None
         self.bar: Progress | None = None
 
@@ -215,9 +248,3 @@ class _Bar(TrainerCallback):  # type: ignore[misc]
         if self.context is not None:
             self.context.__exit__(*error)
             self.context = None
-
-
-def _progress_callback(trainer: NLFTTrainer) -> _Bar:
-    bar = _Bar()
-    trainer.add_callback(bar)
-    return bar

@@ -1,0 +1,74 @@
+"""What PPO trains on: the questions, their answer keys, and the order they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from nlft.errors import DataError
+from nlft.lm.encode import encode_prompt
+from nlft.prompts import PromptSet
+from nlft.records import Problem
+
+
+def question_rows(
+    rows: Sequence[Problem], tokenizer: Any, prompts: PromptSet, *, room: int, context_length: int | None
+) -> list[dict[str, str]]:
+    """The rows as TRL takes them; `prompt` is the question alone, the words around it come when it is encoded.
+
+    Args:
+        rows: Problems; an answer they may carry plays no part.
+        tokenizer: The model's.
+        prompts: The words around the question.
+        room: How many tokens a response may have.
+        context_length: The longest sequence the model takes.
+
+    Raises:
+        DataError: for a question that leaves less room, and when there is no row.
+    """
+    if not rows:
+        raise DataError("there is no row to train on", remedy="check the input file")
+    for row in rows:
+        length = len(encode_prompt(tokenizer, prompts.base(row.question)))
+        if context_length is not None and length + room > context_length:
+            raise DataError(
+                f"row {row.id!r}: {length} tokens and {room} new ones, but the model takes {context_length}",
+                remedy="remove the row, or make max_new_tokens smaller",
+            )
+    return [{"id": row.id, "prompt": row.question, "reference": row.reference} for row in rows]
+
+
+class QuestionSampler(Sampler[int]):
+    """Every question at least once an epoch, in an order that depends on (seed, epoch) alone.
+
+    The questions of a rollout come together, and again for every later pass over its responses. A last
+    rollout that is not full is filled up from the beginning of the order, where TRL's own sampler would
+    drop it; and as the order needs no memory of earlier epochs, a resumed run sees the one an unbroken
+    run would have seen.
+
+    Args:
+        rows: How many questions there are.
+        rollout: How many are answered together.
+        repeats: How many batches are taken from one rollout.
+        seed: Of the order.
+        epoch: Tells the current epoch, counted from 0.
+    """
+
+    def __init__(self, rows: int, *, rollout: int, repeats: int, seed: int, epoch: Callable[[], int]) -> None:
+        self.rows, self.rollout, self.repeats = rows, rollout, repeats
+        self.seed, self.epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.rollout) * self.rollout * self.repeats
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+        order = torch.randperm(self.rows, generator=generator).tolist()
+        order += list(islice(cycle(order), -self.rows % self.rollout))
+        for start in range(0, len(order), self.rollout):
+            for _ in range(self.repeats):
+                yield from order[start : start + self.rollout]

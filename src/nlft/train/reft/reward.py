@@ -1,0 +1,46 @@
+"""What a sampled answer earns, by the package's own graders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nlft.errors import DataError
+from nlft.grade import grade_response
+from nlft.records import Problem
+
+
+def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexible", partial: float = 0.1) -> float:
+    """1 for a correct answer, `partial` where an answer was found but is another, 0 where none was found.
+
+    Args:
+        response: What was sampled.
+        reference: The standard answer.
+        grader: See `nlft.grade.get_grader`.
+        partial: The partial reward.
+
+    Raises:
+        DataError: when no answer can be read from the reference.
+
+    Example:
+        >>> [answer_reward(response, "#### 4") for response in ("2+2 = 4", "2+2 = 5", "I do not know.")]
+        [1.0, 0.1, 0.0]
+
+    Source: arXiv 2401.08967, section 3.2.
+    """
+    verdict = grade_response(response, reference, grader)
+    if verdict.correct:
+        return 1.0
+    return partial if verdict.value is not None else 0.0
+
+
+def check_references(rows: Iterable[Problem], grader: str) -> None:
+    """Let a reference that cannot be graded against stop the run before it begins.
+
+    Raises:
+        DataError: naming the row.
+    """
+    for row in rows:
+        try:
+            grade_response("", row.reference, grader)
+        except DataError as error:
+            raise DataError(f"row {row.id!r}: {error.message}", remedy=error.remedy) from None

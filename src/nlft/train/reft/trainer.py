@@ -1,0 +1,228 @@
+"""PPO on TRL's `GRPOTrainer`: a value head, rewards token by token, and both clipped losses.
+
+What TRL does: it samples the responses, keeps them for several passes, and computes log-probabilities
+without full logits. What is different here: the baseline is a value head and no group of answers, the KL
+penalty is part of the reward, and the loss is PPO's (`nlft.train.reft.ppo`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+
+from nlft.lm.encode import encode_prompt
+from nlft.lm.load import context_length
+from nlft.lm.logprobs import last_hidden_state, unwrap
+from nlft.prompts import load_prompts
+from nlft.records import Problem
+from nlft.train.reft import ppo
+from nlft.train.reft.config import ReFTConfig
+from nlft.train.reft.questions import QuestionSampler, question_rows
+from nlft.train.reft.reference import ReferencePolicy
+from nlft.train.reft.reward import answer_reward
+from nlft.train.reft.trl_names import GRPOTrainer
+from nlft.train.reft.value_head import ValueHead
+
+HEAD = "value_head"
+
+
+class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
+    """The PPO phase of ReFT.
+
+    Args:
+        model: The policy after the warm-up, with whatever shall be trained (an adapter, as a rule)
+            requiring gradient. It is also the reference of the KL penalty, as it is now.
+        args: The settings.
+        train_dataset: Problems; their references are the answer key.
+        processing_class: The tokenizer.
+        **kwargs: As transformers' `Trainer` takes them.
+
+    Raises:
+        DataError: for a question that leaves no room for a response.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: ReFTConfig,
+        train_dataset: Sequence[Problem],
+        *,
+        processing_class: Any,
+        **kwargs: Any,
+    ) -> None:
+        self.prompt_set = load_prompts(args.prompts)
+        base = unwrap(model)
+        room = args.max_completion_length or 1
+        rows = question_rows(
+            train_dataset, processing_class, self.prompt_set, room=room, context_length=context_length(base.config)
+        )
+        # A part of the model, so that optimiser, gradient clipping and moves between devices take it along;
+        # PEFT writes nothing but the adapter, so it does not get into what is saved for use.
+        head = ValueHead(base.get_output_embeddings().weight.shape[1])
+        model.add_module(HEAD, head.to(base.get_output_embeddings().weight.device))
+        self._rollout: dict[str, Tensor] = {}
+        self._passes: dict[str, list[Tensor]] = {}
+        self._tokens, self._clock = 0, time.perf_counter()
+        self._values = self._terminal = torch.zeros(0)
+        super().__init__(
+            model=model,
+            reward_funcs=[self._answer_rewards],
+            args=args,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=processing_class,
+            **kwargs,
+        )
+        self.reference = ReferencePolicy(self.model, without=HEAD)
+
+    @property
+    def value_head(self) -> ValueHead:
+        """The head on the policy's last hidden states."""
+        head: ValueHead = getattr(self.model, HEAD)
+        return head
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves this machine."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: `train.json` says what was done."""
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler[int]:
+        return QuestionSampler(
+            len(self.train_dataset if dataset is None else dataset),
+            rollout=self.args.rollout_size,
+            repeats=self.args.num_iterations * self.args.steps_per_generation,
+            seed=self.args.seed,
+            epoch=lambda: int(self.state.epoch or 0),
+        )
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """The questions in the very words of the other peers and of the evaluation."""
+        ids = [encode_prompt(self.processing_class, self.prompt_set.base(question)) for question in prompts]
+        return ids, None, {}
+
+    def _answer_rewards(self, completions: list[str], reference: list[str], **kwargs: Any) -> list[float]:
+        grader, partial = self.args.grader, self.args.partial_reward
+        return [
+            answer_reward(response, key, grader=grader, partial=partial)
+            for response, key in zip(completions, reference, strict=True)
+        ]
+
+    def _calculate_rewards(self, *args: Any) -> Tensor:
+        rewards: Tensor = super()._calculate_rewards(*args)
+        self._terminal = rewards.sum(-1)
+        return rewards
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """As TRL's; the values of the same states are left in `self._values`."""
+        with last_hidden_state(unwrap(model)) as seen:
+            found: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        # The state that belongs to a token is the one before it, as for its logits.
+        states = torch.cat([states[:, -logits_to_keep - 1 : -1] for states in seen])
+        self._values = self.value_head(states)
+        return found
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """A rollout: TRL's, with values, returns and advantages of every token."""
+        rollout: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        args = self.args
+        mask = rollout["completion_mask"].bool()
+        with torch.no_grad():
+            # TRL looks at the old policy only where it needs it for a ratio; then its values are there already.
+            if "old_per_token_logps" not in rollout:
+                rollout["old_per_token_logps"] = self._logprobs(rollout)
+            values, old = self._values.detach(), rollout["old_per_token_logps"]
+            with self.reference.in_place(self.model):
+                reference = self._logprobs(rollout)
+            rewards = ppo.token_rewards(self._terminal, old, reference, mask, kl_coefficient=args.kl_coefficient)
+            advantages, returns = ppo.advantages_and_returns(
+                rewards, values, mask, gamma=args.gamma, lam=args.gae_lambda
+            )
+            rollout |= {"old_values": values, "returns": returns, "advantages": ppo.whitened(advantages, mask)}
+            lengths = mask.sum(-1).float()
+            self._rollout = {
+                "reward": self._terminal.mean(),
+                "correct": (self._terminal >= 1).float().mean(),
+                "kl": ppo.mean_over_rows(old - reference, mask),
+                "explained_variance": ppo.explained_variance(values, returns, mask),
+                "response_length": lengths.mean(),
+                "cut_short": (lengths >= (args.max_completion_length or 0)).float().mean(),
+            }
+        return rollout
+
+    def _logprobs(self, rollout: dict[str, Any]) -> Tensor:
+        """log P of a rollout's responses under the model as it is."""
+        ids, mask, width = _sequences(rollout)
+        size = self.args.per_device_train_batch_size
+        return self._get_per_token_logps_and_entropies(self.model, ids, mask, width, batch_size=size)[0]
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Policy loss plus the weighted value loss, over a part of a rollout."""
+        args = self.args
+        ids, attention, width = _sequences(inputs)
+        mask, old = inputs["completion_mask"].bool(), inputs["old_per_token_logps"]
+        logp, entropy, _ = self._get_per_token_logps_and_entropies(model, ids, attention, width, compute_entropy=True)
+        policy = ppo.policy_loss(logp, old, inputs["advantages"], mask, clip=args.epsilon)
+        value = ppo.value_loss(self._values, inputs["old_values"], inputs["returns"], mask, clip=args.value_clip)
+        far = ((logp - old).detach().exp() - 1).abs() > args.epsilon
+        self._tokens += int(mask.sum())
+        self._note(
+            policy_loss=policy,
+            value_loss=value,
+            ratio=ppo.mean_over_rows((logp - old).detach().exp(), mask),
+            ratio_clipped=ppo.mean_over_rows(far.float(), mask),
+            **({} if entropy is None else {"entropy": ppo.mean_over_rows(entropy.detach(), mask)}),
+        )
+        parts = self.current_gradient_accumulation_steps if model.training else 1
+        loss: Tensor = (policy + args.value_coefficient * value) / parts
+        return loss
+
+    def _note(self, **values: Tensor) -> None:
+        """Keep what the next log line shows, on the device: reading it would wait for the step."""
+        for name, value in values.items():
+            self._passes.setdefault(name, []).append(value.detach())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As `Trainer.log`, with the last rollout's figures and the means of the passes' since the last line."""
+        if "loss" in logs:
+            logs.update({name: float(value) for name, value in self._rollout.items()})
+            logs.update({name: float(torch.stack(values).float().mean()) for name, values in self._passes.items()})
+            logs["tokens_per_second"] = self._tokens / max(time.perf_counter() - self._clock, 1e-9)
+            self._passes = {}
+        # TRL's own figures are about groups of answers and a KL term in the loss, of which there are none.
+        for figures in self._metrics.values():
+            figures.clear()
+        super().log(logs, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As `Trainer.save_model`, with the value head beside the adapter."""
+        super().save_model(output_dir, _internal_call)
+        self.value_head.save(output_dir or self.args.output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.value_head.load(resume_from_checkpoint)
+
+
+def _sequences(rollout: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
+    """Ids and attention mask of prompts (padded left) with responses (padded right), and the responses' width."""
+    ids = torch.cat([rollout["prompt_ids"], rollout["completion_ids"]], dim=1)
+    mask = torch.cat([rollout["prompt_mask"], rollout["completion_mask"]], dim=1)
+    return ids, mask, rollout["completion_ids"].shape[1]

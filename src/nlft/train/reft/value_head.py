@@ -1,0 +1,55 @@
+"""The value head: a linear layer on the policy's last hidden state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nlft.errors import DataError
+
+FILE = "value_head.safetensors"
+
+
+class ValueHead(nn.Module):
+    """V(s_t) = w · h_t + b, where h_t is the hidden state from which token t is chosen.
+
+    It begins as 0, so that the first advantages are the rewards themselves and not noise. Its weights are
+    float32 whatever the model's are: steps of 3e-7 would be lost in half precision.
+
+    Args:
+        width: Of the hidden states.
+
+    Source: arXiv 2401.08967, section 3.2 (after Ziegler et al., arXiv 1909.08593).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden_states: Float[Tensor, "rows tokens d"]) -> Float[Tensor, "rows tokens"]:
+        """The value of each state, with gradient into the states as well."""
+        values: Tensor = self.linear(hidden_states.float())
+        return values.squeeze(-1)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `value_head.safetensors` into the folder."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, Path(folder) / FILE)
+
+    def load(self, folder: str | Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: when the folder holds no value head.
+        """
+        path = Path(folder) / FILE
+        if not path.exists():
+            raise DataError(
+                "this checkpoint holds no value head", file=path, remedy="only a ReFT run can be resumed as one"
+            )
+        self.load_state_dict(load_file(path))

@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAMES]`: measure, print the table, write `benchmarks/results.json`.
 
 Nothing else may run on the machine meanwhile. Each part's rows are on disk as soon as it ends. Names: trl,
-naive, efficiency, memory, vocabulary, scoring, generation, growth.
+naive, efficiency, memory, vocabulary, scoring, generation, growth, curves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import step, throughput, vocabulary
+from benchmarks import curves, step, throughput, vocabulary
 from benchmarks.measure import Result
 from nlft.provenance import provenance
 
@@ -26,7 +26,9 @@ PARTS = {
     "scoring": throughput.scoring,
     "generation": throughput.generation,
     "growth": throughput.growth,
+    "curves": curves.run,
 }
+FIGURE = Path(__file__).parents[1] / "docs" / "images" / "step-price.png"
 
 
 def main(names: list[str]) -> None:
@@ -40,7 +42,9 @@ def main(names: list[str]) -> None:
         fresh = [{"part": name, **found.row()} for found in PARTS[name]()]
         stored = [row for row in stored if row["part"] != name] + fresh
         RESULTS.write_text(json.dumps({"provenance": _machine(), "rows": stored}, indent=1) + "\n", "utf-8")
-    print(table(stored))
+    if curve := [row for row in stored if row["part"] == "curves"]:
+        curves.draw(curve, FIGURE)
+    print(table([row for row in stored if row["part"] != "curves"]))
 
 
 def table(rows: list[dict[str, object]]) -> str:

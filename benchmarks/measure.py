@@ -26,6 +26,8 @@ class Result:
         other: Median of what it was compared with.
         repeats: How many times each was measured.
         note: What a reader must know.
+        prompt_tokens: Length of the shared instruction, where a curve is drawn over it.
+        rows: Rows per step, likewise.
     """
 
     what: str
@@ -38,10 +40,12 @@ class Result:
     other: float | None = None
     repeats: int = 1
     note: str = ""
+    prompt_tokens: int | None = None
+    rows: int | None = None
 
     def row(self) -> dict[str, object]:
-        """As JSON."""
-        return asdict(self)
+        """As JSON, without what does not apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def result(what: str, versus: str, value: float, other: float, target: str, **more: object) -> Result:

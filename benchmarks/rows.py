@@ -9,7 +9,7 @@ from nlft.lm import EncodedExample, encode_example
 from nlft.prompts import load_prompts
 from nlft.records import Judged, read_records
 
-ROWS = Path(__file__).parent / "rows.jsonl"
+ROWS = Path(__file__).parents[1] / "recipes" / "gsm8k-100.jsonl"
 BATCH = 4
 
 
@@ -18,12 +18,12 @@ def judged() -> list[Judged]:
     return list(read_records(ROWS, Judged))
 
 
-def batches(count: int) -> list[list[Judged]]:
-    """Batches of four, half of each incorrect."""
+def batches(count: int, size: int = BATCH) -> list[list[Judged]]:
+    """Batches of four, or another size, half of each incorrect; of an odd one, the smaller half is correct."""
     rows = judged()
     right, wrong = ([row for row in rows if row.verdict.correct is correct] for correct in (True, False))
-    half = BATCH // 2
-    return [right[i * half : (i + 1) * half] + wrong[i * half : (i + 1) * half] for i in range(count)]
+    first, second = size // 2, size - size // 2
+    return [right[i * first : (i + 1) * first] + wrong[i * second : (i + 1) * second] for i in range(count)]
 
 
 def encoded(tokenizer: Any, rows: list[Judged], prompts: str) -> list[EncodedExample]:

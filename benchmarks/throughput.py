@@ -20,7 +20,7 @@ from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 
 CHUNKS, PER_CHUNK, ROWS_PER_PASS = 5, 20, 8
-PROBLEMS, NEW_TOKENS, BATCH = 64, 24, 16
+PROBLEMS, NEW_TOKENS, BATCH = 64, 100, 16
 
 
 def _loaded() -> LanguageModel:

@@ -83,7 +83,10 @@ def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: boo
 
 
 def naive_step(model: str, prompts: str, rows: list[Judged]) -> Step:
-    """The paper as one would first write it: three padded passes in one batch, gradient and full softmax everywhere."""
+    """The paper as one would first write it: a row's padded paths in one batch, gradient and full softmax everywhere.
+
+    Row by row, since the logits of all four rows' paths and their gradients do not fit into 24 GiB.
+    """
     lm = load_model(model, dtype="float32", device="cpu")
     examples = {example.id: example for example in encoded(lm.tokenizer, rows, prompts)}
     network = _adapted(lm.model)
@@ -91,16 +94,13 @@ def naive_step(model: str, prompts: str, rows: list[Judged]) -> Step:
 
     def step(batch: list[Judged]) -> Tensor:
         network.zero_grad()
-        chosen = [examples[row.id] for row in batch]
-        paths = [(place, path) for place, e in enumerate(chosen) for path in (e.base, e.standard, e.judge) if path]
-        found = _padded(network, [path for _, path in paths])
         losses = []
-        for place, example in enumerate(chosen):
-            own = [item for (where, _), item in zip(paths, found, strict=True) if where == place]
-            losses.append(_example_loss(example, own, settings))
-        loss = torch.stack(losses).mean()
-        loss.backward()
-        return loss.detach()
+        for example in (examples[row.id] for row in batch):
+            found = _padded(network, [path for path in (example.base, example.standard, example.judge) if path])
+            loss = _example_loss(example, found, settings) / len(batch)
+            loss.backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     return step
 

@@ -1,0 +1,81 @@
+"""How the step's price beside TRL's moves with the length of the shared prompt and with the rows per step."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.measure import Result, alternate, median, result
+from benchmarks.rows import BATCH, batches
+from benchmarks.variants import default_model, nlft_step, trl_step
+from nlft.evaluate.figures import COLOURS, new_figure, save_figure
+from nlft.lm import load_tokenizer
+from nlft.prompts import load_prompts
+
+REPEATS = 3
+LENGTHS = (20, 150, 300, 600)  # tokens of the instruction; the paper's with its examples has about 600
+ROWS = (1, 2, 4)
+VERSUS = "TRL SFTTrainer step"
+
+
+def run() -> list[Result]:
+    """One point per length at four rows, and per number of rows at the paper's prompt."""
+    places = [(length, BATCH) for length in LENGTHS] + [(LENGTHS[-1], rows) for rows in ROWS if rows != BATCH]
+    return [found for length, rows in places for found in _point(length, rows)]
+
+
+def _point(length: int, rows: int) -> list[Result]:
+    model, sets = default_model(), batches(REPEATS, rows)
+    every = [row for batch in sets for row in batch]
+    with tempfile.TemporaryDirectory() as folder:
+        prompts = str(_shortened(model, length, Path(folder)))
+        steps = {
+            "trl": trl_step(model, prompts, every),
+            "step": nlft_step(model, prompts, every),
+            "once": nlft_step(model, prompts, every, weights="once"),
+        }
+    print(f"instruction of {length} tokens, {rows} rows", file=sys.stderr)
+    # Unwarmed: the median of three leaves the slow first call out.
+    seconds = alternate({name: [partial(step, batch) for batch in sets] for name, step in steps.items()}, warm=False)
+    middle = {name: median(values) for name, values in seconds.items()}
+    more: dict[str, Any] = {"unit": "s", "repeats": REPEATS, "prompt_tokens": length, "rows": rows}
+    return [
+        result(f"NLFT step, `{weights}` weights", VERSUS, middle[weights], middle["trl"], "-", **more)
+        for weights in ("step", "once")
+    ]
+
+
+def _shortened(model: str, length: int, folder: Path) -> Path:
+    """The paper's prompt set with only the first tokens of its instruction."""
+    prompts, tokenizer = load_prompts("paper"), load_tokenizer(model)
+    ids = tokenizer.encode(prompts.solve, add_special_tokens=False)[:length]
+    data = prompts.model_dump(exclude={"name"}) | {"solve": tokenizer.decode(ids)}
+    path = folder / f"paper-{length}.yaml"
+    path.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def draw(rows: list[dict[str, Any]], output: Path) -> Path:
+    """The figure, from the rows of `results.json`."""
+    figure = new_figure(width=8.4, height=3.6)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for weights, colour in (("step", COLOURS[0]), ("once", COLOURS[1])):
+        own = [row for row in rows if row["what"] == f"NLFT step, `{weights}` weights"]
+        for axis, key, fixed in (
+            (left, "prompt_tokens", ("rows", BATCH)),
+            (right, "rows", ("prompt_tokens", LENGTHS[-1])),
+        ):
+            line = sorted((row[key], row["ratio"]) for row in own if row[fixed[0]] == fixed[1])
+            axis.plot(*zip(*line, strict=True), color=colour, marker="o", markersize=4, label=f"`{weights}` weights")
+    for axis in (left, right):
+        axis.axhline(1, color="#444444", linestyle=":", linewidth=1)
+    left.set(xlabel=f"tokens of the shared instruction ({BATCH} rows)", ylabel="time of a step / TRL's SFT step")
+    right.set(xlabel=f"rows per step ({LENGTHS[-1]} tokens of instruction)", xticks=ROWS)
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False)
+    return save_figure(figure, output)

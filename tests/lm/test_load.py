@@ -44,6 +44,10 @@ def test_a_folder_and_its_adapter(tmp_path: Path) -> None:
         )
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     assert not torch.allclose(found, other)
+    merged = load_model(str(folder), adapter=tmp_path / "adapter", merge=True, dtype="float32", device="cpu")
+    assert type(merged.model) is type(plain.model)  # no adapter's layers are left
+    with torch.no_grad():
+        torch.testing.assert_close(path_logprobs(merged.model, paths)[0][0].logp, expected, atol=1e-5, rtol=0)
 
 
 def test_embeddings_are_never_resized(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class AnswererSettings(Config):
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus of the sampling")
     max_new_tokens: int = Field(default=512, ge=1, description="most tokens of a reply; the paper's 512")
     seed: int = Field(default=0, ge=0, description="of the sampling")
-    batch_size: int = Field(default=16, ge=1, description="replies at a time (local); changes speed, not results")
+    batch_size: int = Field(default=32, ge=1, description="replies at a time (local); changes speed, not results")
     dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16 (local)")
     device: str = Field(default="auto", description="auto, cpu, cuda or mps (local)")
     trust_remote_code: bool = Field(default=False, description="run code that comes with the model (local)")

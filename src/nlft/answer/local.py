@@ -90,7 +90,7 @@ class LocalAnswerer:
         if self._lm is None:
             from nlft.lm import load_model
 
-            self._lm = load_model(self.model, adapter=self.adapter, **self.load)
+            self._lm = load_model(self.model, adapter=self.adapter, merge=True, **self.load)
         return self._lm
 
 

@@ -24,7 +24,7 @@ def evaluate(
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus of the sampling.")] = 1.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a response; the paper's 512.")] = 512,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Problems at a time; changes speed, not results.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Problems at a time; changes speed, not results.")] = 32,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first n problems.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run's rows at -o.")] = False,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
@@ -52,7 +52,7 @@ def evaluate(
         seed=seed,
         batch_size=batch_size,
     )
-    lm = load_model(model, adapter=adapter, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    lm = load_model(model, adapter=adapter, merge=True, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     evaluation = evaluate(
         rows,
         lm,

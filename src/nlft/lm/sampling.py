@@ -28,7 +28,7 @@ class SamplingSettings:
     max_new_tokens: int = 512
     top_p: float = 1.0
     seed: int = 0
-    batch_size: int = 16
+    batch_size: int = 32
 
     def __post_init__(self) -> None:
         checks = {

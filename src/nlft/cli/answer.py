@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli import asking
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -16,37 +18,34 @@ def register(app: typer.Typer) -> None:
 def answer(
     problems: Annotated[Path, typer.Argument(help="JSONL of problems: id, question, reference.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSONL of answers.")],
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Folder, hub id, GGUF; or its server name.")
-    ] = None,
+    model: asking.Model = None,
     answerer: Annotated[str | None, typer.Option(help="local, openai or replay:FILE; openai if --base-url.")] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder of a LoRA adapter (local).")] = None,
-    prompts: Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")] = "paper",
+    prompts: asking.Prompts = "paper",
     samples: Annotated[int, typer.Option(min=1, help="Answers per problem; more than one need temperature.")] = 1,
     temperature: Annotated[float, typer.Option(min=0.0, help="Of the sampling; 0 is greedy.")] = 0.6,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus of the sampling.")] = 1.0,
+    top_p: asking.TopP = 1.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 512,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Answers at a time (local).")] = 16,
+    seed: asking.Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Answers at a time (local).")] = 32,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16 (local).")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps (local).")] = "auto",
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run code of the model's.")] = False,
-    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server, /v1 included.")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(help="File with the key, else OPENAI_API_KEY.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request (openai).")] = 300.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most requests at a time (openai); adapts.")] = 32,
-    attempts: Annotated[int, typer.Option(min=1, help="Requests per row before it has failed (openai).")] = 8,
-    retry_seconds: Annotated[float, typer.Option(min=0.001, help="How long a row is tried (openai).")] = 900.0,
-    max_requests: Annotated[int | None, typer.Option(min=0, help="Most requests of this run (openai).")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Most this run may cost; needs prices.")] = None,
-    price_in: Annotated[float, typer.Option(min=0.0, help="Per million tokens read (openai).")] = 0.0,
-    price_out: Annotated[float, typer.Option(min=0.0, help="Per million tokens written (openai).")] = 0.0,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again what failed for good.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked; send nothing.")] = False,
+    trust_remote_code: asking.TrustRemoteCode = False,
+    base_url: asking.BaseUrl = None,
+    api_key_file: asking.ApiKeyFile = None,
+    timeout: asking.Timeout = 300.0,
+    concurrency: asking.Concurrency = 32,
+    attempts: asking.Attempts = 8,
+    retry_seconds: asking.RetrySeconds = 900.0,
+    max_requests: asking.MaxRequests = None,
+    max_cost: asking.MaxCost = None,
+    price_in: asking.PriceIn = 0.0,
+    price_out: asking.PriceOut = 0.0,
+    retry_failed: asking.RetryFailed = False,
+    dry_run: asking.DryRun = False,
 ) -> None:
     """Answer problems; a run that was broken off goes on where it was."""
     from nlft.answer.choose import AnswererSettings, make_answerer
-    from nlft.cli.asking import conclude, dry_run_summary
     from nlft.config import parse_config
     from nlft.prompts import load_prompts
 
@@ -61,8 +60,8 @@ def answer(
 
     if dry_run:
         requests = answer_requests(read_records(problems, Problem), who, prompt_set, samples)
-        print(dry_run_summary(requests, output, settings, retry_failed=retry_failed))
+        print(asking.dry_run_summary(requests, output, settings, retry_failed=retry_failed))
         return
     answers = answer_file(problems, output, who, prompts=prompt_set, samples=samples, retry_failed=retry_failed)
     print(f"{output}: {len(answers.attempts)} answers by {who.name}")
-    conclude(output, answers.tally, settings, failed=len(answers.failed), unanswered=answers.unanswered)
+    asking.conclude(output, answers.tally, settings, failed=len(answers.failed), unanswered=answers.unanswered)

@@ -1,14 +1,34 @@
-"""What `nlft answer` and `nlft judge` say before and after they ask."""
+"""What `nlft answer` and `nlft judge` share: the options of asking, and what is said before and after."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from nlft.answer.choose import AnswererSettings
     from nlft.answer.exchange import Request, Tally
+
+ApiKeyFile = Annotated[Path | None, typer.Option(help="File with the key, else OPENAI_API_KEY.")]
+Attempts = Annotated[int, typer.Option(min=1, help="Requests per row before it has failed (openai).")]
+BaseUrl = Annotated[str | None, typer.Option(help="OpenAI-compatible server, /v1 included.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Most requests at a time (openai); adapts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked; send nothing.")]
+MaxCost = Annotated[float | None, typer.Option(min=0.0, help="Most this run may cost; needs prices.")]
+MaxRequests = Annotated[int | None, typer.Option(min=0, help="Most requests of this run (openai).")]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder, hub id, GGUF; or its server name.")]
+PriceIn = Annotated[float, typer.Option(min=0.0, help="Per million tokens read (openai).")]
+PriceOut = Annotated[float, typer.Option(min=0.0, help="Per million tokens written (openai).")]
+Prompts = Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again what failed for good.")]
+RetrySeconds = Annotated[float, typer.Option(min=0.001, help="How long a row is tried (openai).")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the sampling.")]
+Timeout = Annotated[float, typer.Option(min=0.001, help="Seconds for one request (openai).")]
+TopP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus of the sampling.")]
+TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code of the model's.")]
 
 
 def dry_run_summary(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli import asking
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -17,34 +19,32 @@ def judge(
     graded: Annotated[Path, typer.Argument(help="JSONL of graded answers; or, with --report alone, of judged ones.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL of judged answers.")] = None,
     judge: Annotated[str, typer.Option(help="rule, replay:FILE, openai, local, or self (the student).")] = "rule",
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Folder, hub id, GGUF; or its server name.")
-    ] = None,
+    model: asking.Model = None,
     adapter: Annotated[str | None, typer.Option(help="Folder of a LoRA adapter (local, self).")] = None,
-    prompts: Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")] = "paper",
+    prompts: asking.Prompts = "paper",
     prompt: Annotated[
         str, typer.Option(help="known-wrong, or a1 (the paper's: the judge decides first).")
     ] = "known-wrong",
     temperature: Annotated[float, typer.Option(min=0.0, help="Of the judge's sampling; 0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus of the sampling.")] = 1.0,
+    top_p: asking.TopP = 1.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a judgment.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Judgments at a time (local, self).")] = 16,
+    seed: asking.Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Judgments at a time (local, self).")] = 32,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16 (local, self).")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps (local, self).")] = "auto",
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run code of the model's.")] = False,
-    base_url: Annotated[str | None, typer.Option(help="OpenAI-compatible server, /v1 included.")] = None,
-    api_key_file: Annotated[Path | None, typer.Option(help="File with the key, else OPENAI_API_KEY.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one request (openai).")] = 300.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Most requests at a time (openai); adapts.")] = 32,
-    attempts: Annotated[int, typer.Option(min=1, help="Requests per row before it has failed (openai).")] = 8,
-    retry_seconds: Annotated[float, typer.Option(min=0.001, help="How long a row is tried (openai).")] = 900.0,
-    max_requests: Annotated[int | None, typer.Option(min=0, help="Most requests of this run (openai).")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0.0, help="Most this run may cost; needs prices.")] = None,
-    price_in: Annotated[float, typer.Option(min=0.0, help="Per million tokens read (openai).")] = 0.0,
-    price_out: Annotated[float, typer.Option(min=0.0, help="Per million tokens written (openai).")] = 0.0,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again what failed for good.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked; send nothing.")] = False,
+    trust_remote_code: asking.TrustRemoteCode = False,
+    base_url: asking.BaseUrl = None,
+    api_key_file: asking.ApiKeyFile = None,
+    timeout: asking.Timeout = 300.0,
+    concurrency: asking.Concurrency = 32,
+    attempts: asking.Attempts = 8,
+    retry_seconds: asking.RetrySeconds = 900.0,
+    max_requests: asking.MaxRequests = None,
+    max_cost: asking.MaxCost = None,
+    price_in: asking.PriceIn = 0.0,
+    price_out: asking.PriceOut = 0.0,
+    retry_failed: asking.RetryFailed = False,
+    dry_run: asking.DryRun = False,
     report: Annotated[bool, typer.Option("--report", help="Report on the judgments' quality.")] = False,
 ) -> None:
     """Judge graded answers; a run that was broken off goes on where it was."""
@@ -58,7 +58,6 @@ def judge(
         _report(graded)
         return
 
-    from nlft.cli.asking import conclude, dry_run_summary
     from nlft.config import parse_config
     from nlft.judge.choose import JudgeSettings, make_judge
     from nlft.prompts import load_prompts
@@ -72,7 +71,7 @@ def judge(
 
     if dry_run:
         requests = [who.request(row) for row in read_graded(graded) if not row.verdict.correct]
-        print(dry_run_summary(requests if who.costly else [], output, settings, retry_failed=retry_failed))
+        print(asking.dry_run_summary(requests if who.costly else [], output, settings, retry_failed=retry_failed))
         return
     judgments = judge_file(graded, output, who, retry_failed=retry_failed)
     words = sum(row.judgment is not None for row in judgments.judged)
@@ -83,7 +82,7 @@ def judge(
         print(f"{len(judgments.aside)} judgments contradict the grade; set aside in {aside_path(output)}")
     if report:
         _report(output)
-    conclude(output, judgments.tally, settings, failed=len(judgments.failed), unanswered=judgments.unanswered)
+    asking.conclude(output, judgments.tally, settings, failed=len(judgments.failed), unanswered=judgments.unanswered)
 
 
 def _report(judged: Path) -> None:

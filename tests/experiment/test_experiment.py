@@ -111,6 +111,9 @@ def test_dev_leaves_out_what_is_trained_on(world: Path) -> None:
     assert len(missing_cells(load_experiment(world / "recipe.yaml"), world / "results" / "recipe", "dev")) == 4
 
 
+METHODS = ("base", "sft-response", "nlft-c3")
+
+
 def made_up(folder: Path) -> tuple[Experiment, Path]:
     """An experiment with results whose numbers can be worked out by hand."""
     recipe = folder / "recipe.yaml"
@@ -212,6 +215,28 @@ def test_mistakes_are_told_with_their_line(
     errors = capsys.readouterr().err
     assert said in errors
     assert "r.yaml:" in errors
+
+
+def test_a_method_may_have_seeds_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path).replace("seeds: [0]", "seeds: [0, 1]"))
+    words = ["methods.base.seeds=[0]", "methods.sft-response.seeds=[3, 4]"]
+    seeds = {name: {c.seed for c in cells(load_experiment(path, words)) if c.method == name} for name in METHODS}
+    assert seeds == {"base": {0}, "sft-response": {3, 4}, "nlft-c3": {0, 1}}
+
+
+def test_a_source_is_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir(), elsewhere.mkdir()
+    (home / "rows.jsonl").write_text("")
+    (home / "r.yaml").write_text(RECIPE.format(folder=tmp_path))
+    monkeypatch.chdir(elsewhere)
+    found = load_experiment(home / "r.yaml", ["data.source=rows.jsonl", "test.source=gsm8k"])
+    assert Path(str(found.data["source"])).resolve() == home / "rows.jsonl"
+    assert found.test is not None
+    assert found.test["source"] == "gsm8k"
+    (elsewhere / "rows.jsonl").write_text("")  # what is found from here comes first
+    assert load_experiment(home / "r.yaml", ["data.source=rows.jsonl"]).data["source"] == "rows.jsonl"
 
 
 def test_cells_have_one_name_each() -> None:

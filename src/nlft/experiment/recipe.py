@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -12,7 +14,7 @@ from nlft.config import Config, line_of, override, parse_config, read_yaml
 from nlft.errors import ConfigError
 from nlft.experiment.stages import Stage
 
-__all__ = ["Plan", "Preparation", "Recipe", "Section", "load_recipe", "plan"]
+__all__ = ["Plan", "Preparation", "Recipe", "Section", "beside", "load_recipe", "plan"]
 
 Section = dict[str, str | int | float | bool | list[str | int | float] | None]
 
@@ -38,6 +40,9 @@ class Preparation(Config):
     def folder(self) -> Path:
         """Where the run's files go."""
         return Path(self.output) if self.output is not None else Path("runs") / self.name
+
+
+P = TypeVar("P", bound=Preparation)
 
 
 class Rounds(Config):
@@ -70,9 +75,20 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: naming file, line and key, with the nearest key there is.
     """
-    recipe = parse_config(override(read_yaml(path), assignments), Recipe, file=path)
+    recipe = beside(parse_config(override(read_yaml(path), assignments), Recipe, file=path), path)
     plan(recipe, file=path)
     return recipe
+
+
+def beside(recipe: P, path: str | Path) -> P:
+    """The recipe with each `source` that is no file from here, but one from the recipe's folder, found there."""
+    changed: dict[str, Section] = {}
+    for key in ("data", "test", "dev"):
+        section = getattr(recipe, key, None) or {}
+        source = section.get("source")
+        if isinstance(source, str) and not Path(source).is_file() and (Path(path).parent / source).is_file():
+            changed[key] = {**section, "source": os.path.relpath(Path(path).parent / source)}
+    return recipe.model_copy(update=changed)
 
 
 def plan(recipe: Recipe, *, file: str | Path | None = None) -> list[Stage]:

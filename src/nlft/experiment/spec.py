@@ -12,7 +12,7 @@ from pydantic import Field
 from nlft.config import Config, did_you_mean, line_of, override, parse_config, read_yaml
 from nlft.core.settings import SaliencySettings
 from nlft.errors import ConfigError
-from nlft.experiment.recipe import Preparation, Section
+from nlft.experiment.recipe import Preparation, Section, beside
 
 __all__ = ["Cell", "Experiment", "Method", "Split", "cells", "load_experiment"]
 
@@ -35,6 +35,9 @@ class Method(Config):
         description="all; only the correct ones; or all, the standard answer in the place of incorrect ones",
     )
     evaluate: Section = Field(default_factory=dict, description="options of `nlft evaluate` beyond the experiment's")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        default=None, min_length=1, description="where not the experiment's: one is enough for what repeats itself"
+    )
 
 
 class Estimate(Config):
@@ -102,7 +105,7 @@ def cells(experiment: Experiment) -> list[Cell]:
     """Every cell: methods in their order, then seeds, sizes and epochs; the untouched model stands once a seed."""
     found: list[Cell] = []
     for name, method in experiment.methods.items():
-        for seed in experiment.seeds:
+        for seed in method.seeds or experiment.seeds:
             if method.train is None:
                 found.append(Cell(name, UNTRAINED, None, seed))
                 continue
@@ -118,7 +121,7 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
     Raises:
         ConfigError: naming file, line and key.
     """
-    experiment = parse_config(override(read_yaml(path), assignments), Experiment, file=path)
+    experiment = beside(parse_config(override(read_yaml(path), assignments), Experiment, file=path), path)
     if experiment.baseline is not None and experiment.baseline not in experiment.methods:
         raise ConfigError(
             f'there is no method "{experiment.baseline}"',

@@ -69,7 +69,7 @@ CHOSEN = {
     "fig5-sizes": "nlft-200-steps",
     "fig7-memory": "cut",
     "fig8-time": "dft",
-    "fig9-800": "nlft-authors",
+    "fig9-800": "reft",
     "readme-same-responses": "sft-correct",
 }
 
@@ -89,6 +89,7 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
         "train.device": "cpu",
         "train.max_steps": 2,
         f"methods.{method}.train.max_steps": 2,
+        f"methods.{method}.train.max_new_tokens": 4,  # only ReFT samples while it trains
         "sizes": "[4]",
         "epochs": "null",
         "seeds": "[0]",

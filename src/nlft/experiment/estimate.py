@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nlft.experiment.spec import Cell, Estimate, Experiment
@@ -45,8 +46,22 @@ def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
         given = options.get("epochs", 10)
         epochs = float(experiment.last_epoch or (given if isinstance(given, int | float) else 10))
         rows = epochs * cell.size
+    if options.get("objective") == "reft":
+        return Cost(_reft_seconds(options, rows, cell.size, estimate), evaluation, memory)
     extra = 0.0
     if options.get("objective", "nlft") in ("nlft", "cut", "sdft"):
         extra = EXTRA_PASSES / 3 / (epochs if options.get("weights") == "once" else 1)
     operations = rows * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters * (1 + extra)
     return Cost(operations / estimate.flops, evaluation, memory)
+
+
+def _reft_seconds(options: Mapping[str, object], rows: float, size: int, estimate: Estimate) -> float:
+    """A warm-up; then every answer is generated, looked at by two policies, and trained on in each PPO epoch."""
+    passes, warm_up = (options.get(key, 2) for key in ("ppo_epochs", "warm_up_epochs"))
+    passes = float(passes if isinstance(passes, int | float) else 2)
+    warm_up = float(warm_up if isinstance(warm_up, int | float) else 2)
+    limited = isinstance(steps := options.get("max_steps"), int) and steps > 0
+    answers = rows / passes if limited else rows  # `max_steps` counts passes, `epochs` count answers
+    trained = warm_up * size + answers * (passes + 2 / 3)
+    operations = trained * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters
+    return operations / estimate.flops + answers * estimate.new_tokens / estimate.generated_per_second

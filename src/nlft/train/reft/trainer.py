@@ -8,6 +8,7 @@ penalty is part of the reward, and the loss is PPO's (`nlft.train.reft.ppo`).
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,7 +140,10 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A rollout: TRL's, with values, returns and advantages of every token."""
-        rollout: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        with warnings.catch_warnings():
+            # TRL 1.16 asks transformers for a name that 5.x has renamed; nothing a user could change.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+            rollout: dict[str, Any] = super()._generate_and_score_completions(inputs)
         args = self.args
         mask = rollout["completion_mask"].bool()
         with torch.no_grad():

@@ -205,7 +205,11 @@ def test_the_command_with_a_local_model(model: Path, tmp_path: Path, capsys: pyt
     failed = rows(failed_path(output)) if code == 3 else []
     assert len(answered) + len(failed) == 3
     assert answered
-    assert f"{len(answered)} answers by {Path(model).name}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{len(answered)} answers by {Path(model).name}" in out
+    cut = sum(row["finish_reason"] == "length" for row in answered)
+    assert cut
+    assert f"{cut} of them were cut off at 20 tokens" in out
     first, journal = output.read_bytes(), journal_path(output).read_bytes()
     assert journal.count(b"\n") == 3
     assert run(command) == code

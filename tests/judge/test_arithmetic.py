@@ -158,3 +158,14 @@ def test_long_texts_are_read_in_linear_time(piece: str) -> None:
 
     small, large = calls(500), calls(2000)
     assert large <= 5 * small + 100
+
+
+def test_labels_and_subscripts_count_nothing() -> None:
+    text = "**Step 3: Add 4 and 5.**\n### Part 2. 7 pens\n- 6 more\n\\( A_3 \\) is x_{12}, step 8 of 9"
+    assert [int(number.value) for number in numbers(text)] == [4, 5, 7, 6, 8, 9]  # a step in a sentence may be a thing
+
+
+def test_a_fraction_that_cannot_be_read_leaves_no_rest_to_check() -> None:
+    assert equations(r"2 \left( \frac{A}{2} \right) + 5 = A + 5") == []
+    assert equations(r"\frac{A}{2} + 5 = 930") == []
+    assert [e.verdict for e in equations(r"\frac{6}{2} + 5 = 8")] == ["right"]

@@ -183,13 +183,16 @@ def test_the_quality_report_counts_what_it_says() -> None:
         judged("parrot", "There are 7 bags of 3, so 7 * 3 = 21 apples."),
         judged("vague", "The student has not understood the problem and should study multiplication again with care."),
     ]
+    rows[1] = rows[1].model_copy(update={"finish_reason": "length"})
     report = quality_report(rows, failed=2, contradictions=3)
     assert (report.incorrect, report.judged, report.failed, report.contradictions) == (10, 5, 2, 3)
     assert report.words == (4, 14, 16)
     assert report.near_duplicates == (("good", "twin"),)
     assert report.only_repeat_answer == ("answer", "parrot")
     assert report.say_nothing_of_error == ("answer", "parrot", "vague")
+    assert report.cut_off == ("good",)
     assert "contradict the grade     3 of 10 (30%)" in report.text()
+    assert "of cut-off responses     1 of 5 (20%): good" in report.text()
 
 
 def test_a_report_of_nothing() -> None:

@@ -64,4 +64,6 @@ def answer(
         return
     answers = answer_file(problems, output, who, prompts=prompt_set, samples=samples, retry_failed=retry_failed)
     print(f"{output}: {len(answers.attempts)} answers by {who.name}")
+    if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
+        print(f"{cut} of them were cut off at {max_new_tokens} tokens; with a higher --max-new-tokens they could end")
     asking.conclude(output, answers.tally, settings, failed=len(answers.failed), unanswered=answers.unanswered)

@@ -23,7 +23,12 @@ __all__ = ["ANNOTATION", "Equation", "Number", "equations", "numbers"]
 
 ANNOTATION = re.compile(r"<<([^<>\n]{0,300})>>")
 _PERCENT = re.compile(r"\s?\\?%")
-_LIST_MARK = re.compile(r"^[^\S\n]*(?:\d{1,3}[.)]|[-•])[^\S\n]+", re.MULTILINE)
+# `1. `, `- `, `**Step 3:**`, `### Part 2.`: they count steps, not things.
+_LIST_MARK = re.compile(
+    r"^[^\S\n]*(?:[*_#>]{1,6}[^\S\n]*)?(?:(?:\d{1,3}[.)]|[-•])[^\S\n]+|(?:step|part)[^\S\n]+\d{1,3}\b)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_SUBSCRIPT = re.compile(r"(?<=[A-Za-z)}])_(?:\{[^{}\n]{1,20}\}|\d{1,3})")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Equation:
 
 
 def numbers(text: str) -> list[Number]:
-    """Every number of a text, in its order; list marks such as `1.` and calculator annotations are no numbers."""
+    """Every number of a text, in its order, without list marks, step labels, subscripts and calculator annotations."""
     found: list[Number] = []
     for number in find_numbers(_blank_annotations(text)):
         if number.value is not None:
@@ -86,9 +91,10 @@ def equations(text: str) -> list[Equation]:
 
 
 def _blank_annotations(text: str) -> str:
-    """Calculator annotations and list marks turned into blanks, so that all offsets stay true."""
-    text = ANNOTATION.sub(lambda match: " " * len(match.group()), text)
-    return _LIST_MARK.sub(lambda match: " " * len(match.group()), text)
+    """Calculator annotations, marks of lists and steps, and subscripts turned into blanks: all offsets stay true."""
+    for pattern in (ANNOTATION, _LIST_MARK, _SUBSCRIPT):
+        text = pattern.sub(lambda match: " " * len(match.group()), text)
+    return text
 
 
 def _equations(tokens: list[Token], text: str) -> Iterator[Equation]:
@@ -108,6 +114,8 @@ def _equations(tokens: list[Token], text: str) -> Iterator[Equation]:
             continue
         if left.last != len(left_segment) or right.first != 0 or left.operators == 0 or left.mixes_units:
             continue
+        if text.startswith("}{", max(0, left_segment[left.first].start - 1)):
+            continue  # the denominator of a fraction whose numerator could not be read
         yield _check(left, right, left_segment, right_segment, text)
 
 

@@ -23,7 +23,8 @@ COMMON = 200
 class QualityReport:
     """Counts over the incorrect responses of a file; `words` is min, median, longest of the judgments' lengths.
 
-    The three lists hold ids, so that a user can look at the rows.
+    The lists hold ids, so that a user can look at the rows. `cut_off` are those whose response broke off at its
+    token limit: it may have made no error at all, and a judge who is told that it is wrong then invents one.
     """
 
     incorrect: int
@@ -34,6 +35,7 @@ class QualityReport:
     near_duplicates: tuple[tuple[str, ...], ...]
     only_repeat_answer: tuple[str, ...]
     say_nothing_of_error: tuple[str, ...]
+    cut_off: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The report in lines for a terminal."""
@@ -50,6 +52,7 @@ class QualityReport:
             f"{_some(self.only_repeat_answer)}",
             f"say nothing of the error {_share(len(self.say_nothing_of_error), self.judged)}"
             f"{_some(self.say_nothing_of_error)}",
+            f"of cut-off responses     {_share(len(self.cut_off), self.judged)}{_some(self.cut_off)}",
         ]
         return "\n".join(lines)
 
@@ -74,6 +77,7 @@ def quality_report(judged: Iterable[Judged], *, failed: int = 0, contradictions:
         near_duplicates=tuple(near_duplicates([(row.id, row.judgment or "") for row in told])),
         only_repeat_answer=tuple(row.id for row in told if only_repeats_answer(row)),
         say_nothing_of_error=tuple(row.id for row in told if says_nothing_of_error(row)),
+        cut_off=tuple(row.id for row in told if row.finish_reason == "length"),
     )
 
 

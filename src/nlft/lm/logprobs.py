@@ -107,14 +107,13 @@ def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], p
     """Run the decoder once over packed tokens and return their last hidden states, (tokens, d)."""
     base = unwrap(model)
     device = base.get_input_embeddings().weight.device
-    with last_hidden_state(base) as seen:
+    with last_hidden_state(base, head=False) as seen:
         model(
             input_ids=torch.tensor([list(ids)], device=device),
             position_ids=torch.tensor([list(positions)], device=device),
             # Four dimensions: transformers takes such a mask as ready-made and builds none of its own.
             attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),
             use_cache=False,
-            # The head runs later and only where a response stands; this keeps the model's own to one row.
             logits_to_keep=1,
             nlft_pack=pack,
         )
@@ -124,12 +123,21 @@ def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], p
 
 
 @contextmanager
-def last_hidden_state(base: Any) -> Iterator[list[Tensor]]:
-    """Catch the decoder's output while the whole, possibly wrapped, model runs."""
+def last_hidden_state(base: Any, *, head: bool = True) -> Iterator[list[Tensor]]:
+    """Catch the decoder's output while the whole, possibly wrapped, model runs; its own head only if `head`."""
     seen: list[Tensor] = []
 
-    def catch(_module: nn.Module, _inputs: Any, output: Any) -> None:
+    def catch(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         seen.append(output[0] if isinstance(output, tuple) else output.last_hidden_state)
+        if head:
+            return output
+        # The head runs later, and only where it is needed. Here it gets no row: with one, a head that needs no
+        # gradient (under an adapter) would be copied whole at each call, as torch does not fold a strided input.
+        nothing = seen[-1][:, :0]
+        if isinstance(output, tuple):
+            return (nothing, *output[1:])
+        output.last_hidden_state = nothing
+        return output
 
     handle = base.get_decoder().register_forward_hook(catch)
     try:

@@ -13,6 +13,7 @@ from tests.tiny import tiny_model
 
 from nlft.errors import ConfigError, DataError
 from nlft.lm import load_model
+from nlft.lm.logprobs import unwrap
 from nlft.records import Judged, Verdict
 from nlft.train import NLFTTrainer, lora_config
 from nlft.train.reft import ReFTConfig, ReFTTrainer, train_reft
@@ -247,6 +248,25 @@ def test_questions_are_asked_in_the_words_of_the_other_peers(folder: Path, tmp_p
         example = encode_example(made.processing_class, record, load_prompts("short"))
         found = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()].tolist()
         assert tuple(found) == example.base.prompt
+
+
+def test_the_token_that_ends_a_response_is_part_of_it(folder: Path, tmp_path: Path) -> None:
+    """Ending there was the policy's choice, too; half of all tokens end a response here."""
+    made = trainer_for(folder, tmp_path / "out", max_completion_length=20)
+    stops = set(range(130))
+    unwrap(made.model).generation_config.eos_token_id = sorted(stops)
+    batch = rollout(made)
+    lengths = batch["completion_mask"].sum(-1).tolist()
+    assert min(lengths) < 20
+    for row, length in enumerate(lengths):
+        *others, last = batch["completion_ids"][row, :length].tolist()
+        assert last in stops or length == 20
+        assert not stops & set(others)
+    assert made.model.training
+    again = rollout(made)
+    assert torch.equal(batch["completion_ids"], again["completion_ids"])  # the same seed, step and places
+    made.state.global_step = 1
+    assert not torch.equal(batch["completion_ids"], rollout(made)["completion_ids"])
 
 
 @pytest.mark.usefixtures("paid")

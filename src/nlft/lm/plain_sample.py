@@ -68,4 +68,5 @@ def _completion(lm: LanguageModel, index: int, ids: list[int], limit: int) -> Co
     end = next((place for place, token in enumerate(ids) if token in lm.stop_ids), None)
     kept = ids[:limit] if end is None else ids[:end]
     text = lm.tokenizer.decode(kept, skip_special_tokens=True)
-    return Completion(index, text, tuple(kept), "length" if end is None else "stop")
+    stop = None if end is None else ids[end]
+    return Completion(index, text, tuple(kept), "length" if stop is None else "stop", stop)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
@@ -231,7 +230,7 @@ class _Run:
             if not stopped:
                 slot.generated.append(token)
             if stopped or len(slot.generated) >= slot.limit:
-                ended.append(self._completion(slot, "stop" if stopped else "length"))
+                ended.append(self._completion(slot, token if stopped else None))
                 self._remove(place)
         return ended[::-1]
 
@@ -242,9 +241,9 @@ class _Run:
             self.active[place] = self.active[last]
         self.active.pop()
 
-    def _completion(self, slot: _Slot, reason: Literal["stop", "length"]) -> Completion:
+    def _completion(self, slot: _Slot, stop: int | None) -> Completion:
         text = self.lm.tokenizer.decode(slot.generated, skip_special_tokens=True)
-        return Completion(slot.index, text, tuple(slot.generated), reason)
+        return Completion(slot.index, text, tuple(slot.generated), "length" if stop is None else "stop", stop)
 
 
 def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:

@@ -45,12 +45,13 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Completion:
-    """A response: the prompt's index, its text, its ids without the stop token, and why it ended."""
+    """A response: the prompt's index, its text, its ids without the stop token, why it ended, and by which token."""
 
     index: int
     text: str
     token_ids: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
+    stop_id: int | None = None
 
 
 def uniforms(settings: SamplingSettings, stream: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """PPO on TRL's `GRPOTrainer`: a value head, rewards token by token, and both clipped losses.
 
-What TRL does: it samples the responses, keeps them for several passes, and computes log-probabilities
-without full logits. What is different here: the baseline is a value head and no group of answers, the KL
-penalty is part of the reward, and the loss is PPO's (`nlft.train.reft.ppo`).
+What TRL does: it has a rollout made, keeps it for several passes, and computes log-probabilities without
+full logits. What is different here: the baseline is a value head and no group of answers, the KL penalty
+is part of the reward, the loss is PPO's (`nlft.train.reft.ppo`), and responses are sampled as they are in
+an evaluation.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.utils.data import Sampler
 from nlft.lm.encode import encode_prompt
 from nlft.lm.load import context_length
 from nlft.lm.logprobs import last_hidden_state, unwrap
+from nlft.lm.sample import SamplingSettings
 from nlft.prompts import load_prompts
 from nlft.records import Problem
 from nlft.train.reft import ppo
@@ -27,6 +29,7 @@ from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.questions import QuestionSampler, question_rows
 from nlft.train.reft.reference import ReferencePolicy
 from nlft.train.reft.reward import answer_reward
+from nlft.train.reft.sampling import sample_responses
 from nlft.train.reft.trl_names import GRPOTrainer
 from nlft.train.reft.value_head import ValueHead
 
@@ -106,6 +109,16 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         """The questions in the very words of the other peers and of the evaluation."""
         ids = [encode_prompt(self.processing_class, self.prompt_set.base(question)) for question in prompts]
         return ids, None, {}
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple[Any, None]:
+        settings = SamplingSettings(
+            temperature=self.args.temperature,
+            max_new_tokens=self.args.max_completion_length,
+            seed=self.args.seed,
+            batch_size=len(prompt_ids),
+        )
+        stream = self.state.global_step * self.args.rollout_size
+        return sample_responses(self.model, self.processing_class, prompt_ids, settings, first_stream=stream), None
 
     def _answer_rewards(self, completions: list[str], reference: list[str], **kwargs: Any) -> list[float]:
         grader, partial = self.args.grader, self.args.partial_reward

@@ -1,7 +1,7 @@
 """All that is used of TRL, its private names included, and whether the installed TRL has it.
 
-`GRPOTrainer` brings sampling of responses, their reuse over several passes, log-probabilities without
-full logits, and logging. Some of what has to be different under PPO can only be reached by names that
+`GRPOTrainer` brings the loop of rollouts and passes over them, log-probabilities without full logits,
+and logging. Some of what has to be different under PPO can only be reached by names that
 TRL does not promise to keep; they are written here once, and checked when this module is loaded.
 """
 
@@ -19,6 +19,7 @@ VERSION = "1.16"
 PRIVATE_METHODS = (
     "_calculate_rewards",
     "_generate_and_score_completions",
+    "_generate_single_turn",
     "_get_per_token_logps_and_entropies",
     "_get_train_sampler",
     "_load_from_checkpoint",

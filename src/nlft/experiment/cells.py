@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -250,5 +251,10 @@ def _training(experiment: Experiment, stage: Stage) -> Training:
         epochs=last.get("epoch") or 0.0,
         peak_memory_mb=record.peak_memory_mb if record else None,
         tokens_per_second=rates[len(rates) // 2] if rates else None,
-        command=record.command if record else stage.command,
+        command=_public_command(record.command if record else stage.command),
     )
+
+
+def _public_command(command: str) -> str:
+    """Without the places of a machine: results files are made to be shared."""
+    return shlex.join(public_name(word) for word in shlex.split(command))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.measure import Result, alternate, median, result
+from benchmarks.measure import Result, medians, result
 from benchmarks.rows import BATCH, batches
 from benchmarks.variants import default_model, nlft_step, trl_step
 from nlft.evaluate.figures import COLOURS, new_figure, save_figure
@@ -41,8 +40,7 @@ def _point(length: int, rows: int) -> list[Result]:
         }
     print(f"instruction of {length} tokens, {rows} rows", file=sys.stderr)
     # Unwarmed: the median of three leaves the slow first call out.
-    seconds = alternate({name: [partial(step, batch) for batch in sets] for name, step in steps.items()}, warm=False)
-    middle = {name: median(values) for name, values in seconds.items()}
+    middle = medians(steps, sets, warm=False)
     more: dict[str, Any] = {"unit": "s", "repeats": REPEATS, "prompt_tokens": length, "rows": rows}
     return [
         result(f"NLFT step, `{weights}` weights", VERSUS, middle[weights], middle["trl"], "-", **more)

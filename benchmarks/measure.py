@@ -8,7 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,12 @@ def alternate(variants: Mapping[str, Sequence[Callable[[], object]]], *, warm: b
             seconds[name].append(time.perf_counter() - start)
             print(f"  {name} #{number + 1}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
     return seconds
+
+
+def medians(steps: Mapping[str, Callable[[T], object]], batches: Sequence[T], *, warm: bool = True) -> dict[str, float]:
+    """Seconds of one step of each variant, the median over the batches, measured in turn."""
+    seconds = alternate({name: [partial(step, b) for b in batches] for name, step in steps.items()}, warm=warm)
+    return {name: median(values) for name, values in seconds.items()}
 
 
 def median(values: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Result, alternate, median, peak, peak_above, reset_peak, result
+from benchmarks.measure import Result, alternate, median, medians, peak, peak_above, reset_peak, result
 from benchmarks.rows import batches, encoded
 from benchmarks.variants import default_model, dense_step, naive_step, nlft_step, trl_step
 from nlft.lm import load_tokenizer
@@ -46,8 +46,7 @@ def _against_trl(prompts: str, repeats: int) -> list[Result]:
         "once": nlft_step(model, prompts, rows, weights="once"),
     }
     print(f"steps beside TRL's, {prompts} prompt", file=sys.stderr)
-    seconds = alternate({name: [partial(step, batch) for batch in sets] for name, step in steps.items()})
-    middle = {name: median(values) for name, values in seconds.items()}
+    middle = medians(steps, sets)
     more: dict[str, Any] = {"unit": "s", "repeats": repeats}
     found = []
     for weights in ("step", "once"):
@@ -68,8 +67,7 @@ def _against_naive(prompts: str, repeats: int) -> list[Result]:
         "once": nlft_step(model, prompts, rows, weights="once"),
     }
     print(f"steps beside the naive way, {prompts} prompt", file=sys.stderr)
-    seconds = alternate({name: [partial(step, batch) for batch in sets] for name, step in steps.items()})
-    middle = {name: median(values) for name, values in seconds.items()}
+    middle = medians(steps, sets)
     return [
         result(
             f"naive step, {prompts} prompt", LABEL.format(weights, prompts), middle["naive"], middle[weights], ">= 5",
@@ -112,9 +110,7 @@ def _child(name: str) -> None:
     """Print the peak memory of two steps above the loaded model."""
     sets = batches(2)
     rows = [row for batch in sets for row in batch]
-    kinds = {"nlft": nlft_step, "trl": trl_step, "naive": naive_step}
-    extra: dict[str, Any] = {"checkpointing": False} if name == "trl-off" else {}
-    step = kinds[name.removesuffix("-off")](default_model(), "paper", rows, **extra)
+    step = {"nlft": nlft_step, "trl": trl_step}[name](default_model(), "paper", rows)
     before = reset_peak()
     for batch in sets:
         step(batch)

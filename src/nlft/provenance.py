@@ -126,7 +126,8 @@ def public_name(path_or_name: str) -> str:
 
     Where someone keeps a file on their machine is no part of a result, and none of its readers' business.
 
-    >>> public_name("/home/someone/models/smollm2-135m"), public_name("HuggingFaceTB/SmolLM2-135M-Instruct")
+    >>> elsewhere = Path.cwd().parent / "models" / "smollm2-135m"
+    >>> public_name(str(elsewhere)), public_name("HuggingFaceTB/SmolLM2-135M-Instruct")
     ('smollm2-135m', 'HuggingFaceTB/SmolLM2-135M-Instruct')
     """
     path = Path(path_or_name)

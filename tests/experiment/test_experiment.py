@@ -57,6 +57,7 @@ def test_every_cell_has_its_result(world: Path) -> None:
     home = world / "results" / "recipe" / "test"
     ids = ["base-s0", "sft-response-2-e1-s0", "sft-response-2-e3-s0", "nlft-c3-2-e1-s0", "nlft-c3-2-e3-s0"]
     assert sorted(path.stem for path in home.glob("*.json")) == sorted(ids)
+    assert not any(str(world) in (home / f"{each}.json").read_text() for each in ids)  # results are made to be shared
     early, late = (read_result(home / f"{each}.json") for each in ids[1:3])
     assert early.training is not None
     assert early.training == late.training, "one training run gives both"

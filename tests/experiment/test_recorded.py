@@ -21,7 +21,7 @@ def test_the_recorded_results_give_the_tables_beside_them(home: Path, tmp_path: 
     made = {file.name for file in (tmp_path / "test").iterdir()}
     assert made == {file.name for file in home.iterdir()}
     for name in made:
-        if name.endswith((".md", ".csv")):
+        if name.endswith((".md", ".csv", ".svg")):
             assert (tmp_path / "test" / name).read_text("utf-8") == (home / name).read_text("utf-8"), name
 
 

@@ -244,12 +244,22 @@ def test_refused(name, options, says):
         get_objective(name, **options)
 
 
+def test_an_objective_without_a_loss_is_refused_before_it_trains():
+    class Idle(Objective):
+        name = "idle"
+
+    with pytest.raises(ConfigError, match='"idle" has no loss'):
+        register(Idle)
+    with pytest.raises(ConfigError, match='no objective "idle"'):
+        get_objective("idle")
+
+
 def test_names_are_not_taken_over():
-    class Impostor(Objective):
+    class Impostor(type(get_objective("sft"))):
         name = "nlft"
 
-    class Nameless(Objective):
-        pass
+    class Nameless(type(get_objective("sft"))):
+        name = ""
 
     for kind in (Impostor, Nameless):
         with pytest.raises(ConfigError, match="cannot have the name"):

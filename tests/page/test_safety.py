@@ -141,9 +141,9 @@ def test_data_reads_back_the_same():
     assert json.loads(text) == data
 
 
-def test_no_folder_of_the_scoring_machine_is_told(make_scored, dress):
+def test_no_folder_of_the_scoring_machine_is_told(make_scored, dress, tmp_path):
     row = make_scored(1, correct=True, n=3)
-    moved = dress(row.scores.model_copy(update={"model": "/home/someone/models/tiny"}), "r", correct=True)
+    moved = dress(row.scores.model_copy(update={"model": str(tmp_path / "models" / "tiny")}), "r", correct=True)
     text = render_page([moved], source="scored.jsonl").html
-    assert "/home/someone" not in text
+    assert str(tmp_path) not in text
     assert '"model":"tiny"' in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -87,7 +88,7 @@ class ExampleLoss:
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(ABC):
     """What a token is worth. Subclass it, give it a name, and register it; ten lines do:
 
     >>> import torch
@@ -118,6 +119,7 @@ class Objective:
         """The part that may be computed once, at each epoch or at each step; no gradient; here none."""
         return None
 
+    @abstractmethod
     def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
         """The row's loss.
 
@@ -125,7 +127,6 @@ class Objective:
             example: the row, with what `needs` named.
             allocation: what `weigh` found, now or earlier.
         """
-        raise NotImplementedError
 
 
 def required(tensor: Tensor | None, what: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from inspect import isabstract
 from typing import Any, TypeVar
 
 from nlft.core.settings import SaliencySettings, nearest
@@ -18,8 +19,10 @@ def register(kind: O) -> O:
     """Make an objective known by its `name`; a class decorator.
 
     Raises:
-        ConfigError: for an empty name, or one that another class has.
+        ConfigError: for a class without `loss`, an empty name, or one that another class has.
     """
+    if isabstract(kind):
+        raise ConfigError(f'the objective "{kind.name}" has no loss', remedy="give it the method `loss`")
     known = _OBJECTIVES.get(kind.name)
     if not kind.name or (known is not None and known.__qualname__ != kind.__qualname__):
         raise ConfigError(f'an objective cannot have the name "{kind.name}"', remedy="choose a name of its own")

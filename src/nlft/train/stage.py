@@ -19,9 +19,9 @@ from nlft.errors import ConfigError, DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
-from nlft.provenance import digest, peak_memory_mb, provenance
-from nlft.records import Judged, write_lines
+from nlft.records import Judged
 from nlft.train.config import NLFTConfig, lora_config
+from nlft.train.summary import train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
 
 logger = logging.getLogger("nlft")
@@ -81,7 +81,7 @@ def train(
     with quiet():
         trainer = make_trainer(rows, lm, config, lora=lora, full=full)
     result = run_trainer(trainer, start=start, resume=resume)
-    write_summary(result, trainer)
+    write_summary(result, trainer, train_settings(trainer))
     excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
     if excluded and min(excluded) >= 1:
         logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")
@@ -147,28 +147,6 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
         seconds=time.perf_counter() - start,
         trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
     )
-
-
-def write_summary(result: TrainResult, trainer: NLFTTrainer) -> None:
-    """`train.json`: what someone needs to get the same adapter again."""
-    args = trainer.args
-    device = str(trainer.model.device)
-    own = ("objective", "objective_options", "weights", "on", "loss_average", "seed", "learning_rate")
-    sizes = ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps", "max_steps")
-    row = {
-        **{name: getattr(args, name) for name in (*own, *sizes)},
-        "settings": args.saliency().to_mapping(),
-        "prompts": digest(trainer.prompt_set.model_dump(mode="json")),
-        "data": digest([repr(example) for example in trainer.train_dataset.examples]),
-        "rows": result.rows,
-        "steps": result.steps,
-        "loss": result.loss,
-        "seconds": result.seconds,
-        "trainable": result.trainable,
-        "peak_memory_mb": peak_memory_mb(device),
-        "provenance": provenance(device).model_dump(mode="json"),
-    }
-    write_lines(result.folder / "train.json", [json.dumps(row, indent=1)])
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = False) -> None:

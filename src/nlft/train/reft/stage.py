@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,13 +11,14 @@ from typing import Any
 from nlft.errors import DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
-from nlft.provenance import digest, peak_memory_mb, provenance
-from nlft.records import Judged, write_lines
+from nlft.provenance import digest
+from nlft.records import Judged
 from nlft.train.config import NLFTConfig
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
-from nlft.train.stage import TrainResult, check_folder, make_trainer, run_trainer, write_summary
+from nlft.train.stage import TrainResult, check_folder, make_trainer, run_trainer
+from nlft.train.summary import train_settings, write_summary
 
 WARM_UP = "warm-up"
 
@@ -59,7 +59,7 @@ def train_reft(
     with quiet():
         trainer = ReFTTrainer(policy, config, rows, processing_class=lm.tokenizer)
     result = run_trainer(trainer, start=start, resume=resume, label="PPO")
-    _write_summary(result, trainer, rows)
+    write_summary(result, trainer, _settings(trainer.args, rows))
     return result
 
 
@@ -82,7 +82,7 @@ def _warmed_up(
         with quiet():
             trainer = make_trainer(chosen, lm, _warm_up_config(config, folder), lora=lora)
         result = run_trainer(trainer, start=time.perf_counter(), resume=resume, label="warm-up")
-        write_summary(result, trainer)
+        write_summary(result, trainer, train_settings(trainer))
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         trainer.model.unload()
@@ -108,27 +108,11 @@ def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
     )
 
 
-def _write_summary(result: TrainResult, trainer: ReFTTrainer, rows: Sequence[Judged]) -> None:
-    """`train.json`, as the other objectives write it."""
-    args = trainer.args
-    device = str(trainer.model.device)
+def _settings(args: ReFTConfig, rows: Sequence[Judged]) -> dict[str, Any]:
+    """What `train.json` says beyond what it says of every run."""
     own = (
         "kl_coefficient", "gamma", "gae_lambda", "epsilon", "value_clip", "value_coefficient", "num_iterations",
-        "partial_reward", "grader", "on", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length",
-        "temperature", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
-        "gradient_accumulation_steps", "max_steps",
+        "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length", "temperature",
     )  # fmt: skip
-    row = {
-        "objective": "reft",
-        **{name: getattr(args, name) for name in own},
-        "prompts": digest(trainer.prompt_set.model_dump(mode="json")),
-        "data": digest([[row.id, row.question, row.reference, row.response] for row in rows]),
-        "rows": result.rows,
-        "steps": result.steps,
-        "loss": result.loss,
-        "seconds": result.seconds,
-        "trainable": result.trainable,
-        "peak_memory_mb": peak_memory_mb(device),
-        "provenance": provenance(device).model_dump(mode="json"),
-    }
-    write_lines(result.folder / "train.json", [json.dumps(row, indent=1)])
+    data = digest([[row.id, row.question, row.reference, row.response] for row in rows])
+    return {"objective": "reft", **{name: getattr(args, name) for name in own}, "data": data}

@@ -1,0 +1,53 @@
+"""`train.json`: what someone needs to get the same adapter again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlft.provenance import digest, peak_memory_mb, provenance
+from nlft.records import write_lines
+
+if TYPE_CHECKING:
+    from nlft.train.stage import TrainResult
+    from nlft.train.trainer import NLFTTrainer
+
+SHARED_SETTINGS = (
+    "on", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "max_steps",
+)  # fmt: skip
+
+
+def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
+    """What `train.json` says of an objective's run beyond what it says of every run."""
+    args = trainer.args
+    return {
+        **{name: getattr(args, name) for name in ("objective", "objective_options", "weights", "loss_average")},
+        "settings": args.saliency().to_mapping(),
+        "data": digest([repr(example) for example in trainer.train_dataset.examples]),
+    }
+
+
+def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any]) -> None:
+    """Write `train.json` into the run's folder.
+
+    Args:
+        result: Of the run.
+        trainer: A trainer with a `prompt_set`.
+        own: The objective, a hash of its data, and the settings that only it has.
+    """
+    device = str(trainer.model.device)
+    row = {
+        **own,
+        **{name: getattr(trainer.args, name) for name in SHARED_SETTINGS},
+        "prompts": digest(trainer.prompt_set.model_dump(mode="json")),
+        "rows": result.rows,
+        "steps": result.steps,
+        "loss": result.loss,
+        "seconds": result.seconds,
+        "trainable": result.trainable,
+        "peak_memory_mb": peak_memory_mb(device),
+        "provenance": provenance(device).model_dump(mode="json"),
+    }
+    write_lines(result.folder / "train.json", [json.dumps(row, indent=1)])

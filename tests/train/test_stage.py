@@ -1,0 +1,104 @@
+"""The stage: resumed as uninterrupted, what is logged, and a disk that is full."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.train.tiny_train import ROWS, config
+
+from nlft.errors import DataError
+from nlft.lm import load_model
+from nlft.train import NLFTTrainer, train
+
+
+def run(folder: Path, out: Path, tmp_path: Path, *, resume: bool = False, **changes: Any) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    settings = config(tmp_path, output_dir=str(out), per_device_train_batch_size=2, save_strategy="steps", **changes)
+    train(ROWS, lm, settings, resume=resume)
+    return load_file(out / "adapter_model.safetensors")
+
+
+def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout included: a run that is broken off and resumed ends with the same adapter, bit for bit."""
+    whole = run(folder, tmp_path / "whole", tmp_path, num_train_epochs=3, save_steps=2)
+    calls = 0
+    original = NLFTTrainer.training_step
+
+    def interrupted(self: NLFTTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(NLFTTrainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="broken off"):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+    resumed = run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+    steps = [json.loads(x)["step"] for x in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
+    assert steps[:6] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(DataError, match="finished run"):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+
+
+def test_what_is_logged(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out", tmp_path, num_train_epochs=1, save_steps=50)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    wanted = {"loss", "weighted", "likelihood", "share_salient", "share_sub_salient", "excluded", "mean_scale"}
+    assert wanted | {"tokens_per_second", "learning_rate", "grad_norm", "epoch", "step"} <= rows[0].keys()
+    summary = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert (summary["rows"], summary["steps"], summary["settings"]["r0"]) == (4, 2, 1.5)
+    assert summary["provenance"]["versions"]["torch"]
+
+
+def test_a_full_disk_is_named_and_the_last_whole_checkpoint_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch tells of it in an error of its own, in the middle of a checkpoint; --resume passes that one over."""
+    import shutil
+
+    whole = run(folder, tmp_path / "whole", tmp_path, num_train_epochs=3, save_steps=2)
+    saved = torch.save
+    calls = 0
+
+    def full(value: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        if str(path).endswith("optimizer.pt"):
+            calls += 1
+            if calls == 2:
+                Path(path).write_bytes(b"half")
+                raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 11648 vs 11536")
+        saved(value, path, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    with pytest.raises(DataError, match="no space left on the disk; checkpoint-2 is kept"):
+        run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
+    monkeypatch.undo()
+    assert (tmp_path / "broken" / "checkpoint-4").exists()
+    resumed = run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_a_run_that_trains_nothing_says_so(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    everything = {"p0_incorrect": 0.0, "ratio_threshold": 1e-9, "filter_threshold": 0.0}
+    wrong = [ROWS[1], ROWS[3]]
+    train(wrong, lm, config(tmp_path, output_dir=str(tmp_path / "idle"), settings=everything, max_steps=2))
+    assert "nothing was trained" in caplog.text
+    caplog.clear()
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    settings = {**everything, "filter": "off"}
+    train(wrong, lm, config(tmp_path, output_dir=str(tmp_path / "busy"), settings=settings, max_steps=2))
+    assert "nothing was trained" not in caplog.text

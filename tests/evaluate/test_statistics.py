@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlft.evaluate.statistics import bootstrap_interval, exact_mcnemar, holm, wilson_interval
+from nlft.evaluate.statistics import bootstrap_interval, effective_n, exact_mcnemar, holm, wilson_interval
 
 
 # Newcombe 1998, Statistics in Medicine 17, 857-872, table I, method 3 (score, no continuity correction).
@@ -32,6 +32,51 @@ def test_wilson_interval_equals_its_formula_and_mirrors(successes: int, n: int) 
 
 def test_wilson_interval_of_nothing_knows_nothing() -> None:
     assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+def test_wilson_interval_of_whole_numbers_is_scipys(successes: int, n: int) -> None:
+    from scipy.stats import binomtest
+
+    successes = min(successes, n)
+    theirs = binomtest(successes, n).proportion_ci(method="wilson")
+    low, high = wilson_interval(successes, n)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert 0 <= low <= successes / n <= high <= 1
+
+
+def test_seeds_that_solve_the_same_problems_are_worth_one_seed() -> None:
+    solved = [[True, False, False, True, False]] * 3
+    assert effective_n(solved) == 5
+
+
+def test_one_seed_is_worth_its_problems() -> None:
+    assert effective_n([[True, False, False, True, False]]) == 5
+    assert effective_n([[False] * 7]) == 7
+    assert effective_n([[True]]) == 1
+
+
+def test_seeds_that_have_nothing_in_common_are_worth_their_pairs() -> None:
+    generator = np.random.default_rng(5)
+    n = effective_n(generator.random((2, 20_000)) < 0.3)
+    assert n == pytest.approx(40_000, rel=0.03)
+
+
+@given(st.integers(1, 4), st.integers(1, 30), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_effective_n_lies_between_problems_and_pairs(seeds: int, problems: int, share: float, seed: int) -> None:
+    solved = np.random.default_rng(seed).random((seeds, problems)) < share
+    assert problems <= effective_n(solved.tolist()) <= problems * seeds
+
+
+def test_the_interval_of_half_correlated_seeds_covers_as_often_as_it_says() -> None:
+    generator, covered = np.random.default_rng(6), 0
+    for _ in range(800):
+        common, own = generator.random(150) < 0.3, generator.random((2, 150)) < 0.3
+        solved = np.where(generator.random(150) < 0.5, common, own)
+        n = effective_n(solved)
+        low, high = wilson_interval(float(solved.mean()) * n, n)
+        covered += low <= 0.3 <= high
+    assert 0.925 <= covered / 800 <= 0.975
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

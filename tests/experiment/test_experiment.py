@@ -8,6 +8,7 @@ import pytest
 
 from nlft.cli.app import run
 from nlft.errors import ConfigError, DataError
+from nlft.evaluate import wilson_interval
 from nlft.evaluate.evaluation import strip_computed
 from nlft.experiment.cells import missing_cells, select_rows
 from nlft.experiment.report import accuracy_table, compare_points, points, write_report
@@ -146,6 +147,10 @@ def test_the_numbers_of_the_tables(tmp_path: Path) -> None:
         ("base", "-", "-", "2", "4", "12.5 %"),
         ("sft-response", "2", "1", "2", "4", "50.0 %"),
         ("nlft-c3", "2", "1", "2", "4", "87.5 %"),
+    ]
+    # Problems solved by 0, 0, 0, ½ of the seeds: variance 1/16, of the mean 1/64; 7/64 / (1/64) = 7 of 8 pairs count.
+    assert [point.interval("strict") for point in found] == [
+        pytest.approx(wilson_interval(n * share, n)) for n, share in ((7, 1 / 8), (4, 4 / 8), (7, 7 / 8))
     ]
     (strict, flexible) = compare_points(experiment, found)
     assert (strict.b, strict.only_a, strict.only_b, strict.difference) == ("nlft-c3, n 2, epoch 1", 0, 2, 0.375)

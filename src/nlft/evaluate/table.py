@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nlft.evaluate.compare import Comparison
-from nlft.evaluate.evaluation import Accuracy, Evaluation
+from nlft.evaluate.evaluation import Evaluation
 from nlft.evaluate.statistics import Interval
 
 __all__ = ["Table", "comparison_table", "summary_table"]
@@ -57,12 +57,12 @@ def summary_table(evaluations: Mapping[str, Evaluation], details: Mapping[str, S
         cells = (
             name,
             str(e.n),
-            percent(e.strict),
+            percent(e.strict.share),
             interval(e.strict.interval),
-            percent(e.flexible),
+            percent(e.flexible.share),
             interval(e.flexible.interval),
-            percent(e.formatted),
-            percent(e.hit_length),
+            percent(e.formatted.share),
+            percent(e.hit_length.share),
             duration(e.seconds),
             f"{e.tokens_per_second:.0f}" if e.tokens_per_second else "-",
             memory,
@@ -78,8 +78,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         (
             f"{c.b} vs {c.a}",
             c.grader,
-            percent(c.accuracy_b),
-            percent(c.accuracy_a),
+            percent(c.accuracy_b.share),
+            percent(c.accuracy_a.share),
             f"{100 * c.difference:+.1f}",
             interval(c.interval),
             str(c.only_b),
@@ -92,9 +92,9 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     return Table(header, tuple(rows))
 
 
-def percent(accuracy: Accuracy) -> str:
+def percent(share: float) -> str:
     """As `34.4 %`."""
-    return f"{100 * accuracy.share:.1f} %"
+    return f"{100 * share:.1f} %"
 
 
 def interval(ends: Interval) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nlft.evaluate import Accuracy, Comparison, compare_solved, correct
+from nlft.evaluate import Accuracy, Comparison, Interval, compare_solved, correct, effective_n, wilson_interval
 from nlft.evaluate.evaluation import GRADERS, Grade
 from nlft.evaluate.figures import COLOURS, new_figure, plain, save_figure
 from nlft.evaluate.table import Table, comparison_table, duration, interval, percent
@@ -26,16 +26,19 @@ class Point:
     epoch: int | None
     results: tuple[CellResult, ...]
 
-    def accuracy(self, grader: Grade) -> Accuracy:
-        """Over all seeds; its interval takes the (problem, seed) pairs for independent."""
-        each = [result.evaluation.grade(grader) for result in self.results]
-        return Accuracy(count=sum(a.count for a in each), n=sum(a.n for a in each))
+    def accuracy(self, grader: Grade) -> float:
+        """Share solved, over all seeds."""
+        return _share([result.evaluation.grade(grader) for result in self.results])
+
+    def interval(self, grader: Grade) -> Interval:
+        """95 % of it: Wilson's, with as many problems as the seeds' runs together are worth."""
+        n = effective_n([list(result.solved_by(grader).values()) for result in self.results])
+        return wilson_interval(n * self.accuracy(grader), n)
 
     @property
-    def formatted(self) -> Accuracy:
+    def formatted(self) -> float:
         """Share in the required format, over all seeds."""
-        each = [result.evaluation.formatted for result in self.results]
-        return Accuracy(count=sum(a.count for a in each), n=sum(a.n for a in each))
+        return _share([result.evaluation.formatted for result in self.results])
 
     @property
     def minutes_per_epoch(self) -> float | None:
@@ -54,6 +57,11 @@ class Point:
         """As tables call it."""
         parts = [self.method, f"n {self.size}" if self.size else "", f"epoch {self.epoch}" if self.epoch else ""]
         return ", ".join(part for part in parts if part)
+
+
+def _share(each: Sequence[Accuracy]) -> float:
+    n = sum(a.n for a in each)
+    return sum(a.count for a in each) / n if n else 0.0
 
 
 def points(experiment: Experiment, folder: Path, split: Split) -> list[Point]:
@@ -93,7 +101,6 @@ def accuracy_table(found: Sequence[Point]) -> Table:
     )  # fmt: skip
     rows = []
     for p in found:
-        strict, flexible = p.accuracy("strict"), p.accuracy("flexible")
         minutes, memory = p.minutes_per_epoch, p.memory_mb
         rows.append(
             (
@@ -102,10 +109,10 @@ def accuracy_table(found: Sequence[Point]) -> Table:
                 str(p.epoch) if p.epoch else "-",
                 str(len(p.results)),
                 str(p.results[0].evaluation.n),
-                percent(strict),
-                interval(strict.interval),
-                percent(flexible),
-                interval(flexible.interval),
+                percent(p.accuracy("strict")),
+                interval(p.interval("strict")),
+                percent(p.accuracy("flexible")),
+                interval(p.interval("flexible")),
                 percent(p.formatted),
                 duration(60 * minutes) if minutes is not None else "-",
                 f"{memory:.0f} MB" if memory is not None else "-",
@@ -165,12 +172,12 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
                 _line(axis, xs, line, experiment.grader, colour, method)
             untrained = [p for p in found if p.method == method and not p.size]
             for p in untrained:
-                share = 100 * p.accuracy(experiment.grader).share
+                share = 100 * p.accuracy(experiment.grader)
                 axis.axhline(share, color=colour, linestyle=":", linewidth=1.2, label=plain(method))
         title = f"{panel} examples" if by_epoch else (f"after {panel} epochs" if panel else "")
         axis.set(xlabel="epoch" if by_epoch else "examples", title=title, xticks=values)
     axes[0].set_ylabel(f"correct ({experiment.grader}), %")
-    top = max(100 * p.accuracy(experiment.grader).interval.high for p in found)
+    top = max(100 * p.interval(experiment.grader).high for p in found)
     axes[0].set_ylim(0, min(100, top + 5))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
@@ -179,10 +186,10 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
 
 
 def _line(axis, xs, line, grader: Grade, colour: str, label: str) -> None:  # type: ignore[no-untyped-def]
-    accuracies = [p.accuracy(grader) for p in line]
-    shares = [100 * a.share for a in accuracies]
-    below = [max(0.0, 100 * (a.share - a.interval.low)) for a in accuracies]
-    above = [max(0.0, 100 * (a.interval.high - a.share)) for a in accuracies]
+    shares = [100 * p.accuracy(grader) for p in line]
+    ends = [p.interval(grader) for p in line]
+    below = [max(0.0, share - 100 * low) for share, (low, _) in zip(shares, ends, strict=True)]
+    above = [max(0.0, 100 * high - share) for share, (_, high) in zip(shares, ends, strict=True)]
     axis.errorbar(
         xs, shares, yerr=[below, above], color=colour, marker="o", markersize=4, capsize=2, linewidth=1.6,
         elinewidth=0.8, label=plain(label),
@@ -199,7 +206,7 @@ def _bars(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-un
     for place, (p, value) in enumerate(shown):
         axis.barh(place, value, color=colours[p.method], height=0.7)
         if experiment.chart == "bars":
-            ends = p.accuracy(experiment.grader).interval
+            ends = p.interval(experiment.grader)
             error = [[max(0.0, value - 100 * ends.low)], [max(0.0, 100 * ends.high - value)]]
             axis.errorbar(value, place, xerr=error, fmt="none", ecolor="#444444", capsize=2, linewidth=0.9)
     units = {"bars": f"correct ({experiment.grader}), %, 95 % interval", "memory": "peak memory of training, MB"}
@@ -215,7 +222,7 @@ def _value(experiment: Experiment, point: Point) -> float | None:
         return point.memory_mb
     if experiment.chart == "time":
         return point.minutes_per_epoch
-    return 100 * point.accuracy(experiment.grader).share
+    return 100 * point.accuracy(experiment.grader)
 
 
 def _palette(experiment: Experiment) -> list[str]:

@@ -1,6 +1,8 @@
 """`nlft show`: the page's colours and numbers in the terminal."""
 
 import io
+import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -9,8 +11,12 @@ from typer.testing import CliRunner
 from nlft.cli.app import app
 from nlft.core import SaliencySettings
 from nlft.page.facts import token_facts
-from nlft.page.terminal import row_view, token_view, visible
+from nlft.page.terminal import row_view, token_view, totals_table, visible
+from nlft.page.totals import totals
 from nlft.records import write_records
+from nlft.score.schema import allocate_scores
+
+STRICT = replace(SaliencySettings.paper(), filter_threshold=1e-9)  # one error token is too many
 
 
 def printed(renderable, **options) -> str:
@@ -84,3 +90,47 @@ def test_shares_follow_the_loss(make_scored):
     assert all(fact.share == 0 for fact in facts if fact.role != "error")
     assert len(errors) > 1
     assert sum(fact.share for fact in errors) == pytest.approx(1)
+
+
+def test_totals_are_the_sums_of_what_each_token_says(make_scored):
+    rows = [make_scored(seed, correct=seed % 2 == 0, n=14) for seed in range(6)]
+    keep = replace(SaliencySettings.paper(), filter="off")
+    facts = {True: [], False: []}
+    for row in rows:
+        facts[row.scores.logp_judge is None] += token_facts(row.scores, keep)
+    for side, correct in zip(totals(rows, keep), (True, False), strict=True):
+        assert (side.rows, side.excluded) == (3, 0)
+        for role, line in side.roles.items():
+            own = [fact for fact in facts[correct] if fact.role == role]
+            assert line.tokens == len(own)
+            assert line.surprise == pytest.approx(-sum(math.log(fact.p_base) for fact in own))
+            assert line.scale == pytest.approx(sum(fact.scale for fact in own))
+        assert sum(line.tokens for line in side.roles.values()) == 3 * 14
+
+
+def test_the_loss_of_totals_is_eq_5(make_scored):
+    row = make_scored(4, correct=True, n=14)
+    (side, _) = totals([row])
+    eq_5 = sum(fact.scale * -math.log(fact.p_base) for fact in token_facts(row.scores))
+    assert sum(line.loss for line in side.roles.values()) == pytest.approx(eq_5)
+
+
+def test_what_the_filter_excludes_is_counted_apart(make_scored):
+    rows = [make_scored(seed, correct=False, n=14) for seed in range(12)]
+    out = [row for row in rows if allocate_scores(row.scores, STRICT).excluded]
+    assert 0 < len(out) < len(rows)
+    (_, side) = totals(rows, STRICT)
+    assert (side.rows, side.excluded) == (12, len(out))
+    assert (side.left_out.tokens, side.left_out.scale, side.left_out.loss) == (14 * len(out), 0.0, 0.0)
+    assert side.left_out.surprise == pytest.approx(-sum(sum(row.scores.logp_base) for row in out))
+    assert f"{len(out)} excluded" in printed(totals_table(*totals(rows, STRICT)))
+
+
+def test_the_command_without_a_row_shows_all_in_one_table(make_scored, tmp_path):
+    path = tmp_path / "scored.jsonl"
+    write_records(path, [make_scored(seed, correct=seed % 2 == 0, n=12) for seed in range(4)])
+    run = CliRunner().invoke(app, ["show", str(path)])
+    assert run.exit_code == 0
+    assert "2 right" in run.stdout
+    assert "2 wrong" in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 80

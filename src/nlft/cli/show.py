@@ -1,4 +1,4 @@
-"""`nlft show`: one scored response in the terminal, each token coloured by what it is worth."""
+"""`nlft show`: scored responses in the terminal: one, each token coloured by what it is worth, or all in one table."""
 
 from __future__ import annotations
 
@@ -19,28 +19,33 @@ def register(app: typer.Typer) -> None:
 
 def show(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
-    row: Annotated[str, typer.Argument(help="The row: its number, from 1, or its id.")],
+    row: Annotated[str | None, typer.Argument(help="A row: its number, from 1, or its id; else all together.")] = None,
     preset: Annotated[str | None, typer.Option(help="Other constants than the file's: paper or authors.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of constants that override the preset.")] = None,
     tokens: Annotated[bool, typer.Option("--tokens/--no-tokens", help="A line of numbers per token.")] = True,
 ) -> None:
-    """Show one response with every token's role, scale and probabilities."""
+    """Show one response with every token's role, scale and probabilities, or a table of what all tokens are worth."""
     from nlft.cli.saliency import saliency_settings
     from nlft.records import Scored, read_records
 
     constants = saliency_settings(preset or "paper", settings) if preset or settings else None
-    chosen = _choose(read_records(scored, Scored), row, scored)
+    rows = read_records(scored, Scored)
+    chosen = _choose(rows, row, scored) if row is not None else None
 
     from rich.console import Console
 
     from nlft.page.facts import token_facts
-    from nlft.page.terminal import row_view
+    from nlft.page.terminal import row_view, totals_table
+    from nlft.page.totals import totals
     from nlft.score.schema import allocate_scores
 
-    excluded = bool(allocate_scores(chosen.scores, constants).excluded)
-    facts = token_facts(chosen.scores, constants)
     # Data is never markup, emoji code or something to highlight.
     console = Console(markup=False, emoji=False, highlight=False)
+    if chosen is None:
+        console.print(totals_table(*totals(rows, constants)))
+        return
+    excluded = bool(allocate_scores(chosen.scores, constants).excluded)
+    facts = token_facts(chosen.scores, constants)
     console.print(row_view(chosen, facts, excluded=excluded, table=tokens))
 
 

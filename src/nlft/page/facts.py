@@ -15,7 +15,7 @@ from nlft.records import Scores
 from nlft.score.schema import allocate_scores
 from nlft.score.sketch import decode_sketch
 
-__all__ = ["Role", "TokenFacts", "roles_of", "similarities", "token_facts"]
+__all__ = ["Role", "TokenFacts", "loss_terms", "roles_of", "similarities", "token_facts"]
 
 Role = Literal["irrelevant", "sub_salient", "salient", "near_error", "error"]
 
@@ -44,7 +44,8 @@ def token_facts(scores: Scores, settings: SaliencySettings | None = None) -> lis
     roles = roles_of(salient, cluster, correct=scores.logp_judge is None)
     inner = decode_sketch(scores.sketch, len(salient)).numpy()
     near = similarities(inner, np.array(salient, dtype=bool), settings)
-    shares = _loss_shares(scores, allocation, settings)
+    terms = loss_terms(scores, allocation, settings)
+    whole = sum(terms)
     facts = []
     for t, piece in enumerate(scores.pieces):
         base, standard = scores.logp_base[t], scores.logp_standard[t]
@@ -60,7 +61,7 @@ def token_facts(scores: Scores, settings: SaliencySettings | None = None) -> lis
                 similarity=None if math.isnan(near[t]) else float(near[t]),
                 role=roles[t],
                 scale=float(allocation.scale[t]),
-                share=shares[t],
+                share=terms[t] / whole if whole > 0 else 0.0,
             )
         )
     return facts
@@ -118,16 +119,16 @@ def _walk(inner: npt.NDArray[np.float64], start: int, settings: SaliencySettings
     return seen
 
 
-def _loss_shares(scores: Scores, allocation: Allocation, settings: SaliencySettings) -> list[float]:
-    """Each token's part in the sum of the absolute terms of the weighted loss; 0 where there is no loss."""
+def loss_terms(scores: Scores, allocation: Allocation, settings: SaliencySettings) -> list[float]:
+    """Each token's absolute term of the weighted loss (eq. 5, not divided by n); all 0 in an excluded response."""
     logp = torch.tensor(scores.logp_base, dtype=torch.float64)
+    if allocation.excluded:
+        return [0.0] * len(logp)
     # The extra likelihood term is no part of the weighted loss, and would need the judge path here.
     weighted = replace(settings, likelihood=0.0)
-    terms = [
+    return [
         abs(float(example_loss(logp[t : t + 1], _only(allocation, t), weighted).weighted)) for t in range(len(logp))
     ]
-    total = sum(terms)
-    return [term / total if total > 0 and not allocation.excluded else 0.0 for term in terms]
 
 
 def _only(allocation: Allocation, t: int) -> Allocation:

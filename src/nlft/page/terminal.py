@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from nlft.records import Scored
 
 if TYPE_CHECKING:
     from nlft.page.facts import Role, TokenFacts
+    from nlft.page.totals import RoleTotals, Totals
 
-__all__ = ["legend", "row_view", "token_table", "token_view", "visible"]
+__all__ = ["legend", "row_view", "token_table", "token_view", "totals_table", "visible"]
 
 # The page's hues on white; black on them is readable in a light and in a dark terminal.
 HUES: dict[Role, tuple[int, int, int]] = {
@@ -111,6 +113,43 @@ def token_table(facts: Sequence[TokenFacts]) -> Table:
             "beside" if fact.role == "near_error" else NAMES[fact.role],
             figure(fact.scale),
             f"{fact.share:.1%}",
+        )
+    return table
+
+
+def totals_table(right: Totals, wrong: Totals) -> Table:
+    """A whole file, a line per role: how many tokens, how sure the model is of them, and who trains on them.
+
+    "SFT loss" is their share of the sum of -log P(base), "NLFT loss" of that of the weighted loss's absolute
+    terms; P base is a geometric mean, the scale an arithmetic one.
+    """
+    lines: list[tuple[Totals, Role | None, RoleTotals]] = []
+    for side, wanted in (
+        (right, ("salient", "sub_salient", "irrelevant")),
+        (wrong, ("error", "near_error", "irrelevant")),
+    ):
+        lines += [(side, role, side.roles[role]) for role in wanted if role in side.roles]
+        if side.excluded:
+            lines.append((side, None, side.left_out))
+    tokens, surprise, loss = (sum(getattr(line, of) for _, _, line in lines) for of in ("tokens", "surprise", "loss"))
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("response", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    for name in ("tokens", "share", "P base", "SFT loss", "scale", "NLFT loss"):
+        table.add_column(name, justify="right", no_wrap=True)
+    told: Totals | None = None
+    for side, role, line in lines:
+        what = f"{side.rows} {'right' if side is right else 'wrong'}" if side is not told else ""
+        told = side
+        table.add_row(
+            what,
+            Text(NAMES[role], style=_style(role, line.scale / line.tokens)) if role else f"{side.excluded} excluded",
+            f"{line.tokens:,}",
+            f"{line.tokens / tokens:.1%}",
+            figure(math.exp(-line.surprise / line.tokens)),
+            f"{line.surprise / surprise:.1%}" if surprise > 0 else "-",
+            figure(line.scale / line.tokens),
+            f"{line.loss / loss:.1%}" if loss > 0 else "-",
         )
     return table
 

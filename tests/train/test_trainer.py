@@ -159,6 +159,38 @@ def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
     assert second.weight_store.passes == 0
 
 
+def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:
+    """Its loss and its gradient are 0 either way: `step` runs it, `once` knows before."""
+    settings = {
+        "filter_threshold": 1e-9,
+        "p0_incorrect": 0.0,
+        "r0": 1e-9,
+    }  # every wrong row has an error, so none stays
+    step, once = (trainer_for(folder, tmp_path, weights=weights, settings=settings) for weights in ("step", "once"))
+    for name, parameter in [*step.model.named_parameters(), *once.model.named_parameters()]:
+        if "lora_B" in name:
+            torch.nn.init.zeros_(parameter)
+    examples = once.train_dataset.examples
+    stored = once.weight_store.lookup(once.model, examples, epoch=0)
+    assert [allocation.excluded for allocation in stored if allocation] == [not e.correct for e in examples]
+
+    run: list[int] = []
+    layer = unwrap(once.model).model.layers[0]
+    layer.register_forward_hook(lambda m, i, o: run.append((o[0] if isinstance(o, tuple) else o).shape[-2]))
+    loss, gradient = gradients(once, [[0, 1, 2, 3]])
+    right = [examples[0].base.tokens, examples[2].base.tokens]
+    assert run == [len({tokens[: i + 1] for tokens in right for i in range(len(tokens))})]
+    expected = gradients(step, [[0, 1, 2, 3]])
+    assert loss == pytest.approx(expected[0], rel=1e-5)
+    same(gradient, expected[1])
+
+    run.clear()
+    loss, gradient = gradients(once, [[1, 3]])  # nothing but excluded rows: the shorter one is run
+    assert run == [min(len(examples[1].base.tokens), len(examples[3].base.tokens))]
+    assert loss == 0
+    assert not any(value.any() for value in gradient.values())
+
+
 def test_once_means_the_untouched_model_even_with_a_trained_adapter(folder: Path, tmp_path: Path) -> None:
     plain, trained = (trainer_for(folder, tmp_path / str(i), weights="once") for i in range(2))
     for name, parameter in plain.model.named_parameters():

@@ -116,7 +116,11 @@ class Objective(ABC):
         return Needs()
 
     def weigh(self, example: Example) -> Allocation | None:
-        """The part that may be computed once, at each epoch or at each step; no gradient; here none."""
+        """The part that may be computed once, at each epoch or at each step; no gradient; here none.
+
+        An allocation that is `excluded` promises that the row's loss is 0: where it was computed before, the
+        row is not run, and `loss` gets zeros for its log-probabilities.
+        """
         return None
 
     @abstractmethod

@@ -20,7 +20,7 @@ from nlft.errors import ConfigError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.load import context_length, load_model
 from nlft.lm.score import Scored, score_batch
-from nlft.objectives import ExampleLoss, get_objective
+from nlft.objectives import Example, ExampleLoss, get_objective
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.config import NLFTConfig
@@ -132,7 +132,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         examples = inputs["examples"]
         by_token = self.args.loss_average == "token"
         stored = self._stored(examples) if model.training else None
-        scored = score_batch(model, examples, self.objective, stored=stored is not None)
+        scored = self._score(model, examples, stored)
         losses = []
         for place, row in enumerate(scored):
             allocation = stored[place] if stored is not None else self.objective.weigh(row.example)
@@ -151,6 +151,27 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         with torch.no_grad():
             return self.compute_loss(model, inputs).detach(), None, None
 
+    def _score(
+        self, model: nn.Module, examples: list[EncodedExample], stored: list[Allocation | None] | None
+    ) -> list[Scored]:
+        """The rows' log-probabilities; a row that its stored scales exclude adds nothing, so it is not run.
+
+        Of a batch with nothing else the shortest row runs all the same, for a backward pass to have a graph.
+        """
+        idle = [allocation is not None and allocation.excluded for allocation in stored or []]
+        if not any(idle):
+            return score_batch(model, examples, self.objective, stored=stored is not None)
+        if all(idle):
+            idle[min(range(len(examples)), key=lambda place: len(examples[place].base.tokens))] = False
+        run = [example for example, out in zip(examples, idle, strict=True) if not out]
+        found = iter(score_batch(model, run, self.objective, stored=True))
+        device = next(model.parameters()).device
+        nothing = [torch.zeros(len(example.response), device=device) for example in examples]
+        return [
+            Scored(example.id, Example(zeros, example.correct)) if out else next(found)
+            for example, out, zeros in zip(examples, idle, nothing, strict=True)
+        ]
+
     def _stored(self, examples: list[EncodedExample]) -> list[Allocation | None] | None:
         if self.args.weights == "step":
             return None
@@ -161,7 +182,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         for loss in losses:
             for name, value in loss.parts.items():
                 self._parts.setdefault(name, []).append(value)
-        self._tokens += sum(len(row.example.logp_base) for row in scored)
+        self._tokens += sum(len(row.example.logp_base) for row in scored if row.example.logp_base.requires_grad)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""

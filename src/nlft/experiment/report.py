@@ -158,16 +158,17 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
     by_epoch = experiment.chart == "epochs"
     trained = [p for p in found if p.size]
     panels = sorted({(p.size if by_epoch else p.epoch or 0) for p in trained})
+    lines = [method for method in experiment.methods if any(p.method == method for p in trained)]
     figure = new_figure(width=1.6 + 4.2 * max(1, len(panels)), height=4.0)
     axes = figure.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=False):
         values = sorted({(p.epoch or 0) if by_epoch else p.size for p in trained})
         step = 0.012 * (values[-1] - values[0]) or 0.02
-        for place, (colour, method) in enumerate(zip(_palette(experiment), experiment.methods, strict=True)):
-            shift = step * (place - (len(experiment.methods) - 1) / 2)  # side by side where they would hide each other
+        for colour, method in zip(_palette(experiment), experiment.methods, strict=True):
             line = [p for p in trained if p.method == method and (p.size if by_epoch else p.epoch or 0) == panel]
             line.sort(key=lambda p: (p.epoch or 0) if by_epoch else p.size)
             if line:
+                shift = step * (lines.index(method) - (len(lines) - 1) / 2)  # side by side, so that none hides another
                 xs = [shift + ((p.epoch or 0) if by_epoch else p.size) for p in line]
                 _line(axis, xs, line, experiment.grader, colour, method)
             untrained = [p for p in found if p.method == method and not p.size]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,19 +99,26 @@ def test_a_failing_stage_names_itself_and_keeps_the_others(
     assert read_stage(tmp_path / "out", "test") is None
 
 
-def test_an_interrupted_run_goes_on(recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "number"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGINT), (os.kill, signal.SIGTERM), (os.kill, signal.SIGKILL)],
+    ids=["a terminal's Ctrl-C", "SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_an_ended_run_takes_its_stage_along_and_goes_on(
+    recipe: Path, tmp_path: Path, end: Callable[[int, int], None], number: signal.Signals
+) -> None:
     out = tmp_path / "out"
     words = [sys.executable, "-c", "from nlft.cli.app import main; main()", "run", str(recipe), "--set", "train=null"]
     words += ["--set", "evaluate.max_new_tokens=3000", "--set", "evaluate.temperature=1"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not (out / "before.jsonl").exists():
             assert time.monotonic() < deadline
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
-        os.kill(process.pid, signal.SIGINT)  # to the run alone: it passes the interrupt on to its stage
+        end(process.pid, number)  # all but Ctrl-C reach the run alone; a stage that went on would hold its stderr open
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == (130 if number == signal.SIGINT else -number), errors
     assert "Traceback" not in errors
     assert read_stage(out, "test") is not None
     assert read_stage(out, "before") is None

@@ -2,8 +2,9 @@
 
 A workshop is one child process that has torch and transformers loaded and forks for every command, so
 that a command starts at once, its peak memory is its own, and its crash is nobody else's. It computes
-nothing itself: forking is safe only while no thread pool has been used. Where there is no fork
-(Windows), each command is an ordinary process.
+nothing itself: forking is safe only while no thread pool has been used. However the process that asks
+may end, the command is interrupted and its workshop goes with it. Where there is no fork (Windows),
+each command is an ordinary process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import atexit
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -24,7 +26,7 @@ __all__ = ["run_command"]
 
 # The commands that always load a model; for them the imports are made once, before the first fork.
 HEAVY = {"score", "train", "evaluate"}
-GRACE = 3.0  # seconds an interrupted command has before it is sent the interrupt itself
+PAUSE = 0.05  # seconds between two looks at a command
 
 
 def run_command(words: Sequence[str]) -> tuple[int, float | None]:
@@ -37,7 +39,7 @@ def run_command(words: Sequence[str]) -> tuple[int, float | None]:
         workshop.send({"words": list(words), "folder": str(Path.cwd()), "environment": dict(os.environ)})
         return workshop.result()
     except KeyboardInterrupt:
-        workshop.interrupt()
+        workshop.close()
         raise
 
 
@@ -47,7 +49,6 @@ class _Workshop:
     def __init__(self) -> None:
         code = "from nlft.experiment.workshop import serve; serve()"
         self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.command: int | None = None
 
     def send(self, request: dict[str, Any]) -> None:
         assert self.process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
@@ -56,35 +57,19 @@ class _Workshop:
 
     def result(self) -> tuple[int, float | None]:
         """Wait for the command to end."""
-        self.command = self._receive().get("process")
-        answer = self._receive()
-        self.command = None
+        assert self.process.stdout is not None  # noqa: S101 - as above
+        line = self.process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {}
         return int(answer.get("code", 1)), answer.get("peak")
 
-    def interrupt(self) -> None:
-        """Let the command put its work away: a terminal's Ctrl-C has reached it as well, a signal may not have."""
-        deadline = time.monotonic() + GRACE
-        while self.command is not None and _alive(self.command) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError):
-            if self.command is not None and _alive(self.command):
-                os.kill(self.command, signal.SIGINT)
-        self.close()
-
     def close(self) -> None:
-        """Let the process end, with the command it may still be waiting for."""
+        """End the process; a command it still waits for is interrupted and puts its work away."""
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
-
-    def _receive(self) -> dict[str, Any]:
-        assert self.process.stdout is not None  # noqa: S101 - as above
-        line = self.process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {}
-        return answer
 
 
 _current: list[_Workshop] = []
@@ -99,30 +84,34 @@ def _workshop() -> _Workshop:
     return _current[0]
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def serve() -> None:
-    """The side of the process that forks: a request a line on stdin, two answers a request on stdout."""
+    """The side of the process that forks: a request a line on stdin, an answer a line on stdout."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a command prints is told on stderr; stdout is for answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
     for line in sys.stdin:
         request = json.loads(line)
         if request["words"][0] in HEAVY:
             import nlft.lm
             import nlft.train  # noqa: F401 - loaded once for all forks
+        interrupts.clear()
         process = os.fork()
         if process == 0:
             answers.close()
             os._exit(_work(request))
-        print(json.dumps({"process": process}), file=answers, flush=True)
-        _, status, usage = os.wait4(process, 0)
+        asked = True
+        while (ended := os.wait4(process, os.WNOHANG))[0] == 0:
+            if not asked:
+                time.sleep(PAUSE)
+            elif select.select([sys.stdin], [], [], PAUSE)[0]:  # no second request comes before the answer: it closed
+                asked = False
+                time.sleep(PAUSE)  # a terminal interrupts all of its processes, one after the other
+                if not interrupts:  # else the command has been interrupted: a second time would cut off its saving
+                    os.kill(process, signal.SIGINT)
+        if not asked:
+            return
+        _, status, usage = ended
         peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         print(json.dumps({"code": os.waitstatus_to_exitcode(status), "peak": peak}), file=answers, flush=True)
 

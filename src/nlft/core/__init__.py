@@ -16,9 +16,17 @@ from nlft.core.settings import SaliencySettings
 
 if TYPE_CHECKING:
     from nlft.core.allocation import Allocation, allocate, allocate_by_products
-    from nlft.core.loss import Loss, example_loss
+    from nlft.core.loss import Loss, example_loss, token_terms
 
-__all__ = ["Allocation", "Loss", "SaliencySettings", "allocate", "allocate_by_products", "example_loss"]
+__all__ = [
+    "Allocation",
+    "Loss",
+    "SaliencySettings",
+    "allocate",
+    "allocate_by_products",
+    "example_loss",
+    "token_terms",
+]
 
 _HOMES = {
     "Allocation": "allocation",
@@ -26,6 +34,7 @@ _HOMES = {
     "allocate_by_products": "allocation",
     "Loss": "loss",
     "example_loss": "loss",
+    "token_terms": "loss",
 }
 
 

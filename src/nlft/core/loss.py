@@ -36,16 +36,11 @@ def example_loss(
 ) -> Loss:
     """Eq. 5 of one example, as something to minimise; no synchronisation with the device.
 
-    weighted = 1/n * sum over tokens of
-
-        -S log P(base)          correct response; under `incorrect_rest="standard"` also the
-                                tokens of an incorrect response that are not salient
-        -S log(1 - P(base))     salient in an incorrect response, `incorrect_term="unlikelihood"`
-        -S (1 - log P(base))    the same, `incorrect_term="literal"`: unbounded below
+    weighted = 1/n * sum of `token_terms`
 
     likelihood = -settings.likelihood/n * sum of log P(base), or of log P(judge) for an incorrect response.
 
-    An excluded example gives 0. P(base) = 1 in the unlikelihood gives log(unlikelihood_floor).
+    An excluded example gives 0.
 
     Args:
         logp_base: log P(y_t | base), nats, with gradient.
@@ -68,14 +63,29 @@ def example_loss(
     if len(logp_base) != len(allocation.scale):
         raise ValueError(f"{len(logp_base)} log-probabilities, but an allocation of {len(allocation.scale)} tokens")
     correct = allocation.correct and logp_judge is None
+    weighted = token_terms(logp_base, allocation, settings, correct=correct).mean()
+    likelihood = _likelihood(logp_base, logp_judge, allocation, settings, correct=correct).to(weighted)
+    return Loss(weighted, likelihood, settings.factor * (weighted + likelihood))
+
+
+def token_terms(
+    logp_base: Float[Tensor, " n"], allocation: Allocation, settings: SaliencySettings, *, correct: bool
+) -> Float[Tensor, " n"]:
+    """Each token's term of eq. 5, as something to minimise.
+
+        -S log P(base)          correct response; under `incorrect_rest="standard"` also the
+                                tokens of an incorrect response that are not salient
+        -S log(1 - P(base))     salient in an incorrect response, `incorrect_term="unlikelihood"`
+        -S (1 - log P(base))    the same, `incorrect_term="literal"`: unbounded below
+
+    P(base) = 1 in the unlikelihood gives log(unlikelihood_floor). For the arguments see `example_loss`.
+    """
     logp = prepare(logp_base, settings, correct=correct)
     scale = allocation.scale.detach().to(logp)
     terms = scale * logp
     if not correct:
         terms = torch.where(allocation.salient, scale * _unlearn(logp, settings), terms)
-    weighted = -terms.mean()
-    likelihood = _likelihood(logp_base, logp_judge, allocation, settings, correct=correct).to(weighted)
-    return Loss(weighted, likelihood, settings.factor * (weighted + likelihood))
+    return -terms
 
 
 def _unlearn(logp: Float[Tensor, " n"], settings: SaliencySettings) -> Float[Tensor, " n"]:

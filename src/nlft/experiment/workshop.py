@@ -100,20 +100,26 @@ def serve() -> None:
         if process == 0:
             answers.close()
             os._exit(_work(request))
-        asked = True
-        while (ended := os.wait4(process, os.WNOHANG))[0] == 0:
-            if not asked:
-                time.sleep(PAUSE)
-            elif select.select([sys.stdin], [], [], PAUSE)[0]:  # no second request comes before the answer: it closed
-                asked = False
-                time.sleep(PAUSE)  # a terminal interrupts all of its processes, one after the other
-                if not interrupts:  # else the command has been interrupted: a second time would cut off its saving
-                    os.kill(process, signal.SIGINT)
-        if not asked:
+        ended = _outcome(process, interrupts)
+        if ended is None:
             return
-        _, status, usage = ended
-        peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "peak": peak}), file=answers, flush=True)
+        print(json.dumps({"code": ended[0], "peak": ended[1]}), file=answers, flush=True)
+
+
+def _outcome(process: int, interrupts: list[int]) -> tuple[int, float] | None:
+    """A command's exit code and peak memory in MiB; None once it has ended after whoever asked for it."""
+    while (ended := os.wait4(process, os.WNOHANG))[0] == 0:
+        if not select.select([sys.stdin], [], [], PAUSE)[0]:
+            continue
+        # No second request comes before the answer: the pipe has been closed. A terminal interrupts the command
+        # too, somewhat earlier or later; to be interrupted twice would cut off its saving.
+        time.sleep(PAUSE)
+        if not interrupts:
+            os.kill(process, signal.SIGINT)
+        os.wait4(process, 0)
+        return None
+    _, status, usage = ended
+    return os.waitstatus_to_exitcode(status), usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _work(request: dict[str, Any]) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from nlft.core import Allocation, SaliencySettings, example_loss
+from nlft.core import Allocation, SaliencySettings, token_terms
 from nlft.records import Scores
 from nlft.score.schema import allocate_scores
 from nlft.score.sketch import decode_sketch
@@ -124,18 +124,8 @@ def loss_terms(scores: Scores, allocation: Allocation, settings: SaliencySetting
     logp = torch.tensor(scores.logp_base, dtype=torch.float64)
     if allocation.excluded:
         return [0.0] * len(logp)
-    # The extra likelihood term is no part of the weighted loss, and would need the judge path here.
-    weighted = replace(settings, likelihood=0.0)
-    return [
-        abs(float(example_loss(logp[t : t + 1], _only(allocation, t), weighted).weighted)) for t in range(len(logp))
-    ]
-
-
-def _only(allocation: Allocation, t: int) -> Allocation:
-    part = slice(t, t + 1)
-    return replace(
-        allocation, salient=allocation.salient[part], cluster=allocation.cluster[part], scale=allocation.scale[part]
-    )
+    terms: list[float] = token_terms(logp, allocation, settings, correct=allocation.correct).abs().tolist()
+    return terms
 
 
 def _exp(x: float) -> float:

@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
 from nlft.records import Judged
 from nlft.train.config import NLFTConfig, lora_config
-from nlft.train.summary import train_settings, write_summary
+from nlft.train.summary import TrainResult, train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
 
 logger = logging.getLogger("nlft")
@@ -29,27 +28,6 @@ logger = logging.getLogger("nlft")
 # What transformers writes into a checkpoint, its state last.
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 SMALLEST_CHECKPOINT = 1 << 20  # with less than this free, a failed write is a full disk
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training run gave.
-
-    Attributes:
-        folder: Holds the adapter (or model), `metrics.jsonl` and checkpoints.
-        steps: Optimiser steps taken in all.
-        rows: Rows trained on.
-        loss: The mean loss over the run.
-        seconds: Wall-clock time of this call.
-        trainable: Parameters that were trained.
-    """
-
-    folder: Path
-    steps: int
-    rows: int
-    loss: float
-    seconds: float
-    trainable: int
 
 
 def train(

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from nlft.provenance import digest, peak_memory_mb, provenance
 from nlft.records import write_lines
-
-if TYPE_CHECKING:
-    from nlft.train.stage import TrainResult
-    from nlft.train.trainer import NLFTTrainer
+from nlft.train.trainer import NLFTTrainer
 
 SHARED_SETTINGS = (
     "on", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
     "max_steps",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run gave.
+
+    Attributes:
+        folder: Holds the adapter (or model), `metrics.jsonl` and checkpoints.
+        steps: Optimiser steps taken in all.
+        rows: Rows trained on.
+        loss: The mean loss over the run.
+        seconds: Wall-clock time of this call.
+        trainable: Parameters that were trained.
+    """
+
+    folder: Path
+    steps: int
+    rows: int
+    loss: float
+    seconds: float
+    trainable: int
 
 
 def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from nlft.train.config import NLFTConfig
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
-from nlft.train.stage import TrainResult, check_folder, make_trainer, run_trainer
-from nlft.train.summary import train_settings, write_summary
+from nlft.train.stage import check_folder, make_trainer, run_trainer
+from nlft.train.summary import TrainResult, train_settings, write_summary
 
 WARM_UP = "warm-up"
 

@@ -81,15 +81,15 @@ def test_a_row_that_is_not_there(row, words, make_scored, tmp_path):
     assert words in str(result.exception)
 
 
-def test_shares_follow_the_loss(make_scored):
-    """Under unlikelihood, a confident error is the larger part."""
+@pytest.mark.parametrize(
+    ("term", "loss_of"), [("unlikelihood", lambda p: -math.log(1 - p)), ("literal", lambda p: 1 - math.log(p))]
+)
+def test_shares_follow_the_loss(term, loss_of, make_scored):
     row = make_scored(3, correct=False, n=40)
-    settings = SaliencySettings.from_mapping({"filter": "off", "incorrect_term": "unlikelihood"})
-    facts = token_facts(row.scores, settings)
-    errors = [fact for fact in facts if fact.role == "error"]
-    assert all(fact.share == 0 for fact in facts if fact.role != "error")
-    assert len(errors) > 1
-    assert sum(fact.share for fact in errors) == pytest.approx(1)
+    facts = token_facts(row.scores, SaliencySettings.from_mapping({"filter": "off", "incorrect_term": term}))
+    own = [fact.scale * loss_of(fact.p_base) if fact.role == "error" else 0.0 for fact in facts]
+    assert sum(loss > 0 for loss in own) > 1
+    assert [fact.share for fact in facts] == pytest.approx([loss / sum(own) for loss in own])
 
 
 def test_totals_are_the_sums_of_what_each_token_says(make_scored):

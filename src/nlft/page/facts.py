@@ -122,8 +122,6 @@ def _walk(inner: npt.NDArray[np.float64], start: int, settings: SaliencySettings
 def loss_terms(scores: Scores, allocation: Allocation, settings: SaliencySettings) -> list[float]:
     """Each token's absolute term of the weighted loss (eq. 5, not divided by n); all 0 in an excluded response."""
     logp = torch.tensor(scores.logp_base, dtype=torch.float64)
-    if allocation.excluded:
-        return [0.0] * len(logp)
     terms: list[float] = token_terms(logp, allocation, settings, correct=allocation.correct).abs().tolist()
     return terms
 

@@ -7,22 +7,13 @@ from typing import Any
 
 import pytest
 
-from nlft.cli.app import main
+from nlft.cli import app as cli
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def run() -> Callable[..., int]:
     """Run `nlft` with these arguments; its exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr("sys.argv", ["nlft", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as leaving:
-            return int(leaving.code or 0)
-        return 0
-
-    return call
+    return lambda *arguments: cli.run([*map(str, arguments)])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nlft.cli.app import main
+from nlft.cli import app as cli
 from nlft.errors import ConfigError, DataError
 from nlft.grade import grade, grade_file
 from nlft.records import Attempt, Graded, Judged, read_records
@@ -22,16 +22,8 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr("sys.argv", ["nlft", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as leaving:
-            return int(leaving.code or 0)
-        return 0
-
-    return call
+def run() -> Run:
+    return lambda *arguments: cli.run([*map(str, arguments)])
 
 
 @pytest.fixture

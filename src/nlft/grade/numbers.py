@@ -11,11 +11,12 @@ versions (`1/2/2024`, `3.1.4`) are no numbers; nothing is calculated (`10^3` is 
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+
+import regex as re  # the standard library's `re` misreads possessive groups before Python 3.11.5
 
 __all__ = ["MAX_DIGITS", "Number", "canonical", "find_numbers", "first_number", "last_number", "read_plain"]
 

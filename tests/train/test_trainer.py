@@ -11,7 +11,8 @@ from tests.train.tiny_train import ROWS, config, stir
 from nlft.core import SaliencySettings, allocate, example_loss
 from nlft.errors import ConfigError, DataError
 from nlft.lm import encode_example, load_model
-from nlft.lm.logprobs import _plain, unwrap
+from nlft.lm.logprobs import _plain, path_logprobs, unwrap
+from nlft.lm.score import score_batch
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train import NLFTTrainer, encode_dataset, lora_config
@@ -231,6 +232,26 @@ def test_sdft_draws_the_student_to_its_teacher(folder: Path, tmp_path: Path) -> 
     before, _ = gradients(made, [[0, 1, 2, 3]])
     made.train()
     assert gradients(made, [[0, 1, 2, 3]])[0] < before
+
+
+def test_sdfts_teacher_is_the_untouched_model(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, objective="sdft")  # with its adapter moved, as training would
+    examples = made.train_dataset.examples
+    paths = [example.standard for example in examples]
+    with torch.no_grad():
+        drifted, _ = path_logprobs(made.model, paths, top_k=20)
+        with made.model.disable_adapter():
+            still, _ = path_logprobs(made.model, paths, top_k=20)
+        rows = score_batch(made.model, examples, made.objective)
+    for row, then, now in zip(rows, still, drifted, strict=True):
+        assert (now.top[0] - then.top[0]).abs().max() > 0.01
+        torch.testing.assert_close(row.example.top_standard.logp_standard, then.top[0])
+
+
+def test_sdft_without_an_adapter_has_no_teacher(folder: Path, tmp_path: Path) -> None:
+    lm = load_model(str(folder))
+    with pytest.raises(ConfigError, match="without its adapter"):
+        NLFTTrainer(lm.model, config(tmp_path, objective="sdft"), ROWS, processing_class=lm.tokenizer)
 
 
 def test_a_column_of_weights_is_an_objective(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,12 @@ def unwrap(model: nn.Module) -> Any:
     while hasattr(inner, "module"):
         inner = inner.module
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
+def untouched(model: nn.Module) -> AbstractContextManager[Any]:
+    """Inside, the model is what it was before training: without its adapter, if it has one."""
+    adapted: Any = model
+    return adapted.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
 
 
 def path_logprobs(

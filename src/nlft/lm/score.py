@@ -1,4 +1,4 @@
-"""What an objective asks of a batch, answered in at most two passes over the model."""
+"""What an objective asks of a batch, answered in as few passes over the model as can be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import PathLogprobs, detached, gathered, path_logprobs
+from nlft.lm.logprobs import PathLogprobs, detached, gathered, path_logprobs, untouched
 from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
@@ -29,33 +29,39 @@ def score_batch(
 
     First the base paths, and the judge paths the loss trains on, with gradient where torch's mode has
     one; then, without gradient, the paths that only weigh, continuing from the first pass's keys and
-    values.
+    values; last, where an objective wants the standard path's likeliest tokens, that path under the
+    untouched model.
 
     Args:
-        model: Base model or PEFT model.
+        model: Base model or PEFT model. Without an adapter the untouched model is the model as it is.
         examples: The rows.
         objective: Says which paths it reads.
         stored: The weights are known already, so the paths that only weigh are not run.
     """
     trained: list[tuple[int, str, TokenPath]] = []
     weighing: list[tuple[int, str, TokenPath]] = []
+    teaching: list[tuple[int, str, TokenPath]] = []
     top_k = 0
     for place, example in enumerate(examples):
         needs = objective.needs(correct=example.correct)
         top_k = max(top_k, needs.top_k)
         trained.append((place, "base", example.base))
         trained += [(place, name, _path(example, name)) for name in sorted(needs.loss)]
-        constant = set() if stored else set(needs.weigh - needs.loss)
+        if not stored:
+            weighing += [(place, name, _path(example, name)) for name in sorted(needs.weigh - needs.loss)]
         if needs.top_k:
-            constant.add("standard")
-        weighing += [(place, name, _path(example, name)) for name in sorted(constant)]
+            teaching.append((place, "teacher", _path(example, "standard")))
     found: dict[tuple[int, str], PathLogprobs] = {}
     results, kept = path_logprobs(model, [path for *_, path in trained], keep=bool(weighing))
     found.update({(place, name): result for (place, name, _), result in zip(trained, results, strict=True)})
     if weighing:
         with torch.no_grad():
-            results, _ = path_logprobs(model, [path for *_, path in weighing], kept=kept, top_k=top_k)
+            results, _ = path_logprobs(model, [path for *_, path in weighing], kept=kept)
         found.update({(place, name): result for (place, name, _), result in zip(weighing, results, strict=True)})
+    if teaching:
+        with torch.no_grad(), untouched(model):
+            results, _ = path_logprobs(model, [path for *_, path in teaching], top_k=top_k)
+        found.update({(place, name): result for (place, name, _), result in zip(teaching, results, strict=True)})
     return [_scored(model, place, example, found) for place, example in enumerate(examples)]
 
 
@@ -70,7 +76,7 @@ def _scored(
     model: nn.Module, place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]
 ) -> Scored:
     base = found[place, "base"]
-    standard, judge = found.get((place, "standard")), found.get((place, "judge"))
+    standard, judge, teacher = (found.get((place, name)) for name in ("standard", "judge", "teacher"))
     row = Example(
         logp_base=base.logp,
         correct=example.correct,
@@ -80,7 +86,7 @@ def _scored(
     )
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
-    if standard is not None and standard.top is not None:
-        logp, ids = standard.top
+    if teacher is not None and teacher.top is not None:
+        logp, ids = teacher.top
         row = replace(row, top_standard=TopTokens(logp, gathered(model, base, ids)))
     return Scored(example.id, row)

@@ -24,7 +24,8 @@ class Needs:
         weigh: the paths `weigh` reads, without gradient; empty where there is nothing to weigh.
         loss: the paths `loss` reads, with gradient.
         hidden_states: whether `weigh` reads the base path's hidden states.
-        top_k: how many of the standard path's likeliest tokens `loss` reads at each place; 0: none.
+        top_k: how many of the standard path's likeliest tokens under the untouched model `loss` reads at each
+            place; 0: none.
     """
 
     weigh: frozenset[Path] = frozenset()
@@ -35,7 +36,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class TopTokens:
-    """The k likeliest next tokens of the standard path, at each of the n places.
+    """The k likeliest next tokens of the standard path under the untouched model, at each of the n places.
 
     Attributes:
         logp_standard: their log-probabilities there, nats, no gradient.

@@ -1,4 +1,4 @@
-"""Self-distillation: the model that sees the standard answer teaches the model that does not."""
+"""Self-distillation: the untouched model that sees the standard answer teaches the model that does not."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ class SDFT(Objective):
     """Cross-entropy towards the standard path's next-token distribution, on the response as it is given.
 
     mean over t of -sum over the k likeliest tokens v of q_t(v) log P(v | base, y_<t), with
-    q_t = P(v | standard, y_<t) divided by its sum over those k. The teacher has the current weights.
-    Right and wrong rows alike: after a wrong beginning the teacher still says what should come next.
+    q_t = P(v | standard, y_<t) divided by its sum over those k. Right and wrong rows alike: after a wrong
+    beginning the teacher still says what should come next.
+
+    The teacher is the model without its adapter, and stands still. (In the paper it follows the student as a
+    slow average. One with the student's own weights has no hold: student and teacher drift off together, into
+    endless repetition.)
 
     Attributes:
         top_k: k.

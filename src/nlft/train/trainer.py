@@ -91,6 +91,12 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             )
 
         training: EncodedDataset | None = encoded(train_dataset)
+        taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))
+        if taught and peft_config is None and not hasattr(network, "disable_adapter"):
+            raise ConfigError(
+                f"{args.objective} learns from the model without its adapter, and there is no adapter",
+                remedy="train one (a peft_config), not all weights",
+            )
         if peft_config is not None:
             from peft import get_peft_model
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,6 +18,7 @@ from torch import nn
 
 from nlft.core.allocation import Allocation
 from nlft.lm.encode import EncodedExample
+from nlft.lm.logprobs import untouched
 from nlft.lm.resolve import cache_folder
 from nlft.lm.score import score_batch
 from nlft.objectives import Objective
@@ -59,7 +59,8 @@ class WeightStore:
         training = model.training
         model.eval()
         try:
-            with self._as_scored(model), torch.no_grad():
+            # `once` means the untouched model, also when a run is resumed with a trained adapter on it.
+            with untouched(model) if self.args.weights == "once" else nullcontext(), torch.no_grad():
                 path = self.folder / f"{self._key(model)}.safetensors"
                 if path.exists():
                     return _read(path, self.examples, device)
@@ -68,12 +69,6 @@ class WeightStore:
             model.train(training)
         _write(path, known)
         return known
-
-    def _as_scored(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """`once` means the untouched model, also when a run is resumed with a trained adapter on it."""
-        adapted: Any = model
-        untouched = self.args.weights == "once" and hasattr(model, "disable_adapter")
-        return adapted.disable_adapter() if untouched else nullcontext()
 
     def _compute(self, model: nn.Module) -> dict[str, Allocation | None]:
         ordered = sorted(self.examples, key=lambda example: -example.longest)

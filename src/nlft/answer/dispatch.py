@@ -63,8 +63,12 @@ class Dispatch:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self.workers):
                         group.create_task(self.work())
-            except* NLFTError as errors:
-                raise _first(errors) from None
+            # Not `except*`: what is raised inside it comes out wrapped, or not, as Python's patch releases differ.
+            except ExceptionGroup as errors:
+                ours, others = errors.split(NLFTError)
+                if ours is None or others is not None:
+                    raise
+                raise ours.exceptions[0] from None  # the workers' errors all say the same
         if self.error is not None:
             raise self.error
         self.hand_over_lost()
@@ -236,11 +240,3 @@ def _add(used: Reply, outcome: Reply | Again) -> Reply:
 
 def _with_result(used: Reply, result: Reply) -> Reply:
     return replace(used, text=result.text, finish_reason=result.finish_reason, failure=result.failure)
-
-
-def _first(errors: BaseExceptionGroup[NLFTError]) -> BaseException:
-    """The first of the errors of the workers; they all say the same."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

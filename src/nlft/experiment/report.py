@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,13 +165,13 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
     for axis, panel in zip(axes, panels, strict=False):
         values = sorted({(p.epoch or 0) if by_epoch else p.size for p in trained})
         step = 0.012 * (values[-1] - values[0]) or 0.02
-        for colour, method in zip(_palette(experiment), experiment.methods, strict=True):
+        for method, (colour, marker) in _styles(experiment).items():
             line = [p for p in trained if p.method == method and (p.size if by_epoch else p.epoch or 0) == panel]
             line.sort(key=lambda p: (p.epoch or 0) if by_epoch else p.size)
             if line:
                 shift = step * (lines.index(method) - (len(lines) - 1) / 2)  # side by side, so that none hides another
                 xs = [shift + ((p.epoch or 0) if by_epoch else p.size) for p in line]
-                _line(axis, xs, line, experiment.grader, colour, method)
+                _line(axis, xs, line, experiment.grader, colour, marker)
             untrained = [p for p in found if p.method == method and not p.size]
             for p in untrained:
                 share = 100 * p.accuracy(experiment.grader)
@@ -186,14 +187,14 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
     return figure
 
 
-def _line(axis, xs, line, grader: Grade, colour: str, label: str) -> None:  # type: ignore[no-untyped-def]
+def _line(axis, xs, line: Sequence[Point], grader: Grade, colour: str, marker: str) -> None:  # type: ignore[no-untyped-def]
     shares = [100 * p.accuracy(grader) for p in line]
     ends = [p.interval(grader) for p in line]
     below = [max(0.0, share - 100 * low) for share, (low, _) in zip(shares, ends, strict=True)]
     above = [max(0.0, 100 * high - share) for share, (_, high) in zip(shares, ends, strict=True)]
     axis.errorbar(
-        xs, shares, yerr=[below, above], color=colour, marker="o", markersize=4, capsize=2, linewidth=1.6,
-        elinewidth=0.8, label=plain(label),
+        xs, shares, yerr=[below, above], color=colour, marker=marker, markersize=4, capsize=2, linewidth=1.6,
+        elinewidth=0.8, label=plain(line[0].method),
     )  # fmt: skip
 
 
@@ -203,9 +204,9 @@ def _bars(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-un
     shown = [(p, value) for p, value in values if value is not None]
     figure = new_figure(height=1.4 + 0.36 * max(3, len(shown)))
     axis = figure.subplots()
-    colours = dict(zip(experiment.methods, _palette(experiment), strict=True))
+    styles = _styles(experiment)
     for place, (p, value) in enumerate(shown):
-        axis.barh(place, value, color=colours[p.method], height=0.7)
+        axis.barh(place, value, color=styles[p.method][0], height=0.7)
         if experiment.chart == "bars":
             ends = p.interval(experiment.grader)
             error = [[max(0.0, value - 100 * ends.low)], [max(0.0, 100 * ends.high - value)]]
@@ -226,5 +227,7 @@ def _value(experiment: Experiment, point: Point) -> float | None:
     return 100 * point.accuracy(experiment.grader)
 
 
-def _palette(experiment: Experiment) -> list[str]:
-    return [COLOURS[place % len(COLOURS)] for place in range(len(experiment.methods))]
+def _styles(experiment: Experiment) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each method; no two have both in common, up to 32 methods."""
+    styles = itertools.cycle((colour, marker) for marker in "os^D" for colour in COLOURS)
+    return dict(zip(experiment.methods, styles, strict=False))

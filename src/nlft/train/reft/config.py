@@ -15,6 +15,8 @@ from nlft.train.reft.trl_names import GRPOConfig
 FIXED: dict[str, tuple[Any, str]] = {
     "beta": (0.0, "the KL penalty is part of the reward here: set kl_coefficient"),
     "num_generations": (1, "each question is answered once a rollout; the value head is the baseline, not a group"),
+    "temperature": (1.0, "the policy that is trained must be the one that samples, and no sharper or flatter one"),
+    "mask_truncated_completions": (False, "an answer cut short is learned from as any other"),
     "use_vllm": (False, "responses are sampled by the model being trained itself"),
     "disable_dropout": (True, "a ratio must tell two policies apart, not two dropout masks"),
     "loss_type": ("grpo", "both losses are means over rows of each row's mean"),
@@ -67,7 +69,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     max_completion_length: int | None = field(default=700, metadata={"help": "new tokens of a response"})
     num_train_epochs: float = field(default=10.0, metadata={"help": "NLFT, figure 9; ReFT itself: 300"})
     num_generations: int | None = field(default=1, metadata={"help": "always 1 here"})
-    temperature: float = field(default=1.0, metadata={"help": "of sampling; ReFT: 1"})
+    temperature: float = field(default=1.0, metadata={"help": "of sampling; always 1 here, as in ReFT"})
     loss_type: str = field(default="grpo", metadata={"help": "always row by row, as in its code"})
     disable_dropout: bool = field(default=True, metadata={"help": "always on here, as in its code"})
     save_steps: float = field(default=500, metadata={"help": "rounded up to whole rollouts"})

@@ -1,9 +1,9 @@
 """PPO on TRL's `GRPOTrainer`: a value head, rewards token by token, and both clipped losses.
 
-What TRL does: it has a rollout made, keeps it for several passes, and computes log-probabilities without
-full logits. What is different here: the baseline is a value head and no group of answers, the KL penalty
-is part of the reward, the loss is PPO's (`nlft.train.reft.ppo`), and responses are sampled as they are in
-an evaluation.
+What TRL does: it has a rollout made, keeps it for several passes, and runs the loop. What is different
+here: the baseline is a value head and no group of answers, the KL penalty is part of the reward, the loss
+is PPO's (`nlft.train.reft.ppo`), responses are sampled as they are in an evaluation, and scored as they
+are under every other objective.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from nlft.lm.encode import encode_prompt
 from nlft.lm.load import context_length
-from nlft.lm.logprobs import last_hidden_state, unwrap
+from nlft.lm.logprobs import path_logprobs, unwrap
+from nlft.lm.pack import TokenPath
 from nlft.lm.sample import SamplingSettings
 from nlft.prompts import load_prompts
 from nlft.records import Problem
@@ -138,18 +140,26 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         input_ids: Tensor,
         attention_mask: Tensor,
         logits_to_keep: int,
-        *args: Any,
+        batch_size: int | None = None,
         **kwargs: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """As TRL's; the values of the same states are left in `self._values`."""
-        with last_hidden_state(unwrap(model)) as seen:
-            found: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
-            )
-        # The state that belongs to a token is the one before it, as for its logits.
-        states = torch.cat([states[:, -logits_to_keep - 1 : -1] for states in seen])
-        self._values = self.value_head(states)
-        return found
+    ) -> tuple[Tensor, None, None]:
+        """The package's own log-probabilities in place of TRL's; the values of the same states go to `self._values`.
+
+        Padding is left out and the shared beginning computed once, where TRL off CUDA puts all places through the
+        head, prompts and padding included. No entropies: a metric of them would cost a second pass over the logits.
+        """
+        real = attention_mask.bool()
+        logp: list[Tensor] = []
+        states: list[Tensor] = []
+        size = batch_size or len(input_ids)
+        for start in range(0, len(input_ids), size):
+            rows = range(start, min(start + size, len(input_ids)))
+            paths = [_path(input_ids[row], real[row], logits_to_keep) for row in rows]
+            scored = path_logprobs(model, paths)[0]
+            logp += [one.logp for one in scored]
+            states += [one.hidden_states for one in scored]
+        self._values = self.value_head(_padded(states, logits_to_keep))
+        return _padded(logp, logits_to_keep), None, None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A rollout: TRL's, with values, returns and advantages of every token."""
@@ -176,6 +186,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
                 "reward": self._terminal.mean(),
                 "correct": (self._terminal >= 1).float().mean(),
                 "kl": ppo.mean_over_rows(old - reference, mask),
+                "entropy": ppo.mean_over_rows(-old, mask),  # what -log P of the sampled tokens estimates
                 "explained_variance": ppo.explained_variance(values, returns, mask),
                 "response_length": lengths.mean(),
                 "cut_short": (lengths >= (args.max_completion_length or 0)).float().mean(),
@@ -195,7 +206,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         args = self.args
         ids, attention, width = _sequences(inputs)
         mask, old = inputs["completion_mask"].bool(), inputs["old_per_token_logps"]
-        logp, entropy, _ = self._get_per_token_logps_and_entropies(model, ids, attention, width, compute_entropy=True)
+        logp = self._get_per_token_logps_and_entropies(model, ids, attention, width)[0]
         policy = ppo.policy_loss(logp, old, inputs["advantages"], mask, clip=args.epsilon)
         value = ppo.value_loss(self._values, inputs["old_values"], inputs["returns"], mask, clip=args.value_clip)
         far = ((logp - old).detach().exp() - 1).abs() > args.epsilon
@@ -205,7 +216,6 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             value_loss=value,
             ratio=ppo.mean_over_rows((logp - old).detach().exp(), mask),
             ratio_clipped=ppo.mean_over_rows(far.float(), mask),
-            **({} if entropy is None else {"entropy": ppo.mean_over_rows(entropy.detach(), mask)}),
         )
         parts = self.current_gradient_accumulation_steps if model.training else 1
         loss: Tensor = (policy + args.value_coefficient * value) / parts
@@ -243,3 +253,15 @@ def _sequences(rollout: dict[str, Any]) -> tuple[Tensor, Tensor, int]:
     ids = torch.cat([rollout["prompt_ids"], rollout["completion_ids"]], dim=1)
     mask = torch.cat([rollout["prompt_mask"], rollout["completion_mask"]], dim=1)
     return ids, mask, rollout["completion_ids"].shape[1]
+
+
+def _path(ids: Tensor, real: Tensor, width: int) -> TokenPath:
+    """A row's prompt and response without their padding."""
+    prompt, response = ids[:-width][real[:-width]], ids[-width:][real[-width:]]
+    return TokenPath(tuple(prompt.tolist()), tuple(response.tolist()))
+
+
+def _padded(rows: list[Tensor], width: int) -> Tensor:
+    """(rows, width, ...) of what is given token by token, with zeros on the right."""
+    padded = pad_sequence(rows, batch_first=True)
+    return torch.cat([padded, padded.new_zeros(len(rows), width - padded.shape[1], *padded.shape[2:])], dim=1)

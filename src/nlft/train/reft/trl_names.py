@@ -1,8 +1,8 @@
 """All that is used of TRL, its private names included, and whether the installed TRL has it.
 
-`GRPOTrainer` brings the loop of rollouts and passes over them, log-probabilities without full logits,
-and logging. Some of what has to be different under PPO can only be reached by names that
-TRL does not promise to keep; they are written here once, and checked when this module is loaded.
+`GRPOTrainer` brings the loop of rollouts and passes over them, and logging. Some of what has to be
+different under PPO can only be reached by names that TRL does not promise to keep; they are written here
+once, and checked when this module is loaded.
 """
 
 from __future__ import annotations

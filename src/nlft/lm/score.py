@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import PathLogprobs, detached, gathered, path_logprobs, untouched
+from nlft.lm.logprobs import Kept, PathLogprobs, detached, gathered, path_logprobs, untouched
 from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
@@ -52,16 +53,19 @@ def score_batch(
         if needs.top_k:
             teaching.append((place, "teacher", _path(example, "standard")))
     found: dict[tuple[int, str], PathLogprobs] = {}
-    results, kept = path_logprobs(model, [path for *_, path in trained], keep=bool(weighing))
-    found.update({(place, name): result for (place, name, _), result in zip(trained, results, strict=True)})
-    if weighing:
-        with torch.no_grad():
-            results, _ = path_logprobs(model, [path for *_, path in weighing], kept=kept)
-        found.update({(place, name): result for (place, name, _), result in zip(weighing, results, strict=True)})
-    if teaching:
-        with torch.no_grad(), untouched(model):
-            results, _ = path_logprobs(model, [path for *_, path in teaching], top_k=top_k)
-        found.update({(place, name): result for (place, name, _), result in zip(teaching, results, strict=True)})
+
+    def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Kept | None:
+        results, kept = path_logprobs(model, [path for *_, path in asked], **options)
+        found.update({(place, name): result for (place, name, _), result in zip(asked, results, strict=True)})
+        return kept
+
+    kept = run(trained, keep=bool(weighing))
+    with torch.no_grad():
+        if weighing:
+            run(weighing, kept=kept)
+        if teaching:
+            with untouched(model):
+                run(teaching, top_k=top_k)
     return [_scored(model, place, example, found) for place, example in enumerate(examples)]
 
 

@@ -90,13 +90,13 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
                 rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
             )
 
-        training: EncodedDataset | None = encoded(train_dataset)
         taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))
         if taught and peft_config is None and not hasattr(network, "disable_adapter"):
             raise ConfigError(
                 f"{args.objective} learns from the model without its adapter, and there is no adapter",
                 remedy="train one (a peft_config), not all weights",
             )
+        training: EncodedDataset | None = encoded(train_dataset)
         if peft_config is not None:
             from peft import get_peft_model
 

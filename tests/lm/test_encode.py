@@ -77,6 +77,16 @@ def test_a_template_without_a_system_role_gets_the_instruction_in_the_question()
     assert other.decode(encode_prompt(other, SHORT.base("Why?"))) == f"{SHORT.solve}\n\nWhy?\n\n"
 
 
+def test_an_answer_that_was_cut_off_does_not_teach_to_end_there() -> None:
+    ended, cut = (
+        encode_example(TOKENIZER, judged(finish_reason=why), SHORT).base.response for why in ("stop", "length")
+    )
+    assert ended == (*cut, TOKENIZER.eos_token_id)
+    assert (
+        encode_example(TOKENIZER, judged(finish_reason="length"), SHORT, on="reference").base.response[-1] == ended[-1]
+    )
+
+
 def test_an_empty_or_endless_row_is_refused() -> None:
     with pytest.raises(DataError, match="row 'r': the response is empty"):
         encode_example(TOKENIZER, judged(response=" \n"), SHORT)

@@ -10,7 +10,7 @@ from tests.train.tiny_train import ROWS, config
 
 from nlft.errors import DataError
 from nlft.lm import load_model
-from nlft.train import NLFTTrainer, train
+from nlft.train import NLFTConfig, NLFTTrainer, train
 
 
 def run(folder: Path, out: Path, tmp_path: Path, *, resume: bool = False, **changes: Any) -> dict[str, torch.Tensor]:
@@ -102,3 +102,43 @@ def test_a_run_that_trains_nothing_says_so(folder: Path, tmp_path: Path, caplog:
     settings = {**everything, "filter": "off"}
     train(wrong, lm, config(tmp_path, output_dir=str(tmp_path / "busy"), settings=settings, max_steps=2))
     assert "nothing was trained" not in caplog.text
+
+
+def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new run that is broken off early goes on from its own beginning, not from the old run's last checkpoint."""
+    import nlft.train.stage as stage
+
+    out = tmp_path / "out"
+    settings = {"save_steps": 1, "num_train_epochs": 2}
+    run(folder, out, tmp_path, objective="sft", **settings)
+    assert list(out.glob("checkpoint-*"))
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    again = config(tmp_path, output_dir=str(out), objective="dft", save_strategy="steps", **settings)
+    monkeypatch.setattr(stage.NLFTTrainer, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(ROWS, lm, again, overwrite=True)
+    monkeypatch.undo()
+    assert not list(out.glob("checkpoint-*"))
+    resumed = run(folder, out, tmp_path, objective="dft", resume=True, **settings)
+    whole = run(folder, tmp_path / "whole", tmp_path, objective="dft", **settings)
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_a_metrics_line_cut_short_is_dropped(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(folder, out, tmp_path, num_train_epochs=2, save_steps=1)
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"step": 9, "lo')
+    run(folder, out, tmp_path, num_train_epochs=3, save_steps=1, resume=True)
+    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainingArguments
+
+    from nlft.train.reft import ReFTConfig
+
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda args: args.__dict__.get("_n_gpu") or 4))
+    assert NLFTConfig(str(tmp_path), use_cpu=True).train_batch_size == 4
+    assert ReFTConfig(str(tmp_path), use_cpu=True).train_batch_size == 16

@@ -13,6 +13,7 @@ from nlft.errors import ConfigError, DataError
 from nlft.lm import encode_example, load_model
 from nlft.lm.logprobs import _plain, path_logprobs, unwrap
 from nlft.lm.score import score_batch
+from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train import NLFTTrainer, encode_dataset, lora_config
@@ -305,3 +306,11 @@ def test_an_evaluation_loss(folder: Path, tmp_path: Path) -> None:
         peft_config=lora_config(lm.model, dropout=0.0),
     )  # fmt: skip
     assert made.evaluate()["eval_loss"] > 0
+
+
+def test_an_id_that_comes_twice_is_refused(folder: Path) -> None:
+    """Scales are kept by id, so two rows of one id would take each other's."""
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    twice = [ROWS[0], ROWS[1].model_copy(update={"id": ROWS[0].id})]
+    with pytest.raises(DataError, match="rows 1 and 2 have the same id 'a'"):
+        encode_dataset(twice, lm.tokenizer, load_prompts("short"), objective=get_objective("sft", SaliencySettings()))

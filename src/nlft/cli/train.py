@@ -106,7 +106,7 @@ def train(
         "r": lora_r,
         "alpha": lora_alpha,
         "dropout": lora_dropout,
-        "target_modules": target_modules.split(",") if target_modules and "," in target_modules else target_modules,
+        "target_modules": target_modules if target_modules in (None, "all-linear") else target_modules.split(","),
     }
 
     from nlft.lm import load_model

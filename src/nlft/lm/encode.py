@@ -76,10 +76,10 @@ def _without_system(messages: Sequence[Message]) -> list[Message]:
     return [user, *messages[2:]]
 
 
-def encode_response(tokenizer: Any, response: str) -> list[int]:
-    """The ids of a response with the end-of-turn token, which is trained like any other."""
+def encode_response(tokenizer: Any, response: str, *, ended: bool = True) -> list[int]:
+    """The ids of a response; with the end-of-turn token, trained like any other, unless it was cut off."""
     ids = list(tokenizer(response, add_special_tokens=False).input_ids)
-    return [*ids, tokenizer.eos_token_id]
+    return [*ids, tokenizer.eos_token_id] if ended else ids
 
 
 def encode_example(
@@ -101,7 +101,9 @@ def encode_example(
     text = record.reference if on == "reference" else record.response
     if not text.strip():
         raise DataError(f"row {record.id!r}: the response is empty", remedy="remove the row, or answer it again")
-    response = tuple(encode_response(tokenizer, text))
+    # Ending in the middle of a sentence is nothing to learn.
+    ended = on == "reference" or record.finish_reason != "length"
+    response = tuple(encode_response(tokenizer, text, ended=ended))
 
     def path(messages: list[Message]) -> TokenPath:
         return TokenPath(tuple(encode_prompt(tokenizer, messages)), response)

@@ -41,8 +41,11 @@ class _FrozenHead(torch.autograd.Function):
             normaliser = torch.logsumexp(logits, -1, keepdim=True)
             logp[chunk] = (logits.gather(-1, targets[chunk, None]) - normaliser).squeeze(-1)
             if slope is not None:
-                probabilities = logits.sub_(normaliser).exp_().to(weight.dtype)
-                slope[chunk] = (weight[targets[chunk]] - probabilities @ weight).to(slope.dtype)
+                # 1 - P(y) in float32: as a difference of two rows in half precision, the slope of a likely
+                # token would be rounding noise.
+                errors = logits.sub_(normaliser).exp_().neg_()
+                errors.scatter_add_(-1, targets[chunk, None], errors.new_ones(len(errors), 1))
+                slope[chunk] = (errors.to(weight.dtype) @ weight).to(slope.dtype)
         if slope is not None:
             context.save_for_backward(slope)
         return logp

@@ -78,6 +78,7 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
         # Refuse a wrong constant or objective before a model is loaded.
         get_objective(self.objective, self.saliency(), **self.objective_options)
         super().__post_init__()
+        one_device(self)
 
     @staticmethod
     def world_size_of_environment() -> int:
@@ -97,6 +98,11 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
         row: dict[str, Any] = super().to_dict()
         row["settings"] = self.saliency().to_mapping()
         return row
+
+
+def one_device(args: Any) -> None:
+    """Keep transformers from spreading each batch over every GPU it sees, which would multiply the batch."""
+    args._n_gpu = min(args.n_gpu, 1)
 
 
 def lora_config(

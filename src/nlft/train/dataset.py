@@ -58,13 +58,21 @@ def encode_dataset(
         on: "response" or "reference".
 
     Raises:
-        DataError: for a row that is not of the form, cannot be encoded, or has no trained token; and
-            when no row is left.
+        DataError: for a row that is not of the form, cannot be encoded, or has no trained token; for an
+            id that comes twice, as scales are kept by it; and when no row is left.
     """
     examples: list[EncodedExample] = []
     left_out = 0
+    lines: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         record = _as_judged(row, number, on)
+        if (first := lines.setdefault(record.id, number)) != number:
+            raise DataError(
+                f"rows {first} and {number} have the same id {record.id!r}",
+                file="train_dataset",
+                line=number,
+                remedy="give each row an id of its own, as id#0, id#1, ...",
+            )
         example = encode_example(tokenizer, record, prompts, context_length=context_length, on=on)
         needs = objective.needs(correct=example.correct)
         if "judge" in needs.weigh | needs.loss and example.judge is None:

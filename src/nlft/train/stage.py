@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 import sys
 import time
@@ -27,6 +28,8 @@ logger = logging.getLogger("nlft")
 
 # What transformers writes into a checkpoint, its state last.
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+# What a finished run has beside its weights, or as their file.
+FINISHED_FILES = ("adapter_config.json", "model.safetensors", "train.json")
 SMALLEST_CHECKPOINT = 1 << 20  # with less than this free, a failed write is a full disk
 
 
@@ -97,6 +100,8 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
         DataError: for a full disk.
     """
     folder = Path(trainer.args.output_dir)
+    if not resume:
+        _clear(folder)
     checkpoint = _last_checkpoint(folder) if resume else None
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
@@ -136,7 +141,7 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = F
     """
     if folder.is_file():
         raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
-    finished = (folder / "adapter_config.json").exists() or (folder / "model.safetensors").exists()
+    finished = any((folder / name).exists() for name in FINISHED_FILES)
     begun = begun or _last_checkpoint(folder) is not None
     if (finished or begun) and not (resume or overwrite):
         raise DataError(
@@ -155,6 +160,14 @@ def _last_checkpoint(folder: Path) -> str | None:
     return str(max(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if steps else None
 
 
+def _clear(folder: Path) -> None:
+    """Remove what another run left, or a later --resume would go on from that run's checkpoint."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    for name in FINISHED_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _kept(folder: Path) -> str:
     last = _last_checkpoint(folder)
     return f"{Path(last).name} is kept" if last else "no checkpoint had been written yet"
@@ -170,13 +183,21 @@ class _Metrics(TrainerCallback):  # type: ignore[misc]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines: list[str] = []
         if not self.fresh and self.path.exists():
-            lines = [x for x in self.path.read_text("utf-8").splitlines() if json.loads(x)["step"] <= state.global_step]
+            lines = [x for x in self.path.read_text("utf-8").splitlines() if _step(x) <= state.global_step]
         self.path.write_text("".join(line + "\n" for line in lines), "utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
+
+
+def _step(line: str) -> float:
+    """A line's step; beyond all of them for one that a kill or a full disk cut short."""
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
 
 
 class _Bar(TrainerCallback):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nlft.errors import ConfigError
 from nlft.grade import get_grader
 from nlft.prompts import load_prompts
-from nlft.train.config import NLFTConfig
+from nlft.train.config import NLFTConfig, one_device
 from nlft.train.reft.trl_names import GRPOConfig
 
 # Fields of TRL's that would change the method, with the one value they have here.
@@ -86,6 +86,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         # as large as the rollout passes that check; here every answer then stands for itself.
         self.num_generations = self.rollout_size
         super().__post_init__()
+        one_device(self)
         self.num_generations = 1
         # Steps on one rollout belong together: a run resumed between them would lose its place among the questions.
         whole = max(1, self.num_iterations * self.steps_per_generation // self.gradient_accumulation_steps)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from nlft.errors import DataError
+from nlft.errors import ConfigError, DataError
 
-__all__ = ["decode", "load_json", "open_data", "read_objects", "write_lines"]
+__all__ = ["decode", "load_json", "open_data", "read_objects", "refuse_same_file", "write_lines"]
 
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as an escape; raw, it would be no UTF-8
 DEEPEST = 100  # well below the depth at which writing a row would fail
@@ -207,3 +207,13 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return count
+
+
+def refuse_same_file(source: str | Path, output: str | Path) -> None:
+    """Refuse to overwrite the file that is read.
+
+    Raises:
+        ConfigError: when both are the same file.
+    """
+    if Path(source).resolve() == Path(output).resolve():
+        raise ConfigError("input and output are the same file", file=output, remedy="choose another output with -o")

@@ -57,6 +57,12 @@ def test_attempts_stand_in_input_order_with_all_fields() -> None:
     assert answers.attempts[0].model_extra == {"topic": "sums", "answerer": "counting"}
 
 
+def test_what_was_said_of_an_earlier_response_goes_with_it() -> None:
+    old = problems(response="7", verdict={"correct": False}, judgment="It is 0.", judge="rule", topic="sums")
+    for attempt in answer(old, Counting(), prompts=SHORT).attempts:
+        assert attempt.model_extra == {"topic": "sums", "answerer": "counting"}
+
+
 def test_several_samples_get_ids_of_their_own() -> None:
     answers = answer(problems(2), Counting(), prompts=SHORT, samples=2)
     assert [a.id for a in answers.attempts] == ["p0#0", "p0#1", "p1#0", "p1#1"]

@@ -1,6 +1,7 @@
 """Where problems come from: symbolic problems, GSM8K, and subsets of both."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlft.data import gsm8k, gsm_symbolic, gsm_symbolic_kinds, subset_rows
+from nlft.data import gsm8k, gsm_symbolic, gsm_symbolic_kinds, load_problems, subset_rows
 from nlft.errors import ConfigError, DataError
 from nlft.grade import grade_response
 from nlft.records import Problem, read_records
@@ -170,3 +171,25 @@ def test_help_loads_nothing_heavy() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+
+
+def test_a_pipe_is_refused_rather_than_read_in_part(tmp_path: Path) -> None:
+    """It would be opened twice, and what the first look took is gone."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(DataError, match="a pipe"):
+        list(load_problems(tmp_path / "pipe.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "words", [["data", "rows.jsonl"], ["view", "rows.jsonl"], ["compare", "rows.jsonl", "rows.jsonl"]]
+)
+def test_an_output_never_replaces_its_input(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nlft.cli.app import run
+
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text("{}", encoding="utf-8")
+    assert run([*words, "-o", "./rows.jsonl"]) == 2
+    assert "same file" in capsys.readouterr().err
+    assert Path("rows.jsonl").read_text(encoding="utf-8") == "{}"

@@ -11,12 +11,16 @@ from pydantic import Field
 
 from nlft.answer.exchange import Answerer, Done, Reply, Request, Tally, make_request
 from nlft.answer.journal import Journal, failed_path, journal_path, sole_writer
-from nlft.errors import ConfigError
+from nlft.jsonl import refuse_same_file
 from nlft.progress import progress
 from nlft.prompts import PromptSet
-from nlft.records import Attempt, Problem, Record, read_records, write_records
+from nlft.records import Attempt, Problem, Record, Scored, read_records, write_records
 
 __all__ = ["Answers", "FailedRow", "answer", "answer_file", "ask", "sample_id"]
+
+
+# The fields that the stages from here on fill.
+LATER = set(Scored.model_fields) - set(Problem.model_fields)
 
 
 class FailedRow(Problem):
@@ -77,6 +81,8 @@ def answer(
         elif reply.failure is not None:
             result.failed.append(FailedRow.model_validate(row | {"failure": reply.failure}))
         else:
+            # What grader and judge said of an earlier response does not hold for this one.
+            row = {name: value for name, value in row.items() if name not in LATER}
             row |= {"response": reply.text, "finish_reason": reply.finish_reason, "answerer": answerer.name}
             result.attempts.append(Attempt.model_validate(row))
     return Answers(result.attempts, result.failed, unanswered, tally)
@@ -180,16 +186,6 @@ def answer_file(
         write_or_remove(failed_path(output), answers.failed)
         write_records(output, answers.attempts)
     return answers
-
-
-def refuse_same_file(source: str | Path, output: str | Path) -> None:
-    """Refuse to overwrite the file that is read.
-
-    Raises:
-        ConfigError: when both are the same file.
-    """
-    if Path(source).resolve() == Path(output).resolve():
-        raise ConfigError("input and output are the same file", file=output, remedy="choose another output with -o")
 
 
 def write_or_remove(path: Path, records: Sequence[Record]) -> None:

@@ -26,12 +26,16 @@ def compare(
     from nlft.evaluate import compare_many, read_evaluation
     from nlft.evaluate.evaluation import GRADERS
     from nlft.evaluate.table import comparison_table
+    from nlft.jsonl import refuse_same_file
     from nlft.records import write_lines
 
     if len(evaluations) < 2:
         raise ConfigError("one evaluation alone has nothing to be compared with", remedy="name two or more eval.json")
     if grader is not None and grader not in GRADERS:
         raise ConfigError(f'there is no grader "{grader}"', remedy=did_you_mean(grader, GRADERS))
+    if output is not None:
+        for path in evaluations:
+            refuse_same_file(path, output)
     names = _names(evaluations)
     first, *others = [read_evaluation(path) for path in evaluations]
     comparisons = [

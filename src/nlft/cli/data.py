@@ -108,12 +108,14 @@ def file(
     """Any file of questions and answers (the word `file` may be left out): `nlft data my.csv -o problems.jsonl`."""
     from nlft.data import load_problems
     from nlft.errors import ConfigError
+    from nlft.jsonl import refuse_same_file
 
     pairs = [column.partition("=") for column in columns or []]
     for ours, sign, theirs in pairs:
         if not (ours and sign and theirs):
             raise ConfigError(f'--map "{ours}{sign}{theirs}" is no pair', remedy="write --map question=problem")
     mapping = {ours: theirs for ours, _, theirs in pairs}
+    refuse_same_file(source, output)
     rows = load_problems(
         source,
         format=format,

@@ -38,8 +38,10 @@ def view(
     if output is not None:
         if model is not None:
             raise ConfigError("a model scores new text only while the page is served", remedy="add --serve, drop -o")
+        from nlft.jsonl import refuse_same_file
         from nlft.page.export import export_page
 
+        refuse_same_file(scored, output)
         written = export_page(scored, output)
         print(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
         return

@@ -81,6 +81,9 @@ class Reader:
         self.container, self.layout = _resolve(format)
         self.columns, self.first_exchange = dict(columns or {}), first_exchange
         self.split, self.config = split, config
+        path = Path(self.source)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError("this is a pipe, which cannot be read twice", file=path, remedy="save it to a file first")
         self.stem = Path(self.source.removeprefix("hub:")).stem
 
     def rows(self, on_error: OnError = None) -> Rows:

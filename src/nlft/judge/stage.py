@@ -10,8 +10,9 @@ from pydantic import Field
 
 from nlft.answer.exchange import Tally
 from nlft.answer.journal import Journal, aside_path, failed_path, journal_path, sole_writer
-from nlft.answer.stage import FailedRow, ask, refuse_same_file, write_or_remove
+from nlft.answer.stage import FailedRow, ask, write_or_remove
 from nlft.errors import DataError
+from nlft.jsonl import refuse_same_file
 from nlft.judge.judges import Judge
 from nlft.records import Graded, Judged, read_records, write_records
 

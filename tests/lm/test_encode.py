@@ -87,6 +87,15 @@ def test_an_answer_that_was_cut_off_does_not_teach_to_end_there() -> None:
     )
 
 
+def test_weights_of_an_answer_that_was_cut_off_are_those_of_its_text() -> None:
+    cut = judged(finish_reason="length")
+    count = len(encode_example(TOKENIZER, cut, SHORT).base.response)
+    weighed = cut.model_copy(update={"token_weights": [0.5] * count})
+    assert encode_example(TOKENIZER, weighed, SHORT).token_weights == (0.5,) * count
+    with pytest.raises(DataError, match=rf"must be {count} numbers\n"):
+        encode_example(TOKENIZER, cut.model_copy(update={"token_weights": [0.5] * (count - 1)}), SHORT)
+
+
 def test_an_empty_or_endless_row_is_refused() -> None:
     with pytest.raises(DataError, match="row 'r': the response is empty"):
         encode_example(TOKENIZER, judged(response=" \n"), SHORT)

@@ -115,7 +115,7 @@ def encode_example(
         base=path(prompts.base(record.question)),
         standard=path(prompts.standard(record.question, record.reference)),
         judge=path(prompts.judge(record.question, judgment)) if judgment else None,
-        token_weights=_token_weights(record, len(response)) if on == "response" else None,
+        token_weights=_token_weights(record, len(response), ended=ended) if on == "response" else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -125,7 +125,7 @@ def encode_example(
     return example
 
 
-def _token_weights(record: Judged, count: int) -> tuple[float, ...] | None:
+def _token_weights(record: Judged, count: int, *, ended: bool) -> tuple[float, ...] | None:
     """The user's column `token_weights`; where it lacks the end-of-turn token, that one weighs 1."""
     column = (record.model_extra or {}).get("token_weights")
     if column is None:
@@ -133,9 +133,11 @@ def _token_weights(record: Judged, count: int) -> tuple[float, ...] | None:
     numbers = isinstance(column, list) and all(
         isinstance(w, int | float) and not isinstance(w, bool) and math.isfinite(w) for w in column
     )
-    if not numbers or len(column) not in (count, count - 1):
+    text = count - ended
+    if not numbers or len(column) not in (text, count):
+        more = f" (or {count} with the end-of-turn token)" if ended else ""
         raise DataError(
-            f"row {record.id!r}: token_weights must be {count - 1} numbers (or {count} with the end-of-turn token)",
+            f"row {record.id!r}: token_weights must be {text} numbers{more}",
             remedy="one finite number for each token of the response",
         )
-    return (*(float(w) for w in column), *([1.0] if len(column) == count - 1 else []))
+    return (*(float(w) for w in column), *[1.0] * (count - len(column)))

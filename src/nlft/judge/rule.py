@@ -71,7 +71,9 @@ def rule_judgment(row: Graded) -> str:
     steps, solution = _steps(row.response[:READ_LENGTH]), _steps(row.reference)
     words: list[str] = []
     wrong = next(((step, e) for step in steps for e in step.found if e.verdict == "wrong"), None)
-    departure = _departure(row.question, steps, solution, until=wrong[1].start if wrong else None)
+    departure = None
+    if _is_worked(solution, _wanted(row)):
+        departure = _departure(row.question, steps, solution, until=wrong[1].start if wrong else None)
     if departure is not None:
         words.append(departure)
     if wrong is not None:
@@ -135,7 +137,7 @@ def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step]) -> 
     if upcoming is not None:
         begun = "leaves out" if steps else "gives no steps; it leaves out"
         words.append(f"The response {begun} the step {_quote(upcoming)}.")
-    elif _wanted(row) is not None and steps and not words:
+    elif _wanted(row) in reached and not words:
         words.append("Its steps reach the right numbers, but the final answer does not follow from them.")
     return words
 
@@ -157,7 +159,10 @@ def _final(row: Graded) -> str:
 
 def _given(row: Graded) -> str | None:
     """The final answer the grader read; where it read none, whatever number stands behind the marker or last."""
-    read = row.verdict.extracted if row.verdict.extracted is not None else row.verdict.value
+    verdict = row.verdict
+    read = verdict.extracted if verdict.extracted is not None else verdict.value
+    if verdict.value is not None and len(verdict.value) == 1 and verdict.value.isalpha():
+        read = verdict.value  # of "the answer is (B)", the B
     if read is not None and read.strip():
         return read.removeprefix("####").strip()
     last = last_number(row.response)
@@ -175,19 +180,24 @@ def _known(question: str, solution: Sequence[_Step]) -> set[Fraction]:
     return known
 
 
+def _is_worked(solution: Sequence[_Step], wanted: Fraction | None) -> bool:
+    """Whether the standard answer shows a way; beside a final number alone, every step would be a departure."""
+    return any(step.found or {value for values in step.stated for value in values} - {wanted} for step in solution)
+
+
 def _next_step(solution: Sequence[_Step], reached: set[Fraction]) -> _Step | None:
     """The first step of the standard solution whose result has not been reached."""
     return next((step for step in solution if step.result is not None and step.result not in reached), None)
 
 
 def _steps(text: str) -> list[_Step]:
-    """The sentences of a worked answer, without its final-answer line."""
+    """The sentences of a worked answer, without what stands behind `####` on a line."""
     found, stated = equations(text), numbers(text)
     steps: list[_Step] = []
     e = n = offset = 0
     for line in text.splitlines(keepends=True):
-        begin = 0
-        for cut in [match.end() for match in _SENTENCE_END.finditer(line)] + [len(line)]:
+        begin, spoken = 0, len(line.partition("####")[0])
+        for cut in [match.end() for match in _SENTENCE_END.finditer(line, 0, spoken)] + [spoken]:
             start, end = offset + begin, offset + cut
             begin = cut
             inside_from, numbers_from = e, n
@@ -195,10 +205,14 @@ def _steps(text: str) -> list[_Step]:
                 e += 1
             while n < len(stated) and stated[n].start < end:
                 n += 1
-            if text[start:end].strip() and "####" not in text[start:end]:
+            if text[start:end].strip():
                 values = tuple(number.values for number in stated[numbers_from:n])
                 steps.append(_Step(text[start:end], start, end, tuple(found[inside_from:e]), values))
         offset += len(line)
+        while e < len(found) and found[e].start < offset:
+            e += 1
+        while n < len(stated) and stated[n].start < offset:
+            n += 1
     return steps
 
 

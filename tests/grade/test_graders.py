@@ -1,6 +1,7 @@
 """Graders by name: what each takes for an answer, and what none of them does."""
 
 import ast
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import nlft.grade
 from nlft.errors import ConfigError, DataError
 from nlft.grade import get_grader, grade_response, grader_names
+from nlft.grade.numeric import reference_value
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,26 @@ def test_nothing_is_evaluated() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         assert not names & {"eval", "exec", "compile", "__import__", "literal_eval", "pickle", "sympify"}, path
+
+
+@pytest.mark.parametrize("reference", ["#### 18,5", "so 18,5", "(1,2)", "1,2345", "#### 1,5,7"])
+def test_a_decimal_comma_in_the_reference_is_refused(reference: str) -> None:
+    """Read as 18 and 5, it would grade every right response as wrong."""
+    with pytest.raises(DataError, match="may be a decimal one") as caught:
+        reference_value(reference)
+    assert "18.5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "value"),
+    [
+        ("#### 1,234,567", 1234567),
+        ("1.234,50", Fraction(2469, 2)),
+        ("12, 13", 13),
+        (r"so $\boxed{18}$, of 5 kinds.", 18),
+        (r"$\boxed{\frac{1}{2}}$ of 7", Fraction(1, 2)),
+        ("\\boxed{3}\n#### 4", 4),
+    ],
+)
+def test_where_the_reference_has_its_number(reference: str, value: Fraction) -> None:
+    assert reference_value(reference) == value

@@ -113,7 +113,9 @@ def test_of_a_choice_the_letter_is_named() -> None:
 
 def test_a_step_on_the_line_of_the_final_answer_is_read() -> None:
     words = judged(*RENT, "3/4 x 100 = 75 units, 75 x 400 = 30000, 30000 x 12 = 36000 #### 36000")
-    assert words.startswith('The calculation goes wrong at "3/4 x 100 = 75 units, 75 x 400 = 30000, 30000 x 12 = 36000"')
+    assert words.startswith(
+        'The calculation goes wrong at "3/4 x 100 = 75 units, 75 x 400 = 30000, 30000 x 12 = 36000"'
+    )
     assert judged(RENT[0], RENT[1].replace("\n#", " #"), "3/4 x 100 = 75.\n#### 30000").startswith(
         'The response leaves out the step "75 * $400 = $30000 a month".'
     )

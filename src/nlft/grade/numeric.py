@@ -18,20 +18,34 @@ SHOWN = 200  # signs of an extracted piece that a verdict keeps
 
 
 def reference_value(reference: str) -> Fraction:
-    r"""The standard answer's number: the first after its last `####`; without a marker, its last number.
+    r"""The standard answer's number: the first after its last `####`, else the last in its last `\\boxed{}`, else its last.
 
     >>> reference_value("She sold 48/2 = 24 clips.\n#### 1,072"), reference_value("so 3 in all")
     (Fraction(1072, 1), Fraction(3, 1))
 
     Raises:
-        DataError: when there is no number, or one of more digits than are read (see `nlft.grade.numbers`).
+        DataError: when there is no number, one of more digits than are read (see `nlft.grade.numbers`), or
+            one with a decimal comma, which a response could not be compared with.
     """
     mark = reference.rfind(MARKER)
-    found = first_number(reference, mark + len(MARKER)) if mark >= 0 else last_number(reference)
+    inside = boxed(reference) if mark < 0 else None
+    if mark >= 0:
+        reference = reference[mark + len(MARKER) :]
+        found = first_number(reference)
+    else:
+        reference = inside if inside is not None else reference
+        found = last_number(reference)
     if found is None or found.value is None:
         raise DataError(
             "no number can be read from the reference",
             remedy="end the reference in `#### number`, or choose another grader, such as exact",
+        )
+    before, after = reference[: found.start], reference[found.start + len(found.text) :]
+    # 18,5 is read as 18 and 5: half of the answer would be compared with.
+    if re.search(r"[0-9],\Z", before[-2:]) or re.match(r",[0-9]", after):
+        raise DataError(
+            f"the comma beside {found.text} in the reference may be a decimal one",
+            remedy="write decimals with a point (18.5) and thousands as 1234 or 1,234, or choose another grader, such as exact",
         )
     return found.value
 

@@ -60,6 +60,28 @@ def test_only_incorrect_rows_are_judged_and_the_others_pass_through() -> None:
     assert judgments.judged[0].model_extra == {"topic": "sums"}
 
 
+def test_words_of_the_data_are_kept_and_those_of_another_judge_replaced(tmp_path: Path, capsys: Any) -> None:
+    rows = [
+        row("own", False, judgment="Four, not five."),
+        row("signed", False, judgment="Old words.", judge="rule"),
+        row("blank", False, judgment=" "),
+        row("right", True, judgment="Not needed."),
+    ]
+    who = Saying(signed="New words.", blank="Words.")
+    judgments = judge(rows, ModelJudge(who, PAPER))
+    assert [(j.id, j.judgment, j.judge) for j in judgments.judged] == [
+        ("own", "Four, not five.", None),
+        ("signed", "New words.", "saying"),
+        ("blank", "Words.", "saying"),
+        ("right", None, None),
+    ]
+    write_records(tmp_path / "graded.jsonl", rows)
+    assert run(["judge", str(tmp_path / "graded.jsonl"), "-o", str(tmp_path / "judged.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert "4 rows, 2 of them with a judgment by rule" in shown
+    assert "judgments of the data kept: 1" in shown
+
+
 def test_what_a_judge_is_told() -> None:
     known, a1 = Saying(a="x"), Saying(a="x")
     judge([row("a", False)], ModelJudge(known, PAPER))

@@ -67,15 +67,18 @@ def judge(
     settings = parse_config(given, JudgeSettings)
     who = make_judge(settings, load_prompts(prompts))
 
-    from nlft.judge.stage import judge_file, read_graded
+    from nlft.judge.stage import judge_file, needs_judgment, read_graded
 
     if dry_run:
-        requests = [who.request(row) for row in read_graded(graded) if not row.verdict.correct]
+        requests = [who.request(row) for row in read_graded(graded) if needs_judgment(row)]
         print(asking.dry_run_summary(requests if who.costly else [], output, settings, retry_failed=retry_failed))
         return
     judgments = judge_file(graded, output, who, retry_failed=retry_failed)
     words = sum(row.judgment is not None for row in judgments.judged)
-    print(f"{output}: {len(judgments.judged)} rows, {words} of them with a judgment by {who.name}")
+    own = sum(row.judgment is not None and row.judge is None for row in judgments.judged)
+    print(f"{output}: {len(judgments.judged)} rows, {words - own} of them with a judgment by {who.name}")
+    if own:
+        print(f"judgments of the data kept: {own}; remove the column `judgment` to judge those rows too")
     if judgments.aside:
         from nlft.answer.journal import aside_path
 

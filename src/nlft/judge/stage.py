@@ -16,7 +16,7 @@ from nlft.jsonl import refuse_same_file
 from nlft.judge.judges import Judge
 from nlft.records import Graded, Judged, read_records, write_records
 
-__all__ = ["AsideRow", "Judgments", "judge", "judge_file"]
+__all__ = ["AsideRow", "Judgments", "judge", "judge_file", "needs_judgment"]
 
 
 class AsideRow(Judged):
@@ -43,7 +43,7 @@ class Judgments:
 def judge(
     graded: Iterable[Graded], judge: Judge, *, journal: Journal | None = None, retry_failed: bool = False
 ) -> Judgments:
-    """Get words for every incorrect response; a correct one passes through as it is.
+    """Get words for every incorrect response that has none of the data's own; a correct one passes through as it is.
 
     Args:
         graded: Attempts with their verdict; further fields travel along.
@@ -53,15 +53,17 @@ def judge(
     """
     rows = list(graded)
     journal = journal if journal is not None else Journal()
-    requests = {place: judge.request(row) for place, row in enumerate(rows) if not row.verdict.correct}
+    requests = {place: judge.request(row) for place, row in enumerate(rows) if needs_judgment(row)}
     tally = ask(list(requests.values()), judge, journal, retry_failed=retry_failed, label="judging")
     result = Judgments(tally=tally)
     unanswered = 0
     for place, row in enumerate(rows):
         fields = row.model_dump()
         reply = journal.get(requests[place].key) if place in requests else None
-        if place not in requests:
+        if row.verdict.correct:
             result.judged.append(Judged.model_validate(fields | {"judgment": None, "judge": None}))
+        elif place not in requests:
+            result.judged.append(Judged.model_validate(fields))
         elif reply is None:
             unanswered += 1
         elif reply.failure is not None:
@@ -73,6 +75,13 @@ def judge(
         else:
             result.judged.append(Judged.model_validate(fields | {"judgment": reply.text, "judge": judge.name}))
     return Judgments(result.judged, result.failed, result.aside, unanswered, tally)
+
+
+def needs_judgment(row: Graded) -> bool:
+    """Whether a judge is asked: for a wrong response, unless the data has words for it that no judge has signed."""
+    words, judge = getattr(row, "judgment", None), getattr(row, "judge", None)
+    own = isinstance(words, str) and words.strip() and judge is None
+    return not (row.verdict.correct or own)
 
 
 def judge_file(graded: str | Path, output: str | Path, judge_with: Judge, *, retry_failed: bool = False) -> Judgments:

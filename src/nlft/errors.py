@@ -67,5 +67,11 @@ class IncompleteError(NLFTError):
     exit_code = 3
 
 
+class LimitError(NLFTError):
+    """The stage stopped at a limit on requests or cost; what is finished is written; exit code 4."""
+
+    exit_code = 4
+
+
 class LockedError(NLFTError):
     """Another process is writing the same output."""

@@ -243,7 +243,7 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(server: Any, tmp_pa
     ]  # fmt: skip
     assert run([*command, "--dry-run"]) == 0
     assert "would send 4 requests (0 of 4 rows need none)" in capsys.readouterr().out
-    assert run([*command, "--max-requests", "3"]) == 3
+    assert run([*command, "--max-requests", "3"]) == 4
     told = capsys.readouterr()
     assert "3 requests: 33 tokens read, 21 written, cost 0.0002" in told.out
     assert "stopped at the limit: 1 rows were not asked" in told.err

@@ -15,7 +15,7 @@ from nlft.cli.app import run
 from nlft.errors import ConfigError, LockedError
 from nlft.experiment.recipe import load_recipe, plan
 from nlft.experiment.run import run_recipe
-from nlft.experiment.stages import Stage, fingerprint, read_stage
+from nlft.experiment.stages import Stage, StageError, fingerprint, read_stage, run_stage
 from tiny import tiny_model, tiny_rows
 
 RECIPE = """\
@@ -97,6 +97,30 @@ def test_a_failing_stage_names_itself_and_keeps_the_others(
     assert "Traceback" not in errors
     assert read_stage(tmp_path / "out", "judge") is not None
     assert read_stage(tmp_path / "out", "test") is None
+
+
+@pytest.mark.parametrize(("code", "done"), [(3, True), (4, False)], ids=["rows that failed for good", "a limit"])
+def test_a_stage_stopped_at_a_limit_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, done: bool
+) -> None:
+    sent: list[tuple[str, ...]] = []
+
+    def ended(words: tuple[str, ...]) -> tuple[int, None]:
+        sent.append(words)
+        return code, None
+
+    monkeypatch.setattr("nlft.experiment.stages.run_command", ended)
+    stage = Stage("answer", ("answer", "in.jsonl"), (), (), again=("--resume",))
+    if done:
+        assert run_stage(stage, tmp_path)
+        assert not run_stage(stage, tmp_path)
+        return
+    for _ in range(2):
+        with pytest.raises(StageError) as caught:
+            run_stage(stage, tmp_path)
+        assert caught.value.exit_code == code
+        assert read_stage(tmp_path, "answer") is None
+    assert sent == [stage.words, (*stage.words, "--resume")]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The root of `nlft`: gathers the verbs, and turns errors into messages and exit codes.
 
 Exit codes: 0 done; 1 something a user can mend; 2 wrong usage or settings; 3 done but some rows
-failed for good; 130 interrupted.
+failed for good; 4 stopped at a limit on requests or cost; 130 interrupted.
 """
 
 from __future__ import annotations

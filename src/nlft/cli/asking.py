@@ -52,14 +52,15 @@ def dry_run_summary(
 
 
 def conclude(output: Path, tally: Tally, settings: AnswererSettings, *, failed: int, unanswered: int) -> None:
-    """Say what was sent, and leave with exit code 3 where rows are missing.
+    """Say what was sent, and leave with an exit code of its own where rows are missing.
 
     Raises:
-        IncompleteError: when rows failed for good, or were not asked because a limit was reached.
+        LimitError: when rows were not asked because a limit was reached.
+        IncompleteError: when rows failed for good.
     """
     from nlft.answer.journal import failed_path
     from nlft.answer.limits import Prices
-    from nlft.errors import IncompleteError
+    from nlft.errors import IncompleteError, LimitError
 
     if tally.requests:
         prices = Prices(settings.price_in, settings.price_out)
@@ -69,7 +70,7 @@ def conclude(output: Path, tally: Tally, settings: AnswererSettings, *, failed: 
         )
     if unanswered:
         more = f", and {failed} failed for good ({failed_path(output).name})" if failed else ""
-        raise IncompleteError(
+        raise LimitError(
             f"stopped at the limit: {unanswered} rows were not asked{more}",
             file=output,
             remedy="run the same command again with a higher --max-requests or --max-cost: finished rows are kept",

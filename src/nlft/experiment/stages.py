@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from nlft.config import Config
-from nlft.errors import NLFTError
+from nlft.errors import IncompleteError, LimitError, NLFTError
 from nlft.experiment.workshop import run_command
 from nlft.provenance import adapter_hash, digest, tree_hash
 from nlft.records import write_lines
@@ -22,7 +22,7 @@ __all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "r
 
 # Files of a folder given as a setting (a model, a data set) are hashed up to this size, larger ones told by size.
 SMALL = 1 << 20
-FAILED_ROWS = 3  # the exit code of a stage that finished with some rows failed for good
+FAILED_ROWS = IncompleteError.exit_code  # of a stage that finished
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class StageError(NLFTError):
             f"the stage {stage.name} stopped with exit code {code}",
             remedy=f"mend what it says above and run again: finished stages are kept (its command: {stage.command})",
         )
-        self.exit_code = code if code in (1, 2, 130) else 1
+        self.exit_code = code if code in (1, 2, LimitError.exit_code, 130) else 1
 
 
 def fingerprint(stage: Stage, folder: Path) -> str:

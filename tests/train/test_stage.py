@@ -125,6 +125,19 @@ def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, mon
         assert torch.equal(resumed[name], value), name
 
 
+def test_a_resumed_run_counts_the_time_of_all_its_parts(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "out", tmp_path, num_train_epochs=2, save_steps=2)
+    path = tmp_path / "out" / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if '"loss"' in line]
+    seconds = [row["seconds"] for row in rows]
+    assert 0 < seconds[0] < seconds[-1] < 1000
+    path.write_text("".join(json.dumps(row | {"seconds": 1000.0 + row["step"]}) + "\n" for row in rows), "utf-8")
+    run(folder, tmp_path / "out", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [row["seconds"] for row in rows[:4]] == [1001, 1002, 1003, 1004]
+    assert min(row["seconds"] for row in rows[4:]) > 1004
+
+
 def test_a_metrics_line_cut_short_is_dropped(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(folder, out, tmp_path, num_train_epochs=2, save_steps=1)

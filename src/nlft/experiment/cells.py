@@ -247,7 +247,7 @@ def _training(experiment: Experiment, stage: Stage) -> Training:
     return Training(
         rows=sum(1 for _ in read_records(stage.inputs[0], Graded)),
         steps=last.get("step"),
-        seconds=last.get("train_runtime", record.seconds if record else 0.0),
+        seconds=last.get("seconds", record.seconds if record else 0.0),
         epochs=last.get("epoch") or 0.0,
         peak_memory_mb=record.peak_memory_mb if record else None,
         tokens_per_second=rates[len(rates) // 2] if rates else None,

@@ -174,10 +174,14 @@ def _kept(folder: Path) -> str:
 
 
 class _Metrics(TrainerCallback):  # type: ignore[misc]
-    """Append what the trainer logs, a JSON line a step; a resumed run drops what it does again."""
+    """Append what the trainer logs, a JSON line a step; a resumed run drops what it does again.
+
+    `seconds` of a line is the training time up to it, of the resumed parts together.
+    """
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         self.path, self.fresh = path, fresh
+        self.start = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,9 +189,11 @@ class _Metrics(TrainerCallback):  # type: ignore[misc]
         if not self.fresh and self.path.exists():
             lines = [x for x in self.path.read_text("utf-8").splitlines() if _step(x) <= state.global_step]
         self.path.write_text("".join(line + "\n" for line in lines), "utf-8")
+        self.start = time.perf_counter() - (json.loads(lines[-1]).get("seconds", 0.0) if lines else 0.0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        row = {"step": state.global_step, "epoch": state.epoch, **(logs or {})}
+        row = {"step": state.global_step, "epoch": state.epoch, "seconds": time.perf_counter() - self.start}
+        row.update(logs or {})
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 

@@ -158,6 +158,16 @@ def test_the_numbers_of_the_tables(tmp_path: Path) -> None:
     assert flexible.grader == "flexible"
 
 
+def test_an_untrained_baseline_of_one_seed_stands_against_every_seed(tmp_path: Path) -> None:
+    experiment, results = made_up(tmp_path)
+    (results / "test" / "base-s1.json").unlink()
+    found = points(experiment, results, "test")
+    response, nlft, *_ = compare_points(experiment.model_copy(update={"baseline": "base"}), found)
+    # Two seeds of 0011 and of 1111 and 0111, against 0000 twice.
+    assert (response.difference, response.only_b) == (4 / 8, 2)
+    assert (nlft.difference, nlft.only_b) == (7 / 8, 4)
+
+
 def test_the_tables_are_these(tmp_path: Path) -> None:
     """Worked out by hand once, from the numbers above (see test_the_numbers_of_the_tables), and kept."""
     experiment, results = made_up(tmp_path)

@@ -125,6 +125,7 @@ def accuracy_table(found: Sequence[Point]) -> Table:
 def compare_points(experiment: Experiment, found: Sequence[Point]) -> list[Comparison]:
     """Each method against the baseline at the same size, epoch and seeds; an untrained baseline against all.
 
+    An untrained baseline of one seed (greedy: a second would repeat it) stands against every seed of the others.
     P-values are corrected after Holm over all comparisons of one grader.
     """
     if experiment.baseline is None:
@@ -139,6 +140,8 @@ def compare_points(experiment: Experiment, found: Sequence[Point]) -> list[Compa
             if rival is None or point.method == experiment.baseline:
                 continue
             by_seed = {result.seed: result for result in rival.results}
+            if rival.size == 0 and len(rival.results) == 1:
+                by_seed = dict.fromkeys((result.seed for result in point.results), rival.results[0])
             pairs = [(by_seed[r.seed], r) for r in point.results if r.seed in by_seed]
             if pairs and all(a.evaluation.data_hash == b.evaluation.data_hash for a, b in pairs):
                 sides = ([a.solved_by(grader) for a, _ in pairs], [b.solved_by(grader) for _, b in pairs])

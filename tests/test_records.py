@@ -254,3 +254,16 @@ def test_the_new_file_has_ordinary_permissions(tmp_path: Path) -> None:
 def test_each_stage_adds_its_fields() -> None:
     fields = [set(kind.model_fields) for kind in (Problem, Attempt, Graded, Judged)]
     assert all(before < after for before, after in pairwise(fields))
+
+
+def test_a_link_is_written_through_and_a_pipe_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target, link, pipe = tmp_path / "disk" / "rows.jsonl", tmp_path / "rows.jsonl", tmp_path / "pipe"
+    link.symlink_to(target)
+    write_lines(link, ["x"])
+    assert link.is_symlink()
+    assert target.read_text("utf-8") == "x\n"
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match="a pipe or a device"):
+        write_lines(pipe, ["x"])
+    assert pipe.is_fifo()

@@ -174,13 +174,21 @@ def _nested_too_deep(row: object) -> bool:
 def write_lines(path: str | Path, lines: Iterable[str]) -> int:
     """Write lines of text, atomically: `path` is the old file or the whole new one, never half.
 
+    What a symbolic link points to is written; the link stays.
+
     Returns:
         How many lines were written.
 
     Raises:
-        DataError: when the disk is full or the folder cannot be written; `path` is then untouched.
+        DataError: when the disk is full, the folder cannot be written, or `path` is a folder, a pipe or a device;
+            `path` is then untouched.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device, which cannot be written as a whole"
+        raise DataError(f"cannot write: it is {kind}", file=path, remedy="give the name of a file with -o")
     count = 0
     temporary: Path | None = None
     try:

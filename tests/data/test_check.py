@@ -62,6 +62,12 @@ def test_a_clean_file(jsonl: Callable) -> None:
     assert {"judge prompt", "judge path", "standard path"} <= set(report.lengths)
 
 
+def test_a_judgment_that_grants_a_part_calls_nothing_correct(jsonl: Callable) -> None:
+    rows = [judged(i, correct=i % 2 > 0) for i in range(10)]
+    partly = judged(50, correct=False, judgment="The response is correct in its first step, but then adds 3.")
+    assert "judgments that call a wrong response correct" not in found(check_file(jsonl("in.jsonl", [*rows, partly])))
+
+
 @pytest.mark.parametrize(
     ("planted", "what", "level"),
     [

@@ -14,9 +14,9 @@ from nlft.answer.exchange import Done
 from nlft.answer.journal import aside_path, failed_path
 from nlft.cli.app import run
 from nlft.errors import DataError
-from nlft.judge import ModelJudge, ReplayJudge, RuleJudge, judge, judge_file, quality_report, says_correct
+from nlft.judge import ModelJudge, ReplayJudge, RuleJudge, judge, judge_file, quality_report
 from nlft.judge.quality import near_duplicates
-from nlft.prompts import load_prompts
+from nlft.prompts import load_prompts, says_correct
 from nlft.records import Graded, Judged, Verdict, read_records, write_records
 from tiny import tiny_model
 

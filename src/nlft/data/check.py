@@ -12,7 +12,7 @@ from nlft.data.lengths import PATHS, Lengths, Measure, paths_of, tokens, words
 from nlft.data.load import Reader
 from nlft.errors import DataError
 from nlft.grade import grade_response
-from nlft.prompts import PromptSet, load_prompts
+from nlft.prompts import PromptSet, load_prompts, says_correct
 from nlft.records import Attempt, Graded, Problem
 
 __all__ = ["CheckReport", "Finding", "check_file"]
@@ -248,5 +248,5 @@ def _check_grade(report: CheckReport, record: Problem, prompts: PromptSet, place
         return
     if not judgment:
         report.find("warning", "wrong responses without a judgment", place)
-    elif prompts.correct_mark.casefold() in str(judgment).casefold():
+    elif says_correct(str(judgment), prompts.correct_mark):
         report.find("error", "judgments that call a wrong response correct", place)

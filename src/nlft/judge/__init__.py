@@ -7,7 +7,7 @@ that they make likelier are the errors.
 """
 
 from nlft.judge.choose import JudgeSettings, make_judge
-from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge, says_correct
+from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge
 from nlft.judge.quality import QualityReport, quality_report
 from nlft.judge.rule import rule_judgment
 from nlft.judge.stage import AsideRow, Judgments, judge, judge_file
@@ -26,5 +26,4 @@ __all__ = [
     "make_judge",
     "quality_report",
     "rule_judgment",
-    "says_correct",
 ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nlft.answer.exchange import Answerer, Done, Reply, Request, make_request
 from nlft.judge.rule import rule_judgment
-from nlft.prompts import PromptSet
+from nlft.prompts import PromptSet, says_correct
 from nlft.records import Graded, Judged, read_records
 
-__all__ = ["Judge", "ModelJudge", "ReplayJudge", "RuleJudge", "says_correct"]
-
-_MARKUP = " \t\r#*_`\"'“”‘’.!"
+__all__ = ["Judge", "ModelJudge", "ReplayJudge", "RuleJudge"]
 
 
 class Judge(Protocol):
@@ -135,21 +132,6 @@ class ModelJudge:
     def contradicts(self, row: Graded, judgment: str) -> bool:
         """Under either prompt a model may call a wrong response correct."""
         return says_correct(judgment, self.prompts.correct_mark)
-
-
-def says_correct(judgment: str, mark: str) -> bool:
-    """Whether one of its sentences says exactly what the mark says, in any case, bare of markup.
-
-    Not wherever the mark occurs: "the response is correct up to the second step" finds a fault.
-
-    >>> says_correct("### The response is correct. ###", "the response is correct")
-    True
-    >>> says_correct("The response is correct in its first step, but then adds 3.", "the response is correct")
-    False
-    """
-    wanted = mark.strip(_MARKUP).casefold()
-    sentences = re.split(r"[.!?](?=\s|$|#|\*)|\n", judgment)
-    return any(" ".join(sentence.strip(_MARKUP).casefold().split()) == wanted for sentence in sentences)
 
 
 class _Recorded(Judged):

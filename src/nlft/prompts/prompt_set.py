@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -11,6 +12,7 @@ from nlft.config import Config, did_you_mean, parse_config, read_yaml
 from nlft.errors import ConfigError
 
 FOLDER = Path(__file__).parent
+_MARKUP = " \t\r#*_`\"'“”‘’.!"
 
 
 class Message(TypedDict):
@@ -83,6 +85,21 @@ def load_prompts(name_or_path: str) -> PromptSet:
             )
         path = FOLDER / f"{name_or_path}.yaml"
     return parse_config({"name": path.stem, **read_yaml(path)}, PromptSet, file=path)
+
+
+def says_correct(judgment: str, mark: str) -> bool:
+    """Whether one of its sentences says exactly what the mark says, in any case, bare of markup.
+
+    Not wherever the mark occurs: "the response is correct up to the second step" finds a fault.
+
+    >>> says_correct("### The response is correct. ###", "the response is correct")
+    True
+    >>> says_correct("The response is correct in its first step, but then adds 3.", "the response is correct")
+    False
+    """
+    wanted = mark.strip(_MARKUP).casefold()
+    sentences = re.split(r"[.!?](?=\s|$|#|\*)|\n", judgment)
+    return any(" ".join(sentence.strip(_MARKUP).casefold().split()) == wanted for sentence in sentences)
 
 
 def _chat(system: str, user: str) -> list[Message]:

@@ -94,6 +94,25 @@ def test_results_of_other_settings_are_not_mixed_in(world: Path, capsys: pytest.
     assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl"])
+def test_results_of_other_data_are_not_mixed_in(world: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = world / name
+    before = path.read_text()
+    home = world / "results" / "recipe" / "test"
+    path.write_text(before.replace('"question": "', '"question": "Now: ', 1))
+    try:
+        assert run(["experiment", str(world / "recipe.yaml")]) == 2
+        assert "files that have changed since" in capsys.readouterr().err
+        assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+    finally:
+        path.write_text(before)
+    one = home / "base-s0.json"
+    recorded = one.read_text()
+    one.write_text(json.dumps(json.loads(recorded) | {"sources_hash": None}))  # as written before it was there
+    assert run(["experiment", str(world / "recipe.yaml")]) == 0
+    one.write_text(recorded)
+
+
 def test_tables_need_the_results_alone(world: Path, tmp_path: Path) -> None:
     """Copied elsewhere without the run's folder, the results give the same bytes again."""
     home = world / "results" / "recipe" / "test"

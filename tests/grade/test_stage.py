@@ -56,6 +56,18 @@ def test_a_judged_row_is_graded_anew_and_keeps_its_judgment() -> None:
     assert (row.verdict.correct, row.judgment, row.judge) == (False, "wrong", "me")
 
 
+@pytest.mark.parametrize("judge", ["rule", None])
+@pytest.mark.parametrize("earlier", [True, False])
+@pytest.mark.parametrize("row", [ROWS[0], ROWS[2]], ids=["right", "wrong"])
+def test_what_was_made_of_a_verdict_that_turned_goes(row: dict, earlier: bool, judge: str | None) -> None:
+    old = {"verdict": {"correct": earlier, "reason": "old"}, "judgment": "no", "judge": judge, "scores": {"form": 1}}
+    (graded,) = grade([Attempt.model_validate({**row, **old})])
+    fields = dict(graded)
+    turned = graded.verdict.correct != earlier
+    assert ("scores" in fields) == (not turned)
+    assert ("judgment" in fields) == ("judge" in fields) == (not (turned and graded.verdict.correct and judge))
+
+
 def test_a_reference_in_words_has_no_numeric_grades() -> None:
     row = Attempt(id="a", question="?", reference="New York", response="#### New York")
     (graded,) = grade([row], "exact")

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -17,11 +18,18 @@ from nlft.experiment.recipe import Plan, Section
 from nlft.experiment.results import CellResult, Training, read_results, result_path, solved_digits, write_result
 from nlft.experiment.rounds import leave_out_trained
 from nlft.experiment.spec import Cell, Experiment, Rows, Split, cells
-from nlft.experiment.stages import Stage, read_stage, relative, run_stage
+from nlft.experiment.stages import Stage, read_stage, relative, run_stage, sources_hash
 from nlft.provenance import digest, public_name
 from nlft.records import Graded, Judged, Verdict, read_objects, read_records, write_lines, write_records
 
 __all__ = ["missing_cells", "plan_cells", "run_cells"]
+
+
+class Hashes(NamedTuple):
+    """What a cell's result is told by."""
+
+    settings: str
+    sources: str
 
 
 def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[Cell]:
@@ -71,8 +79,9 @@ def run_cells(
         LockedError: when another process runs the same experiment.
     """
     stages = plan_cells(experiment, split, file=file)
-    hashes = {cell: _settings_hash(experiment, split, each, file) for cell, each in stages.items()}
-    _refuse_other_settings(results, split, hashes)
+    before = _shared_stages(experiment, split, file)
+    hashes = {cell: _hashes(experiment, [*before, *each]) for cell, each in stages.items()}
+    _refuse_others(results, split, hashes)
     todo = [c for c in missing_cells(experiment, results, split) if methods is None or c.method in methods]
     if not todo:
         return 0
@@ -90,16 +99,20 @@ def run_cells(
 
 def _prepare(experiment: Experiment, split: Split, file: str | Path | None) -> None:
     """Training rows and problems, shared by all cells."""
-    plan = Plan(experiment, file)
-    plan.prepare()
-    plan.data(split, _pool(split), getattr(experiment, split))
-    for stage in plan.stages:
+    for stage in _shared_stages(experiment, split, file):
         if run_stage(stage, experiment.folder):
             print(f"      {stage.command}", file=sys.stderr)
     if split == "dev":
         # What is trained on says nothing of what was learned.
         folder = experiment.folder
         leave_out_trained(folder / _pool(split), folder / "problems.jsonl", folder / "dev.jsonl")
+
+
+def _shared_stages(experiment: Experiment, split: Split, file: str | Path | None) -> list[Stage]:
+    plan = Plan(experiment, file)
+    plan.prepare()
+    plan.data(split, _pool(split), getattr(experiment, split))
+    return plan.stages
 
 
 def _pool(split: Split) -> str:
@@ -198,32 +211,33 @@ def _prune(adapter: Path) -> None:
             file.unlink()
 
 
-def _settings_hash(experiment: Experiment, split: Split, stages: Sequence[Stage], file: str | Path | None) -> str:
-    """A hash of every command a cell stands on, its preparation's too; where the files lie does not count."""
-    plan = Plan(experiment, file)
-    plan.prepare()
-    plan.data(split, _pool(split), getattr(experiment, split))
+def _hashes(experiment: Experiment, stages: Sequence[Stage]) -> Hashes:
+    """Hashes of every command a cell stands on, and of what they read; where the files lie does not count."""
     folder = experiment.folder
-    words = [[public_name(relative(word, folder)) for word in stage.words] for stage in (*plan.stages, *stages)]
+    words = [[public_name(relative(word, folder)) for word in stage.words] for stage in stages]
     constants = {name: method.settings for name, method in experiment.methods.items() if method.settings}
     used = [each for name, each in constants.items() if any(f"{name}.yaml" in word for line in words for word in line)]
-    return digest([words, used])[:16]
+    return Hashes(digest([words, used])[:16], sources_hash(stages, folder)[:16])
 
 
-def _refuse_other_settings(results: Path, split: Split, hashes: dict[Cell, str]) -> None:
-    """Cells of other settings must not stand in one table with these."""
+def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> None:
+    """Cells of other settings or other data must not stand in one table with these."""
     for cell, result in read_results(results, split, hashes).items():
-        if result.settings_hash != hashes[cell]:
-            raise ConfigError(
-                "this result was made with other settings than the recipe now has",
-                file=result_path(results, split, cell),
-                remedy="give another folder with --results, or move the old results away",
-            )
+        settings, sources = hashes[cell]
+        if result.settings_hash != settings:
+            other = "with other settings than the recipe now has"
+        elif result.sources_hash not in (None, sources):
+            other = "from files that have changed since (problems, responses or recorded answers)"
+        else:
+            continue
+        raise ConfigError(
+            f"this result was made {other}",
+            file=result_path(results, split, cell),
+            remedy="give another folder with --results, or move the old results away",
+        )
 
 
-def _result(
-    experiment: Experiment, cell: Cell, split: Split, stages: Sequence[Stage], settings_hash: str
-) -> CellResult:
+def _result(experiment: Experiment, cell: Cell, split: Split, stages: Sequence[Stage], hashes: Hashes) -> CellResult:
     evaluation = read_evaluation(stages[-1].outputs[0])
     return CellResult(
         experiment=experiment.name,
@@ -232,7 +246,8 @@ def _result(
         size=cell.size,
         epoch=cell.epoch,
         seed=cell.seed,
-        settings_hash=settings_hash,
+        settings_hash=hashes.settings,
+        sources_hash=hashes.sources,
         evaluation=evaluation,
         solved=solved_digits(evaluation),
         training=_training(experiment, stages[0]) if len(stages) > 1 else None,

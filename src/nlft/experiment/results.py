@@ -41,6 +41,9 @@ class CellResult(Config):
     epoch: int | None
     seed: int
     settings_hash: str = Field(description="of the commands the cell stands on")
+    sources_hash: str | None = Field(
+        default=None, description="of the files those commands read: problems, responses, recorded answers"
+    )
     evaluation: Evaluation
     solved: dict[str, str] = Field(description="per grader one digit a problem, 1 solved, in the order of their ids")
     training: Training | None

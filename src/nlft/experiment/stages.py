@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from nlft.experiment.workshop import run_command
 from nlft.provenance import adapter_hash, digest, tree_hash
 from nlft.records import write_lines
 
-__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "relative", "run_stage"]
+__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "relative", "run_stage", "sources_hash"]
 
 # Files of a folder given as a setting (a model, a data set) are hashed up to this size, larger ones told by size.
 SMALL = 1 << 20
@@ -70,7 +70,8 @@ def fingerprint(stage: Stage, folder: Path) -> str:
     Paths inside the run's folder count by name and content only, so a folder may be moved.
     """
     words = [relative(word, folder) for word in stage.words]
-    outside = {word: _content(word) for word in stage.words if not Path(word).is_relative_to(folder)}
+    # The verb is no path, though a folder `data` or `train` may well lie here.
+    outside = {word: _content(word) for word in stage.words[1:] if not Path(word).is_relative_to(folder)}
     return digest(
         {
             "words": words,
@@ -78,6 +79,13 @@ def fingerprint(stage: Stage, folder: Path) -> str:
             "outside": {word: content for word, content in outside.items() if content is not None},
         }
     )
+
+
+def sources_hash(stages: Sequence[Stage], folder: Path) -> str:
+    """A hash of the content of every file from outside the run's folder that the stages name, wherever it lies."""
+    words = {word for stage in stages for word in stage.words[1:] if not Path(word).is_relative_to(folder)}
+    paths = {path for word in words if (path := _named(word)) is not None}
+    return digest(sorted(tree_hash(path) for path in paths if path.is_file()))
 
 
 def read_stage(folder: Path, name: str) -> StageRecord | None:
@@ -140,15 +148,22 @@ def _input_hash(path: Path) -> str:
 
 
 def _content(word: str) -> str | None:
-    """A hash of the file or folder that a setting names (also as `replay:FILE`); None where it names none."""
+    """A hash of the file or folder that a setting names; None where it names none."""
+    path = _named(word)
+    if path is None:
+        return None
+    if path.is_file():
+        return tree_hash(path)
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    return digest([[f.name, f.stat().st_size, tree_hash(f) if _small(f) else ""] for f in files])
+
+
+def _named(word: str) -> Path | None:
+    """The file or folder that a setting names, also as `replay:FILE`."""
     for name in (word, word.partition(":")[2]):
-        path = Path(name)
         with contextlib.suppress(OSError):
-            if name and path.is_file():
-                return tree_hash(path)
-            if name and path.is_dir():
-                files = sorted(file for file in path.iterdir() if file.is_file())
-                return digest([[f.name, f.stat().st_size, tree_hash(f) if _small(f) else ""] for f in files])
+            if name and (Path(name).is_file() or Path(name).is_dir()):
+                return Path(name)
     return None
 
 

@@ -223,6 +223,21 @@ def test_top_tokens_are_those_of_the_full_softmax() -> None:
         assert one.top[1].tolist() == two.top[1].tolist()
 
 
+@pytest.mark.parametrize("kind", ["llama", *OTHERS])
+def test_chosen_tokens_are_scored_as_the_model_scores_them(kind: str) -> None:
+    """Through caps and scales of the logits too, and for one path of two."""
+    model = tiny(kind, OTHERS[kind][0] if kind in OTHERS else None)
+    paths, choice = SETS["unequal lengths"][1:3], torch.randint(VOCABULARY, (7, 3))
+    scored, _ = path_logprobs(model, paths, choose=[choice, None])
+    assert scored[1].chosen is None
+    logits = model(torch.tensor([paths[0].tokens])).logits[0, -8:-1]
+    expected = torch.log_softmax(logits, -1).gather(-1, choice)
+    torch.testing.assert_close(scored[0].chosen, expected, atol=1e-4, rtol=0)
+    (slope,) = torch.autograd.grad(scored[0].chosen.sum(), model.get_input_embeddings().weight)
+    (same,) = torch.autograd.grad(expected.sum(), model.get_input_embeddings().weight)
+    torch.testing.assert_close(slope, same, atol=1e-3, rtol=1e-3)
+
+
 def test_no_token_runs_twice_and_the_head_sees_responses_only() -> None:
     """What makes a step cheap: one pass, each token once through the decoder, the head at responses only."""
     model, paths = share(tiny("llama")).requires_grad_(False), SETS["unequal lengths"]

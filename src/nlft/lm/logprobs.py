@@ -33,11 +33,13 @@ class PathLogprobs:
         logp: (n,) float32, log P(y_t | X, y_<t); with gradient where the pass had one.
         hidden_states: (n, d), the last hidden state that predicts y_t (position t-1, like its logits).
         top: The k likeliest next tokens, (log P, ids) of (n, k) each, where they were asked for.
+        chosen: (n, k), log P of the tokens that were named, with gradient as `logp`.
     """
 
     logp: Tensor
     hidden_states: Tensor
     top: tuple[Tensor, Tensor] | None = None
+    chosen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,13 @@ def untouched(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 def path_logprobs(
-    model: nn.Module, paths: Sequence[TokenPath], *, top_k: int = 0, kept: Kept | None = None, keep: bool = False
+    model: nn.Module,
+    paths: Sequence[TokenPath],
+    *,
+    top_k: int = 0,
+    choose: Sequence[Tensor | None] | None = None,
+    kept: Kept | None = None,
+    keep: bool = False,
 ) -> tuple[list[PathLogprobs], Kept | None]:
     """Score responses under their prompts; gradient as torch's grad mode says.
 
@@ -71,6 +79,7 @@ def path_logprobs(
         model: A causal language model, with or without adapters.
         paths: What to score; no response may be empty, no prompt either.
         top_k: Also return that many likeliest tokens per position.
+        choose: Also score these tokens, (n, k) ids for each path, or None for a path.
         kept: Continue from an earlier pass, of the same weights, where beginnings agree.
         keep: Return this pass's keys and values, detached, for another pass to continue from.
 
@@ -78,17 +87,17 @@ def path_logprobs(
         One entry per path, in order, and what was kept (None on the plain way).
     """
     if shares_prefixes(model):
-        return _shared(model, paths, top_k, kept, keep)
-    return _plain(model, paths, top_k), None
-
-
-def gathered(model: nn.Module, scored: PathLogprobs, ids: Tensor) -> Tensor:
-    """log P of chosen tokens (n, k) at the positions of a path that was scored; with gradient."""
-    return gathered_logprobs(unwrap(model).get_output_embeddings(), scored.hidden_states, ids)
+        return _shared(model, paths, top_k, kept, keep, choose)
+    return _plain(model, paths, top_k, choose), None
 
 
 def _shared(
-    model: nn.Module, paths: Sequence[TokenPath], top_k: int, kept: Kept | None, keep: bool
+    model: nn.Module,
+    paths: Sequence[TokenPath],
+    top_k: int,
+    kept: Kept | None,
+    keep: bool,
+    choose: Sequence[Tensor | None] | None = None,
 ) -> tuple[list[PathLogprobs], Kept | None]:
     base = unwrap(model)
     layout = lay_out(
@@ -104,6 +113,12 @@ def _shared(
     chosen = states[torch.tensor(where, device=states.device)]
     sizes = [len(path.response) for path in paths]
     result = _through_head(base, chosen, paths, sizes, top_k)
+    if choose is not None:
+        head = base.get_output_embeddings()
+        result = [
+            each if ids is None else replace(each, chosen=gathered_logprobs(head, each.hidden_states, ids))
+            for each, ids in zip(result, choose, strict=True)
+        ]
     if pack.keep is None:
         return result, None
     return result, Kept(tuple(placed.kept() for placed in layout.placed), pack.keep)
@@ -166,7 +181,9 @@ def _through_head(
     return [PathLogprobs(p, h, top) for p, h, top in zip(logp, hidden, tops, strict=True)]
 
 
-def _plain(model: nn.Module, paths: Sequence[TokenPath], top_k: int) -> list[PathLogprobs]:
+def _plain(
+    model: nn.Module, paths: Sequence[TokenPath], top_k: int, choose: Sequence[Tensor | None] | None = None
+) -> list[PathLogprobs]:
     """One left-padded batch through the model's own attention and head."""
     base = unwrap(model)
     device = base.get_input_embeddings().weight.device
@@ -193,7 +210,9 @@ def _plain(model: nn.Module, paths: Sequence[TokenPath], top_k: int) -> list[Pat
         logp = every.gather(-1, torch.tensor(path.response, device=device)[:, None]).squeeze(-1)
         best = every.detach().topk(top_k, -1) if top_k else None
         top = (best.values, best.indices) if best is not None else None
-        result.append(PathLogprobs(logp, seen[0][row, -count - 1 : -1], top))
+        ids_here = choose[row] if choose is not None else None
+        chosen = every.gather(-1, ids_here) if ids_here is not None else None
+        result.append(PathLogprobs(logp, seen[0][row, -count - 1 : -1], top, chosen))
     return result
 
 

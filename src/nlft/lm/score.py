@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import Kept, PathLogprobs, detached, gathered, path_logprobs, untouched
+from nlft.lm.logprobs import Kept, PathLogprobs, detached, path_logprobs, untouched
 from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
@@ -28,10 +28,10 @@ def score_batch(
 ) -> list[Scored]:
     """Compute what `objective` needs of each row.
 
-    First the base paths, and the judge paths the loss trains on, with gradient where torch's mode has
-    one; then, without gradient, the paths that only weigh, continuing from the first pass's keys and
-    values; last, where an objective wants the standard path's likeliest tokens, that path under the
-    untouched model.
+    Where an objective wants the standard path's likeliest tokens, first that path under the untouched
+    model, without gradient; then the base paths, and the judge paths the loss trains on, with gradient
+    where torch's mode has one; then, without gradient, the paths that only weigh, continuing from the
+    second pass's keys and values.
 
     Args:
         model: Base model or PEFT model. Without an adapter the untouched model is the model as it is.
@@ -59,14 +59,16 @@ def score_batch(
         found.update({(place, name): result for (place, name, _), result in zip(asked, results, strict=True)})
         return kept
 
-    kept = run(trained, keep=bool(weighing))
-    with torch.no_grad():
-        if weighing:
+    if teaching:
+        with torch.no_grad(), untouched(model):
+            run(teaching, top_k=top_k)
+    taught = {place: found[place, name].top for place, name, _ in teaching}
+    choose = [top[1] if name == "base" and (top := taught.get(place)) else None for place, name, _ in trained]
+    kept = run(trained, choose=choose if teaching else None, keep=bool(weighing))
+    if weighing:
+        with torch.no_grad():
             run(weighing, kept=kept)
-        if teaching:
-            with untouched(model):
-                run(teaching, top_k=top_k)
-    return [_scored(model, place, example, found) for place, example in enumerate(examples)]
+    return [_scored(place, example, found) for place, example in enumerate(examples)]
 
 
 def _path(example: EncodedExample, name: str) -> TokenPath:
@@ -76,9 +78,7 @@ def _path(example: EncodedExample, name: str) -> TokenPath:
     return path
 
 
-def _scored(
-    model: nn.Module, place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]
-) -> Scored:
+def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Scored:
     base = found[place, "base"]
     standard, judge, teacher = (found.get((place, name)) for name in ("standard", "judge", "teacher"))
     row = Example(
@@ -90,7 +90,6 @@ def _scored(
     )
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
-    if teacher is not None and teacher.top is not None:
-        logp, ids = teacher.top
-        row = replace(row, top_standard=TopTokens(logp, gathered(model, base, ids)))
+    if teacher is not None and teacher.top is not None and base.chosen is not None:
+        row = replace(row, top_standard=TopTokens(teacher.top[0], base.chosen))
     return Scored(example.id, row)

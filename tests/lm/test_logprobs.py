@@ -14,7 +14,16 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from nlft.lm import attention
 from nlft.lm.attention import Memory, Pack
-from nlft.lm.logprobs import _plain, _shared, path_logprobs, run_packed, shares_prefixes, sharing_obstacle, unwrap
+from nlft.lm.logprobs import (
+    _plain,
+    _shared,
+    path_logprobs,
+    run_packed,
+    shares_prefixes,
+    sharing_obstacle,
+    untouched,
+    unwrap,
+)
 from nlft.lm.pack import TokenPath, lay_out
 from nlft.train.config import lora_config
 
@@ -236,6 +245,17 @@ def test_chosen_tokens_are_scored_as_the_model_scores_them(kind: str) -> None:
     (slope,) = torch.autograd.grad(scored[0].chosen.sum(), model.get_input_embeddings().weight)
     (same,) = torch.autograd.grad(expected.sum(), model.get_input_embeddings().weight)
     torch.testing.assert_close(slope, same, atol=1e-3, rtol=1e-3)
+
+
+def test_the_untouched_model_is_found_in_its_wrappers() -> None:
+    model = adapted(tiny("llama"))
+    wrapped = torch.nn.DataParallel(model)
+    with torch.no_grad():
+        with model.disable_adapter():
+            plain = model(torch.tensor([COMMON])).logits
+        with untouched(wrapped):
+            assert torch.equal(model(torch.tensor([COMMON])).logits, plain)
+        assert not torch.equal(model(torch.tensor([COMMON])).logits, plain)
 
 
 def test_no_token_runs_twice_and_the_head_sees_responses_only() -> None:

@@ -52,16 +52,22 @@ class Kept:
 
 def unwrap(model: nn.Module) -> Any:
     """The causal language model inside PEFT's and accelerate's wrappers."""
+    inner = _in_parallel(model)
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
+def _in_parallel(model: nn.Module) -> Any:
+    """The model inside the wrappers for several devices."""
     inner: Any = model
     while hasattr(inner, "module"):
         inner = inner.module
-    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+    return inner
 
 
 def untouched(model: nn.Module) -> AbstractContextManager[Any]:
     """Inside, the model is what it was before training: without its adapter, if it has one."""
-    adapted: Any = model
-    return adapted.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+    inner = _in_parallel(model)
+    return inner.disable_adapter() if hasattr(inner, "disable_adapter") else nullcontext()
 
 
 def path_logprobs(

@@ -8,8 +8,10 @@ import pytest
 import torch
 from tests.train.tiny_train import ROWS, config
 
+from nlft.cli.app import run as cli
 from nlft.errors import DataError
 from nlft.lm import load_model
+from nlft.records import write_records
 from nlft.train import NLFTConfig, NLFTTrainer, train
 
 
@@ -155,3 +157,27 @@ def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda args: args.__dict__.get("_n_gpu") or 4))
     assert NLFTConfig(str(tmp_path), use_cpu=True).train_batch_size == 4
     assert ReFTConfig(str(tmp_path), use_cpu=True).train_batch_size == 16
+
+
+def test_an_objective_has_options_on_the_command_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_records(tmp_path / "judged.jsonl", ROWS)
+    words = [
+        "train",
+        str(tmp_path / "judged.jsonl"),
+        "-m",
+        str(folder),
+        "-o",
+        str(tmp_path / "out"),
+        "--prompts",
+        "short",
+    ]
+    words += ["--objective", "cut", "--max-steps", "1"]
+    assert cli([*words, "--objective-option", "treshold=2"]) == 2
+    assert 'no option "treshold"' in capsys.readouterr().err
+    assert cli([*words, "--objective-option", "threshold"]) == 2
+    assert cli([*words, "--objective", "reft", "--objective-option", "threshold=2"]) == 2
+    assert cli([*words, "--objective-option", "threshold=2.5"]) == 0
+    said = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert said["objective_options"] == {"threshold": 2.5}

@@ -128,7 +128,9 @@ def test_the_reference_can_take_the_responses_place(folder: Path, tmp_path: Path
     assert all(e.response[-1] == made.processing_class.eos_token_id for e in made.train_dataset.examples)
 
 
-def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(folder: Path, tmp_path: Path) -> None:
+def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     step = trainer_for(folder, tmp_path, weights="step")
     for name, parameter in step.model.named_parameters():
         if "lora_B" in name:
@@ -159,6 +161,13 @@ def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
     again, _ = gradients(second, [[0, 1, 2, 3]])
     assert again == loss
     assert second.weight_store.passes == 0
+
+    for stored in (tmp_path / "cache").glob("*.safetensors"):
+        stored.write_bytes(stored.read_bytes()[:-9])
+    third = run()
+    assert gradients(third, [[0, 1, 2, 3]])[0] == loss, "what a crash has damaged is computed anew"
+    assert third.weight_store.passes == 1
+    assert "cannot be read" in caplog.text
 
 
 def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,10 @@ def train(
     objective: Annotated[str, typer.Option(help="nlft, sft, cut, dft, sdft, token-weights or reft.")] = "nlft",
     preset: Annotated[str, typer.Option(help="Constants: paper or authors.")] = "paper",
     settings: Annotated[Path | None, typer.Option(help="YAML of constants that override the preset.")] = None,
+    objective_option: Annotated[
+        list[str] | None,
+        typer.Option(help="A field of the objective's own, such as threshold=1.1 (cut), top_k=20 (sdft). Repeatable."),
+    ] = None,
     weights: Annotated[str, typer.Option(help="When scales are computed: step, epoch or once.")] = "step",
     on: Annotated[str, typer.Option(help="Train on the response, or on the reference.")] = "response",
     correct_only: Annotated[bool, typer.Option("--correct-only", help="Leave incorrect responses out.")] = False,
@@ -64,14 +68,18 @@ def train(
 ) -> None:
     """Fine-tune a model on judged answers."""
     from nlft.cli.saliency import saliency_settings
+    from nlft.config import override
     from nlft.errors import ConfigError, DataError
     from nlft.prompts import load_prompts
     from nlft.records import Judged, read_records
 
     constants = saliency_settings(preset, settings)
+    own = override({}, objective_option or [])
     load_prompts(prompts)  # a wrong name is told before torch is loaded
     if objective == REFT and full:
         raise ConfigError("reft trains an adapter", remedy="leave --full out")
+    if objective == REFT and own:
+        raise ConfigError("reft takes no --objective-option", remedy="its settings are options of their own: --help")
     rows = list(read_records(judged, Judged))[:n]
     if correct_only:
         rows = [row for row in rows if row.verdict.correct]
@@ -128,6 +136,7 @@ def train(
     else:
         config = NLFTConfig(
             objective=objective,
+            objective_options=own,
             settings=constants,
             weights=weights,  # type: ignore[arg-type]  # checked by the config, with a message of ours
             loss_average=loss_average,  # type: ignore[arg-type]

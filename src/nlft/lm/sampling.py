@@ -78,7 +78,8 @@ def choose(logits: Tensor, settings: SamplingSettings, numbers: np.ndarray) -> T
         probabilities, order = probabilities.sort(-1, descending=True)
         before = probabilities.cumsum(-1) - probabilities
         probabilities = probabilities.masked_fill(before >= settings.top_p, 0.0)
-    cumulative = probabilities.double().cumsum(-1)
-    aim = torch.as_tensor(numbers, device=logits.device)[:, None] * cumulative[:, -1:]
-    places = torch.searchsorted(cumulative, aim, right=True).clamp(max=logits.shape[-1] - 1)
+    # Apple's MPS has no float64.
+    cumulative = (probabilities.cpu() if probabilities.device.type == "mps" else probabilities).double().cumsum(-1)
+    aim = torch.as_tensor(numbers, device=cumulative.device)[:, None] * cumulative[:, -1:]
+    places = torch.searchsorted(cumulative, aim, right=True).clamp(max=logits.shape[-1] - 1).to(logits.device)
     return (order.gather(-1, places) if order is not None else places).squeeze(-1)

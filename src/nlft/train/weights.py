@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -26,6 +29,8 @@ from nlft.progress import progress
 from nlft.prompts import PromptSet
 from nlft.train.config import NLFTConfig
 from nlft.train.dataset import EncodedDataset
+
+logger = logging.getLogger("nlft")
 
 # Rows scored in one pass; rows of like length stand together, so a pass's memory is foreseeable.
 ROWS_PER_PASS = 8
@@ -62,8 +67,8 @@ class WeightStore:
             # `once` means the untouched model, also when a run is resumed with a trained adapter on it.
             with untouched(model) if self.args.weights == "once" else nullcontext(), torch.no_grad():
                 path = self.folder / f"{self._key(model)}.safetensors"
-                if path.exists():
-                    return _read(path, self.examples, device)
+                if path.exists() and (stored := _read(path, self.examples, device)) is not None:
+                    return stored
                 known = self._compute(model)
         finally:
             model.train(training)
@@ -98,7 +103,8 @@ class WeightStore:
             if adapters_off and "lora_" in name:
                 continue
             # Two sums tell two sets of weights apart without reading them through the host byte by byte.
-            values = parameter.detach().flatten()[: 1 << 22].double()
+            values = parameter.detach().flatten()[: 1 << 22]
+            values = (values.cpu() if values.device.type == "mps" else values).double()  # MPS has no float64
             places = torch.arange(1, len(values) + 1, device=values.device, dtype=torch.float64)
             sums = torch.stack([values.sum(), (values * places).sum(), values.square().sum()]).tolist()
             digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype} {sums!r}".encode())
@@ -115,17 +121,20 @@ def _write(path: Path, known: dict[str, Allocation | None]) -> None:
         tensors[f"{number}.cluster"] = allocation.cluster.cpu().contiguous()
         tensors[f"{number}.flags"] = torch.tensor([allocation.excluded, allocation.correct])
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
+    temporary = path.with_suffix(f".{os.getpid()}.part")  # two runs may score the same rows at once
     save_file(tensors, temporary, metadata={"ids": json.dumps(list(known))})
     temporary.replace(path)
 
 
-def _read(path: Path, examples: Sequence[EncodedExample], device: torch.device) -> dict[str, Allocation | None]:
-    from safetensors import safe_open
-
-    tensors = load_file(path, device=str(device))
-    with safe_open(path, framework="pt") as stream:
-        ids = json.loads(stream.metadata()["ids"])
+def _read(path: Path, examples: Sequence[EncodedExample], device: torch.device) -> dict[str, Allocation | None] | None:
+    """What a file of the cache holds; None where it is damaged, and must be computed again."""
+    try:
+        tensors = load_file(path, device=str(device))
+        with safe_open(path, framework="pt") as stream:
+            ids = json.loads(stream.metadata()["ids"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        logger.warning("%s: the scores kept there cannot be read and are computed anew (%s)", path, error)
+        return None
     found: dict[str, Allocation | None] = {example.id: None for example in examples}
     for number, identity in enumerate(ids):
         if f"{number}.scale" in tensors:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tiny import tiny_model
+from transformers import GenerationConfig
 
 from nlft.errors import ConfigError, DataError
 from nlft.lm import LanguageModel, SamplingSettings, generate, load_model
@@ -74,6 +75,20 @@ def test_the_plain_way_draws_the_same(lm: LanguageModel) -> None:
         assert {c.index: c for c in generate(lm, PROMPTS, settings)} == shared
     finally:
         unwrap(lm.model)._nlft_shares_prefixes = True
+
+
+def test_the_models_own_habits_are_left_out(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many models ship with a repetition penalty, which transformers would add on the plain way."""
+    settings = SamplingSettings(temperature=0, max_new_tokens=12, batch_size=3)
+    expected = {c.index: c for c in generate(lm, PROMPTS, settings)}
+    first = [c.token_ids[0] for c in expected.values() if c.token_ids]
+    habits = GenerationConfig(
+        repetition_penalty=9.0, num_beams=2, suppress_tokens=first, eos_token_id=list(lm.stop_ids)
+    )
+    monkeypatch.setattr(lm.model, "generation_config", habits)
+    monkeypatch.setattr(unwrap(lm.model), "_nlft_shares_prefixes", False)
+    assert {c.index: c for c in generate(lm, PROMPTS, settings)} == expected
+    assert lm.model.generation_config is habits
 
 
 def test_the_prefix_is_read_once(lm: LanguageModel) -> None:

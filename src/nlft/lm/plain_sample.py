@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def _batch(
     config: Any = GenerationConfig(
         do_sample=False, max_new_tokens=limit, eos_token_id=sorted(lm.stop_ids), pad_token_id=pad
     )
-    with torch.inference_mode():
+    with torch.inference_mode(), _without_habits(lm.model):
         output = lm.model.generate(
             input_ids=ids.to(lm.device),
             attention_mask=mask.to(lm.device),
@@ -62,6 +63,17 @@ def _batch(
             logits_processor=LogitsProcessorList([_Draw(settings, [streams[index] for index in indices], width)]),
         )
     return [_completion(lm, index, row[width:].tolist(), limit) for index, row in zip(indices, output, strict=True)]
+
+
+@contextmanager
+def _without_habits(model: Any) -> Iterator[None]:
+    """Inside, the model brings no generation config: its repetition penalty or beams would join our settings."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _completion(lm: LanguageModel, index: int, ids: list[int], limit: int) -> Completion:

@@ -176,6 +176,7 @@ def test_settings_that_do_not_exist(tmp_path: Path) -> None:
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--preset", "papper"): "paper",
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--settings", "settings.yaml"): "p0_correct",
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--prompts", "papr"): "paper",
+        ("train", "rows.jsonl", "-o", "out", *MODEL, "--device", "cuda:1"): "CUDA_VISIBLE_DEVICES=1",
         ("score", "rows.jsonl", "-o", "out", *MODEL, "--settings", "settings.yaml"): "p0_correct",
         ("evaluate", "rows.jsonl", "-o", "out.json", *MODEL, "--prompts", "prompts.yaml"): "solve",
         ("grade", "rows.jsonl", "-o", "out", "--grader", "gsm8k-strikt"): "gsm8k-strict",

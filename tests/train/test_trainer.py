@@ -314,7 +314,22 @@ def test_an_evaluation_loss(folder: Path, tmp_path: Path) -> None:
         lm.model, config(tmp_path, objective="sft"), ROWS, eval_dataset=ROWS[:2], processing_class=lm.tokenizer,
         peft_config=lora_config(lm.model, dropout=0.0),
     )  # fmt: skip
-    assert made.evaluate()["eval_loss"] > 0
+    loss = made.evaluate()["eval_loss"]
+    assert loss > 0
+    assert made.evaluate(ROWS[:2])["eval_loss"] == loss
+    assert made.evaluate(ROWS[2:])["eval_loss"] != loss
+
+
+def test_evaluation_rows_by_name(folder: Path, tmp_path: Path) -> None:
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    given: dict[str, Any] = {"processing_class": lm.tokenizer, "peft_config": lora_config(lm.model, dropout=0.0)}
+    parts = {"early": ROWS[:2], "late": ROWS[2:]}
+    with pytest.raises(ConfigError, match="compute_metrics"):
+        NLFTTrainer(lm.model, config(tmp_path), ROWS, compute_metrics=lambda _: {}, **given)
+    made = NLFTTrainer(lm.model, config(tmp_path, objective="sft"), ROWS, eval_dataset=parts, **given)
+    found = made.evaluate()
+    assert found["eval_early_loss"] == made.evaluate(parts["early"])["eval_loss"]
+    assert made.evaluate(parts)["eval_late_loss"] == found["eval_late_loss"] != found["eval_early_loss"]
 
 
 def test_an_id_that_comes_twice_is_refused(folder: Path) -> None:

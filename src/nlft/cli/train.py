@@ -80,6 +80,11 @@ def train(
         raise ConfigError("reft trains an adapter", remedy="leave --full out")
     if objective == REFT and own:
         raise ConfigError("reft takes no --objective-option", remedy="its settings are options of their own: --help")
+    if device.startswith("cuda:") and device != "cuda:0":
+        raise ConfigError(
+            f'training runs on the first GPU it sees, not on "{device}"',
+            remedy=f"CUDA_VISIBLE_DEVICES={device.removeprefix('cuda:')} nlft train ... --device cuda",
+        )
     rows = list(read_records(judged, Judged))[:n]
     if correct_only:
         rows = [row for row in rows if row.verdict.correct]

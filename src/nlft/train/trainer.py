@@ -27,6 +27,8 @@ from nlft.train.config import NLFTConfig
 from nlft.train.dataset import EncodedDataset, collate, encode_dataset
 from nlft.train.weights import WeightStore
 
+Rows = Iterable[Judged | Mapping[str, Any]] | EncodedDataset
+
 
 class NLFTTrainer(Trainer):  # type: ignore[misc]
     """Fine-tune a causal language model with words as the signal.
@@ -36,7 +38,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         args: The settings; the paper's where left out.
         train_dataset: Judged rows: records, mappings, or a `datasets.Dataset` with the columns
             `question, reference, response, verdict, judgment`; or what `encode_dataset` gave.
-        eval_dataset: The same, for an evaluation loss.
+        eval_dataset: The same, or several by name, for an evaluation loss.
         peft_config: The adapter to train; None trains the model itself.
         processing_class: The tokenizer; loaded with the model where that is a name.
         **kwargs: As transformers' `Trainer` takes them.
@@ -63,9 +65,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         self,
         model: nn.Module | str,
         args: NLFTConfig | None = None,
-        train_dataset: Iterable[Judged | Mapping[str, Any]] | EncodedDataset | None = None,
+        train_dataset: Rows | None = None,
         *,
-        eval_dataset: Iterable[Judged | Mapping[str, Any]] | EncodedDataset | None = None,
+        eval_dataset: Rows | dict[str, Rows] | None = None,
         peft_config: Any = None,
         processing_class: Any = None,
         **kwargs: Any,
@@ -86,6 +88,8 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         def encoded(rows: Any) -> Any:
             if rows is None or isinstance(rows, EncodedDataset):
                 return rows
+            if isinstance(rows, dict):
+                return {name: encoded(each) for name, each in rows.items()}
             return encode_dataset(
                 rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
             )
@@ -95,6 +99,11 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             raise ConfigError(
                 f"{args.objective} learns from the model without its adapter, and there is no adapter",
                 remedy="train one (a peft_config), not all weights",
+            )
+        if kwargs.get("compute_metrics") is not None:
+            raise ConfigError(
+                "compute_metrics would get no predictions: no logits are kept here",
+                remedy="`nlft evaluate` measures accuracy",
             )
         training: EncodedDataset | None = encoded(train_dataset)
         if peft_config is not None:
@@ -114,8 +123,14 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         # transformers would take the number of tokens from `labels`, which no batch has here.
         self.model_accepts_loss_kwargs = False
         self.weight_store = WeightStore(self.objective, args, training, self.prompt_set)
+        self._encoded = encoded
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """For the evaluation rows, for those of a name, or for other rows."""
+        named = isinstance(eval_dataset, str)
+        return super().get_eval_dataloader(eval_dataset if named else self._encoded(eval_dataset))
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device

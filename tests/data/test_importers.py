@@ -19,6 +19,12 @@ PROBLEM = Problem(id="in-0", question=Q, reference=A)
 LAYOUT_ROWS: dict[str, dict[str, Any]] = {
     "nlft": {"question": Q, "reference": A},
     "gsm8k": {"question": Q, "answer": A},
+    "math": {"problem": Q, "solution": A},
+    "prompt-completion": {"prompt": Q, "completion": A},
+    "prompt-completion, as messages": {
+        "prompt": [{"role": "user", "content": Q}],
+        "completion": [{"role": "assistant", "content": A}],
+    },
     "alpaca": {"instruction": Q, "input": "", "output": A},
     "alpaca without input": {"instruction": Q, "output": A},
     "messages": {"messages": [{"role": "user", "content": Q}, {"role": "assistant", "content": A}]},
@@ -44,6 +50,22 @@ def test_layouts_are_told_from_the_columns(tmp_path: Path, name: str, container:
         (f"in-{row}", Q, A) for row in range(2)
     ]
     assert all(type(record) is Problem and not record.model_extra for record in records)
+
+
+@pytest.mark.parametrize(("number", "text"), [(4, "4"), (-2.5, "-2.5")])
+def test_a_number_will_do_as_a_reference(jsonl: Callable, number: float, text: str) -> None:
+    (record,) = load_problems(jsonl("in.jsonl", [{"question": Q, "answer": number}]))
+    assert record.reference == text
+    with pytest.raises(DataError, match="valid string"):
+        list(load_problems(jsonl("in.jsonl", [{"question": Q, "answer": True}])))
+
+
+def test_the_remedy_names_the_likely_columns(jsonl: Callable) -> None:
+    row = {"Query": Q, "ANSWER": A, "n": 1}
+    with pytest.raises(DataError, match="--map question=Query --map reference=ANSWER"):
+        list(load_problems(jsonl("in.jsonl", [row])))
+    (record,) = load_problems(jsonl("in.jsonl", [row]), columns={"question": "Query", "reference": "ANSWER"})
+    assert record.question == Q
 
 
 def test_an_alpaca_input_follows_the_instruction(jsonl: Callable) -> None:
@@ -114,14 +136,14 @@ def test_what_a_row_has_it_keeps(jsonl: Callable) -> None:
 
 
 def test_columns_called_otherwise(jsonl: Callable) -> None:
-    path = jsonl("in.jsonl", [{"problem": Q, "solution": {"text": A}, "level": 5, "a.b": "dotted"}])
-    columns = {"question": "problem", "reference": "solution.text", "id": "a.b"}
+    path = jsonl("in.jsonl", [{"task": Q, "worked": {"text": A}, "level": 5, "a.b": "dotted"}])
+    columns = {"question": "task", "reference": "worked.text", "id": "a.b"}
     (record,) = load_problems(path, columns=columns)
     assert (record.id, record.question, record.reference) == ("dotted", Q, A)
-    assert record.model_extra == {"solution": {"text": A}, "level": 5}
-    with pytest.raises(DataError, match=r'in.jsonl:1: the column "problm" is missing[\s\S]*did you mean "problem"'):
-        list(load_problems(path, columns={"question": "problm", "reference": "solution.text"}))
-    with pytest.raises(DataError, match=r"no question and answer among the columns a.b, level, problem, solution"):
+    assert record.model_extra == {"worked": {"text": A}, "level": 5}
+    with pytest.raises(DataError, match=r'in.jsonl:1: the column "tsk" is missing[\s\S]*did you mean "task"'):
+        list(load_problems(path, columns={"question": "tsk", "reference": "worked.text"}))
+    with pytest.raises(DataError, match=r"no question and answer among the columns a.b, level, task, worked"):
         list(load_problems(path))
 
 
@@ -261,9 +283,9 @@ def test_a_hub_set_with_a_column_map(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_verb(run, jsonl: Callable, tmp_path: Path, capsys) -> None:
-    path = jsonl("in.jsonl", [{"problem": f"{i}?", "solution": "8"} for i in range(9)])
+    path = jsonl("in.jsonl", [{"task": f"{i}?", "worked": "8"} for i in range(9)])
     output = tmp_path / "out.jsonl"
-    options = ["--map", "question=problem", "--map", "reference=solution", "-o", output]
+    options = ["--map", "question=task", "--map", "reference=worked", "-o", output]
     assert run("data", path, *options) == 0
     assert run("data", "file", path, *options, "--n", 4, "--seed", 3) == 0
     assert "9 rows -> " in capsys.readouterr().out

@@ -89,8 +89,8 @@ def file(
     format: Annotated[
         str,
         typer.Option(
-            help="auto; a container (jsonl, json, csv, tsv, parquet) or a layout (nlft, gsm8k, alpaca, "
-            "messages, sharegpt, authors)."
+            help="auto; a container (jsonl, json, csv, tsv, parquet) or a layout (nlft, gsm8k, math, alpaca, "
+            "prompt-completion, messages, sharegpt, authors)."
         ),
     ] = "auto",
     columns: Annotated[

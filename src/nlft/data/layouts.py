@@ -1,4 +1,4 @@
-"""From a row as others write it to our fields: GSM8K, Alpaca, chats, the authors' JSON."""
+"""From a row as others write it to our fields: GSM8K, MATH, Alpaca, TRL's pairs, chats, the authors' JSON."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ __all__ = ["LAYOUTS", "convert", "layout_of", "rename"]
 
 Row = dict[str, Any]
 CHAT_KEYS = ("messages", "conversations")
+# What others call the two columns we cannot do without; for a remedy that can be copied.
+QUESTIONS = ("question", "problem", "prompt", "instruction", "query", "input")
+REFERENCES = ("reference", "answer", "solution", "completion", "output", "target", "label")
 ASKS, ANSWERS = {"user", "human"}, {"assistant", "gpt", "model", "chatgpt", "bing", "bard"}
 
 
@@ -58,12 +61,23 @@ def layout_of(row: Mapping[str, Any]) -> str:
         return "gsm8k"
     if {"instruction", "output"} <= columns:
         return "alpaca"
+    if {"problem", "solution"} <= columns:
+        return "math"
+    if {"prompt", "completion"} <= columns:
+        return "prompt-completion"
     if columns & set(CHAT_KEYS):
         return "messages"
+    question, reference = _likeliest(row, QUESTIONS), _likeliest(row, REFERENCES)
     raise DataError(
         f"no question and answer among the columns {', '.join(sorted(map(_name, columns)))[:200] or '(none)'}",
-        remedy="name them: --map question=COLUMN --map reference=COLUMN",
+        remedy=f"name them: --map question={question} --map reference={reference}",
     )
+
+
+def _likeliest(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The column with the first of these names, however its letters are written; COLUMN where there is none."""
+    by_name = {str(column).lower(): str(column) for column in row}
+    return next((_name(by_name[name]) for name in names if name in by_name), "COLUMN")
 
 
 def convert(row: Mapping[str, Any], layout: str, *, first_exchange: bool = False) -> Row:
@@ -82,8 +96,9 @@ def convert(row: Mapping[str, Any], layout: str, *, first_exchange: bool = False
     if layout not in LAYOUTS:
         raise ConfigError(f'there is no layout "{layout}"', remedy=did_you_mean(layout, LAYOUTS))
     ours = _from_messages(row, first_exchange) if layout == "messages" else LAYOUTS[layout](dict(row))
-    if isinstance(ours.get("id"), int) and not isinstance(ours["id"], bool):
-        ours["id"] = str(ours["id"])
+    for key in ("id", "reference"):  # a number is as good as its text
+        if isinstance(ours.get(key), int | float) and not isinstance(ours[key], bool):
+            ours[key] = str(ours[key])
     return {key: _jsonable(value, key) for key, value in ours.items()}
 
 
@@ -93,6 +108,19 @@ def _same(row: Row) -> Row:
 
 def _from_gsm8k(row: Row) -> Row:
     return {"reference": _pop(row, "answer"), **row}
+
+
+def _from_math(row: Row) -> Row:
+    """MATH's worked solution is the reference; a column `answer` beside it stays."""
+    return {"question": _pop(row, "problem"), "reference": _pop(row, "solution"), **row}
+
+
+def _from_pair(row: Row) -> Row:
+    """TRL's prompt and completion: two texts, or two lists of messages."""
+    prompt, completion = _pop(row, "prompt"), _pop(row, "completion")
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return _from_messages({"messages": [*prompt, *completion], **row}, False)
+    return {"question": prompt, "reference": completion, **row}
 
 
 def _from_alpaca(row: Row) -> Row:
@@ -131,6 +159,8 @@ def _from_messages(row: Mapping[str, Any], first_exchange: bool) -> Row:
 LAYOUTS: dict[str, Callable[[Row], Row]] = {
     "nlft": _same,
     "gsm8k": _from_gsm8k,
+    "math": _from_math,
+    "prompt-completion": _from_pair,
     "alpaca": _from_alpaca,
     "authors": _from_authors,
     "messages": lambda row: _from_messages(row, False),

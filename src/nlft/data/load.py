@@ -40,8 +40,8 @@ def load_problems(
 
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
-        format: A container (jsonl, json, csv, tsv, parquet) or a layout (nlft, gsm8k, alpaca, messages,
-            sharegpt, authors); "auto" tells both from the file.
+        format: A container (jsonl, json, csv, tsv, parquet) or a layout (nlft, gsm8k, math, alpaca,
+            prompt-completion, messages, sharegpt, authors); "auto" tells both from the file.
         columns: Our name -> theirs, for columns that are called otherwise.
         n: The first n of one seeded shuffle of the rows (which reads the file twice); None means
             all, in order.

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nlft.data import load_problems
+from nlft.data import hold_out, load_problems
 from nlft.data.layouts import LAYOUTS
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem
@@ -280,6 +282,37 @@ def test_a_hub_set_with_a_column_map(monkeypatch: pytest.MonkeyPatch) -> None:
     (record,) = load_problems("hub:someone/math", columns=columns, split="dev", config="easy")
     assert (record.id, record.question, record.reference) == ("math-0", Q, A)
     assert asked == [("someone/math", "easy", "dev")]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=20), st.integers(1, 5), st.integers(0, 3))
+def test_held_out_questions_are_not_trained_on(questions: list[str], n: int, seed: int) -> None:
+    rows = [
+        Problem(id=str(i), question=q.upper() if i % 2 else f" {q}?", reference="1") for i, q in enumerate(questions)
+    ]
+    if n >= len(set(questions)):
+        with pytest.raises(ConfigError, match="different ones"):
+            hold_out(rows, n, seed)
+        return
+    train, test = hold_out(rows, n, seed)
+    assert sorted([*train, *test], key=lambda row: int(row.id)) == rows
+    sides = [{row.question.strip(" ?").lower() for row in side} for side in (train, test)]
+    assert len(sides[1]) == n
+    assert not sides[0] & sides[1]
+    assert hold_out(rows, n, seed) == (train, test)
+
+
+def test_the_verb_holds_rows_out(run, jsonl: Callable, tmp_path: Path, capsys) -> None:
+    path = jsonl("in.jsonl", [{"question": f"{i}?", "answer": "8"} for i in range(10)])
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    assert run("data", path, "-o", train, "--hold-out", test) == 0
+    assert [len(each.read_text().splitlines()) for each in (train, test)] == [8, 2]
+    assert run("data", path, "-o", train, "--hold-out", test, "--hold-out-n", 10) == 2
+    assert "a fifth is usual" in capsys.readouterr().err
+    assert run("data", path, "-o", train, "--hold-out", train) == 2
+    assert run("data", path, "-o", train, "--hold-out", path) == 2
+    assert run("data", path, "-o", train, "--hold-out-n", 2) == 2
+    assert [len(each.read_text().splitlines()) for each in (train, test, path)] == [8, 2, 10]
 
 
 def test_the_verb(run, jsonl: Callable, tmp_path: Path, capsys) -> None:

@@ -104,8 +104,15 @@ def file(
     first_exchange: Annotated[
         bool, typer.Option("--first-exchange", help="Take the first two turns of a longer chat.")
     ] = False,
+    hold_out: Annotated[
+        Path | None, typer.Option(help="A second JSONL file, for rows kept from training, to test on.")
+    ] = None,
+    hold_out_n: Annotated[
+        int | None, typer.Option(min=1, help="How many questions to hold out; a fifth where left out.")
+    ] = None,
 ) -> None:
     """Any file of questions and answers (the word `file` may be left out): `nlft data my.csv -o problems.jsonl`."""
+    from nlft.data import hold_out as split_off
     from nlft.data import load_problems
     from nlft.errors import ConfigError
     from nlft.jsonl import refuse_same_file
@@ -126,7 +133,17 @@ def file(
         config=config,
         first_exchange=first_exchange,
     )
-    _write(output, rows)
+    if hold_out is None:
+        if hold_out_n is not None:
+            raise ConfigError("there is nowhere to write what is held out", remedy="name a file: --hold-out test.jsonl")
+        _write(output, rows)
+        return
+    refuse_same_file(source, hold_out)
+    refuse_same_file(output, hold_out)
+    kept = list(rows)
+    train, test = split_off(kept, hold_out_n or max(1, len(kept) // 5), seed)
+    _write(hold_out, test)
+    _write(output, train)
 
 
 def check(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from tests.train.tiny_train import ROWS, config, stir
+from transformers import HfArgumentParser
 
 from nlft.core import SaliencySettings, allocate, example_loss
 from nlft.errors import ConfigError, DataError
@@ -16,7 +17,7 @@ from nlft.lm.score import score_batch
 from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 from nlft.records import Judged
-from nlft.train import NLFTTrainer, encode_dataset, lora_config
+from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config
 
 
 def trainer_for(folder: Path, tmp_path: Path, rows: Any = ROWS, **changes: Any) -> NLFTTrainer:
@@ -299,6 +300,20 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path, caplog: py
         config(tmp_path, objective="nltf")
     with pytest.raises(ConfigError, match='weights cannot be "always"'):
         config(tmp_path, weights="always")
+
+
+def test_the_settings_can_come_from_a_command_line(tmp_path: Path) -> None:
+    """As TRL's users write their scripts."""
+    words = ["--output_dir", str(tmp_path), "--objective", "cut", "--weights", "once", "--learning_rate", "1e-3"]
+    words += ["--use_cpu", "true", "--settings", '{"c1": 3.0}', "--objective_options", '{"threshold": 1.5}']
+    (read,) = HfArgumentParser(NLFTConfig).parse_args_into_dataclasses(words)
+    assert (read.objective, read.weights, read.learning_rate) == ("cut", "once", 1e-3)
+    assert read.saliency().c1 == 3.0
+    assert read.objective_options == {"threshold": 1.5}
+    with pytest.raises(ConfigError, match="settings is no JSON object"):
+        NLFTConfig(str(tmp_path), settings="[1]")
+    (plain,) = HfArgumentParser(NLFTConfig).parse_args_into_dataclasses(["--output_dir", str(tmp_path)])
+    assert plain.saliency() == SaliencySettings.paper()
 
 
 def test_a_hub_data_set_will_do(folder: Path, tmp_path: Path) -> None:

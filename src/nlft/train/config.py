@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from transformers import TrainingArguments
 
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
-from nlft.objectives import get_objective
+from nlft.objectives import Objective, get_objective
 
 # The projections the authors put their adapters on.
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
@@ -25,7 +26,7 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
             user registered.
         objective_options: The objective's own fields, such as `{"threshold": 1.1}` for "cut".
         preset: "paper" or "authors"; `settings` overrides.
-        settings: The constants, as `SaliencySettings` or a mapping of its fields.
+        settings: The constants, as `SaliencySettings`, a mapping of its fields, or that as JSON.
         weights: When the scales are computed: at each "step" with the current weights (as the authors
             do), at each "epoch", or "once" with the untouched model.
         on: Train on the "response", or on the "reference" (SFT on the standard answers).
@@ -37,9 +38,12 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     """
 
     objective: str = field(default="nlft", metadata={"help": "what a token is worth"})
-    objective_options: dict[str, Any] = field(default_factory=dict, metadata={"help": "the objective's own fields"})
+    # The order of the types is what transformers' HfArgumentParser can read: text, which is JSON on a command line.
+    objective_options: dict[str, Any] | str | None = field(
+        default_factory=dict, metadata={"help": "the objective's own fields"}
+    )
     preset: str = field(default="paper", metadata={"help": 'constants: "paper" or "authors"'})
-    settings: SaliencySettings | dict[str, Any] | None = field(
+    settings: SaliencySettings | str | dict[str, Any] | None = field(
         default=None, metadata={"help": "constants that override the preset"}
     )
     weights: Literal["step", "epoch", "once"] = field(default="step", metadata={"help": "when scales are computed"})
@@ -56,7 +60,9 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     per_device_train_batch_size: int = field(default=4, metadata={"help": "paper 4.2"})
     num_train_epochs: float = field(default=10.0, metadata={"help": "paper 4.2: 10 on small data, 3 on large"})
     logging_steps: float = field(default=1, metadata={"help": "log every so many steps"})
-    report_to: Any = field(default="none", metadata={"help": "where transformers also reports to"})
+    report_to: None | str | list[str] = field(  # noqa: RUF036 - the order HfArgumentParser can read
+        default="none", metadata={"help": "where transformers also reports to"}
+    )
     # The batch holds token ids, not tensors: nothing to drop, nothing to pin.
     remove_unused_columns: bool = field(default=False, metadata={"help": "always off here"})
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "always off here"})
@@ -75,8 +81,9 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
                 "training runs in one process; several are started",
                 remedy="start it without torchrun or accelerate launch",
             )
-        # Refuse a wrong constant or objective before a model is loaded.
-        get_objective(self.objective, self.saliency(), **self.objective_options)
+        self.settings = _mapping("settings", self.settings)
+        self.objective_options = _mapping("objective_options", self.objective_options)
+        self.make_objective()  # refuses a wrong constant or objective before a model is loaded
         super().__post_init__()
         one_device(self)
 
@@ -87,17 +94,34 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
 
         return int(os.environ.get("WORLD_SIZE", "1"))
 
+    def make_objective(self) -> Objective:
+        """The objective under these settings."""
+        return get_objective(self.objective, self.saliency(), **_mapping("objective_options", self.objective_options))
+
     def saliency(self) -> SaliencySettings:
         """The constants in force: the preset, with what `settings` changes."""
         if isinstance(self.settings, SaliencySettings):
             return self.settings
-        return SaliencySettings.from_mapping({"preset": self.preset, **(self.settings or {})})
+        return SaliencySettings.from_mapping({"preset": self.preset, **_mapping("settings", self.settings)})
 
     def to_dict(self) -> dict[str, Any]:
         """As transformers logs and stores it; the constants as a mapping."""
         row: dict[str, Any] = super().to_dict()
         row["settings"] = self.saliency().to_mapping()
         return row
+
+
+def _mapping(name: str, value: Any) -> Any:
+    """A field's value; a mapping where it came as JSON, from a command line, or was left out."""
+    if not isinstance(value, str):
+        return value if value is not None else {}
+    try:
+        read = json.loads(value)
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise ConfigError(f"{name} is no JSON object: {value!r}", remedy='write it as {"name": value}')
+    return read
 
 
 def one_device(args: Any) -> None:

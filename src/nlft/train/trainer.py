@@ -20,7 +20,7 @@ from nlft.errors import ConfigError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.load import context_length, load_model
 from nlft.lm.score import Scored, score_batch
-from nlft.objectives import Example, ExampleLoss, get_objective
+from nlft.objectives import Example, ExampleLoss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.config import NLFTConfig
@@ -81,7 +81,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             network = model
         if processing_class is None:
             raise ConfigError("the trainer needs a tokenizer", remedy="give processing_class=tokenizer")
-        self.objective = get_objective(args.objective, args.saliency(), **args.objective_options)
+        self.objective = args.make_objective()
         self.prompt_set = load_prompts(args.prompts)
         limit = args.max_length or context_length(network.config)
 

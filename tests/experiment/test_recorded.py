@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from nlft.cli.app import run
+from nlft.experiment.estimate import cell_cost
+from nlft.experiment.results import read_results
+from nlft.experiment.spec import cells, load_experiment
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RECORDED = sorted(RECIPES.glob("*/recorded/test"))
@@ -32,3 +35,16 @@ def test_no_recorded_result_names_a_place_on_a_machine(home: Path) -> None:
         assert "/root" not in text
         assert "/home" not in text
         assert '"/' not in text
+
+
+def test_the_estimated_memory_is_near_the_measured() -> None:
+    """Of the runs that figure 8 records: the dry run's arithmetic may be off by a third, not by a factor."""
+    experiment = load_experiment(RECIPES / "fig8-time" / "small.yaml")
+    assert experiment.estimate is not None
+    results = read_results(RECIPES / "fig8-time" / "recorded", "test", cells(experiment))
+    assert len(results) == len(experiment.methods)
+    for cell, result in results.items():
+        assert result.training is not None
+        assert result.training.peak_memory_mb is not None
+        estimate = cell_cost(experiment, cell, experiment.estimate).gigabytes
+        assert estimate == pytest.approx(result.training.peak_memory_mb * 2**20 / 1e9, rel=0.33), cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,8 +14,12 @@ __all__ = ["Cost", "cell_cost"]
 # incorrect one; half of each is taken here. With weights computed once, they are paid in the first epoch only.
 EXTRA_PASSES = 1.5
 PER_PARAMETER = 6.0  # operations per token and parameter, forward and backward (Kaplan et al. 2020)
-# Weights in bfloat16, and a third on top for adapter, optimiser and the activations of a small batch.
-BYTES_PER_PARAMETER = 2 * 4 / 3
+BYTES_PER_PARAMETER = 2  # bfloat16; adapter and optimiser are small beside
+# What the program itself holds, and a token's activations. Those grow with layers x width, about the square root of
+# the parameters; the factor is that of figure 8's SFT run at small size (6.4 GB, batch 4, 0.5B parameters).
+PROGRAM_GB = 1.0
+ACTIVATION_BYTES = 150
+JUDGE_PATH = 1.7  # times as many activations where the judge path is trained on too, in the same runs
 
 
 @dataclass(frozen=True)
@@ -30,21 +35,26 @@ def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
     """Training run and evaluation of a cell; cells of one training run each show the whole run.
 
     training = epochs x rows x tokens x 6 x parameters x passes / flops, and
-    evaluation = problems x new tokens / generated per second.
+    evaluation = problems x new tokens / generated per second, and
+    memory = weights + program + batch x tokens x activations of a token.
     """
     method = experiment.methods[cell.method]
     evaluation = estimate.problems * estimate.new_tokens / estimate.generated_per_second
-    memory = estimate.parameters * BYTES_PER_PARAMETER / 1e9
+    memory = estimate.parameters * BYTES_PER_PARAMETER / 1e9 + PROGRAM_GB
     if method.train is None:
         return Cost(0.0, evaluation, memory)
     options = {**experiment.train, **method.train}
-    steps, batch = options.get("max_steps"), options.get("batch_size") or 4
-    if isinstance(steps, int) and steps > 0 and isinstance(batch, int):
+    steps, given = options.get("max_steps"), options.get("batch_size")
+    batch = given if isinstance(given, int) else 16 if options.get("objective") == "reft" else 4
+    activations = batch * estimate.tokens_per_row * ACTIVATION_BYTES * math.sqrt(estimate.parameters) / 1e9
+    judged = options.get("objective") == "cut" or options.get("preset") == "authors"
+    memory += activations * (JUDGE_PATH if judged else 1.0)
+    if isinstance(steps, int) and steps > 0:
         rows = float(steps * batch)
         epochs = rows / cell.size
     else:
-        given = options.get("epochs", 10)
-        epochs = float(experiment.last_epoch or (given if isinstance(given, int | float) else 10))
+        asked = options.get("epochs", 10)
+        epochs = float(experiment.last_epoch or (asked if isinstance(asked, int | float) else 10))
         rows = epochs * cell.size
     if options.get("objective") == "reft":
         return Cost(_reft_seconds(options, rows, cell.size, estimate), evaluation, memory)

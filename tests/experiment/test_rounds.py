@@ -6,7 +6,7 @@ import pytest
 
 from nlft.cli.app import run
 from nlft.errors import DataError
-from nlft.experiment.recipe import Rounds
+from nlft.experiment.recipe import Rounds, load_recipe, plan
 from nlft.experiment.rounds import best_round, leave_out_trained, select_rows
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
 from tiny import tiny_model, tiny_rows
@@ -53,6 +53,24 @@ def test_two_rounds(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypat
     assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
     again = capfd.readouterr().err
     assert again.count("not run again") == again.count("nlft "), "a finished round is not paid for twice"
+
+
+def test_a_student_that_judges_itself_has_its_model_and_the_adapter_so_far(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path) + "judge: {judge: self}\n")
+    stages = {stage.name: stage for stage in plan(load_recipe(tmp_path / "recipe.yaml"))}
+    first, second = (" ".join(stages[name].words) for name in ("judge", "round-2-judge"))
+    assert f"--model {tmp_path}/model" in first
+    assert "--adapter" not in first
+    assert f"--adapter {tmp_path}/out/round-1/adapter" in second
+    assert tmp_path / "out" / "round-1" / "adapter" in stages["round-2-judge"].inputs
+
+
+def test_dev_problems_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path).replace(f"{tmp_path}/pool", "pool"))
+    tiny_rows(tmp_path / "pool.jsonl", 2, answered=False)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert recipe.rounds is not None
+    assert Path(str(recipe.rounds.dev["source"])).resolve() == (tmp_path / "pool.jsonl").resolve()
 
 
 def judged(name: str, correct: bool, response: str) -> Judged:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -82,12 +82,17 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
 
 def beside(recipe: P, path: str | Path) -> P:
     """The recipe with each `source` that is no file from here, but one from the recipe's folder, found there."""
-    changed: dict[str, Section] = {}
-    for key in ("data", "test", "dev"):
-        section = getattr(recipe, key, None) or {}
+
+    def found(section: Section) -> Section:
         source = section.get("source")
         if isinstance(source, str) and not Path(source).is_file() and (Path(path).parent / source).is_file():
-            changed[key] = {**section, "source": os.path.relpath(Path(path).parent / source)}
+            return {**section, "source": os.path.relpath(Path(path).parent / source)}
+        return section
+
+    sections = {key: getattr(recipe, key, None) for key in ("data", "test", "dev")}
+    changed: dict[str, Any] = {key: found(section) for key, section in sections.items() if section}
+    if isinstance(rounds := getattr(recipe, "rounds", None), Rounds):
+        changed["rounds"] = rounds.model_copy(update={"dev": found(rounds.dev)})
     return recipe.model_copy(update=changed)
 
 
@@ -144,8 +149,17 @@ class Plan:
             keys = ("model", "prompts", "seed")
             rows = self.step("answer", rows, "answers.jsonl", recipe.answer, keys if student else keys[1:])
         graded = self.step("grade", rows, "graded.jsonl", recipe.grade)
-        shown = ("prompts", "model") if recipe.judge.get("judge") == "self" else ("prompts",)
-        return self.step("judge", graded, "judged.jsonl", recipe.judge, shown)
+        return self.judge(graded, "judged.jsonl")
+
+    def judge(self, graded: Path, output: str, name: str = "judge", adapter: Path | None = None) -> Path:
+        """Words for what is wrong; a judge that is the student itself has its model, and its adapter so far."""
+        section = self.recipe.judge
+        if section.get("judge") != "self":
+            return self.step("judge", graded, output, section, ("prompts",), name)
+        if adapter is None:
+            return self.step("judge", graded, output, section, ("prompts", "model"), name)
+        section = {"adapter": str(adapter), **section}
+        return self.step("judge", graded, output, section, ("prompts", "model"), name, (adapter,))
 
     def data(self, name: str, output: str, section: Section, place: str | None = None) -> Path:
         """Problems from a source."""

@@ -55,8 +55,7 @@ def plan_rounds(
         last = (adapters[-1],)
         answers = plan.step("answer", problems, f"{home}/answers.jsonl", asked, name=f"{home}-answer", more=last)
         graded = plan.step("grade", answers, f"{home}/graded.jsonl", recipe.grade, name=f"{home}-grade")
-        words: Section = {"prompts": recipe.prompts, **recipe.judge}
-        own = plan.step("judge", graded, f"{home}/judged.jsonl", words, name=f"{home}-judge")
+        own = plan.judge(graded, f"{home}/judged.jsonl", f"{home}-judge", adapters[-1])
         rows = folder / home / "rows.jsonl"
         select = partial(select_rows, own, judged, rows, rounds, recipe.seed + number)
         adapters.append(plan.train(f"{home}-train", rows, f"{home}/adapter", train, before=select))

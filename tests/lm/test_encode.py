@@ -70,6 +70,9 @@ def test_a_template_without_a_system_role_gets_the_instruction_in_the_question()
     )
     text = other.decode(encode_prompt(other, SHORT.base("Why?")))
     assert text.strip() == f"[user] {SHORT.solve}\n\nWhy?"
+    other.chat_template = "{% for m in messages %}{% if m['role'] != 'system' %}[{{ m['role'] }}] {{ m['content'] }}\n{% endif %}{% endfor %}"
+    text = other.decode(encode_prompt(other, SHORT.base("Why?")))
+    assert text.strip() == f"[user] {SHORT.solve}\n\nWhy?", "passed over in silence"
     other.chat_template = "{{ raise_exception('never') }}"
     with pytest.raises(ModelError, match="refuses the conversation: never"):
         encode_prompt(other, SHORT.base("Why?"))

@@ -42,8 +42,8 @@ class EncodedExample:
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """The ids of a conversation through the chat template, generation prompt included.
 
-    A template without a system role gets the system text at the head of the user's turn; a tokenizer
-    without any template gets the texts separated by blank lines.
+    A template that refuses a system role, or passes it over in silence, gets the system text at the head of
+    the user's turn; a tokenizer without any template gets the texts separated by blank lines.
 
     Raises:
         ModelError: when the template refuses the conversation for another reason.
@@ -51,21 +51,28 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     if getattr(tokenizer, "chat_template", None) is None:
         text = "\n\n".join(message["content"] for message in messages) + "\n\n"
         return list(tokenizer(text).input_ids)
+    merged = _without_system(messages)
     try:
-        return _through_template(tokenizer, messages)
+        if merged == list(messages) or _says_system(tokenizer, messages):
+            return _through_template(tokenizer, messages)
     except Exception as error:  # jinja2.TemplateError, or whatever the template's author raised
-        merged = _without_system(messages)
         if merged == list(messages):
             raise ModelError(f"the chat template refuses the conversation: {error}") from error
-        try:
-            return _through_template(tokenizer, merged)
-        except Exception as again:
-            raise ModelError(f"the chat template refuses the conversation: {again}") from again
+    try:
+        return _through_template(tokenizer, merged)
+    except Exception as again:
+        raise ModelError(f"the chat template refuses the conversation: {again}") from again
 
 
 def _through_template(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     ids = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=True, return_dict=False)
     return list(ids)
+
+
+def _says_system(tokenizer: Any, messages: Sequence[Message]) -> bool:
+    """Whether the system text is part of what the template makes of the conversation."""
+    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    return messages[0]["content"].strip() in text
 
 
 def _without_system(messages: Sequence[Message]) -> list[Message]:

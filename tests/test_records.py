@@ -256,6 +256,13 @@ def test_each_stage_adds_its_fields() -> None:
     assert all(before < after for before, after in pairwise(fields))
 
 
+def test_a_dash_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="standard output"):
+        write_lines("-", ["a"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_link_is_written_through_and_a_pipe_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     target, link, pipe = tmp_path / "disk" / "rows.jsonl", tmp_path / "rows.jsonl", tmp_path / "pipe"

@@ -184,6 +184,11 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
             `path` is then untouched.
     """
     path = Path(path)
+    if path == Path("-"):
+        raise DataError(
+            "cannot write to standard output: files are written whole or not at all",
+            remedy="give the name of a file with -o",
+        )
     if path.is_symlink():
         path = path.resolve()
     if path.exists() and not path.is_file():

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from nlft.answer.journal import sole_writer
-from nlft.errors import DataError, LockedError
-from nlft.evaluate import Evaluated, Evaluation, evaluate, read_evaluation
+from nlft.errors import ConfigError, DataError, LockedError
+from nlft.evaluate import Evaluated, Evaluation, compare, evaluate, read_evaluation
 from nlft.lm import LanguageModel, SamplingSettings, load_model
 from nlft.prompts import load_prompts
 from nlft.records import Problem, read_records, write_records
@@ -53,6 +53,23 @@ def test_everything_is_told(problems: list[Problem], lm: LanguageModel, tmp_path
     assert read_evaluation(tmp_path / "eval.json") == result
     stored = (tmp_path / "eval.json").read_text()
     assert str(Path(lm.name).parent) not in stored, "where someone keeps a model is no part of a result"
+
+
+def test_answers_that_are_no_numbers_have_a_grader_of_their_own(lm: LanguageModel, tmp_path: Path) -> None:
+    words = [Problem(id=i, question=f"Which, {i}?", reference="yes") for i in "abc"]
+    with pytest.raises(DataError, match="no number"):
+        run(words, lm)
+    with pytest.raises(ConfigError, match="exakt"):
+        run(words, lm, grader="exakt")
+    result = run(words, lm, grader="exact", output=tmp_path / "eval.json")
+    assert (result.grader, result.strict.n, result.strict) == ("exact", 3, result.flexible)
+    assert read_evaluation(tmp_path / "eval.json") == result
+    right = run([p.model_copy(update={"reference": row.response}) for p, row in zip(words, result.rows, strict=True)],
+                lm, grader="exact")  # fmt: skip
+    assert right.flexible.count == 3
+    numbers = [p.model_copy(update={"reference": "4"}) for p in words]
+    with pytest.raises(DataError, match="graded differently, by exact and gsm8k"):
+        compare(run(numbers, lm, grader="exact"), run(numbers, lm))
 
 
 @pytest.mark.parametrize("cut", [1, 40, 41, 42, -1])

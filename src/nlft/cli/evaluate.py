@@ -26,6 +26,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Problems at a time; changes speed, not results.")] = 32,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first n problems.")] = None,
+    grader: Annotated[
+        str | None,
+        typer.Option(
+            help="number, choice, exact, math, or code:FILE.py, for both counts; GSM8K's strict and flexible where left out."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run's rows at -o.")] = False,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -33,11 +39,14 @@ def evaluate(
 ) -> None:
     """Let a model answer problems; write accuracy, intervals and every row."""
     from nlft.evaluate.evaluation import rows_path
+    from nlft.grade import get_grader
     from nlft.prompts import load_prompts
     from nlft.records import Problem, read_records
 
     rows_file = rows_path(output)
     prompt_set = load_prompts(prompts)
+    if grader is not None:
+        get_grader(grader)
     rows = list(read_records(problems, Problem))[:n]
 
     from nlft.evaluate import evaluate
@@ -61,6 +70,7 @@ def evaluate(
         output=output,
         adapter=adapter,
         data=str(problems),
+        grader=grader,
         overwrite=overwrite,
     )
     print(summary_table({evaluation.adapter or evaluation.model: evaluation}).text())

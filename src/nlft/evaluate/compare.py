@@ -57,11 +57,17 @@ def compare_seeds(
     McNemar's test. The interval resamples problems and seeds.
 
     Raises:
-        DataError: when the numbers of seeds differ, or problems do.
+        DataError: when the numbers of seeds differ, or problems or graders do.
     """
     solved = [_solved(side, grader, name) for side, name in ((a, names[0]), (b, names[1]))]
     if a and b and a[0].data_hash != b[0].data_hash:
         raise _different(names)
+    if a and b and a[0].grader != b[0].grader:
+        said = [side[0].grader or "gsm8k" for side in (a, b)]
+        raise DataError(
+            f"{names[0]} and {names[1]} were graded differently, by {said[0]} and {said[1]}",
+            remedy="evaluate both with the same --grader",
+        )
     return compare_solved(*solved, grader=grader, names=names)
 
 

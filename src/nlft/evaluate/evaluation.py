@@ -72,6 +72,7 @@ class Evaluation(Config):
     adapter: str | None = Field(default=None, description="the adapter's folder, by name")
     adapter_hash: str | None = Field(default=None, description="of the adapter's files")
     n: int = Field(ge=0, description="problems")
+    grader: str | None = Field(default=None, description="whose verdict stands for both, where GSM8K's two do not")
     strict: Accuracy = Field(description="correct by the required format `#### number`")
     flexible: Accuracy = Field(description="correct by the last number")
     formatted: Accuracy = Field(description="responses in the required format")

@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -17,6 +17,7 @@ from nlft.evaluate.evaluation import (
     GRADERS,
     Evaluated,
     Evaluation,
+    Grade,
     counts,
     read_evaluation,
     rows_path,
@@ -43,10 +44,11 @@ def evaluate(
     output: str | Path | None = None,
     adapter: str | Path | None = None,
     data: str = "",
+    grader: str | None = None,
     overwrite: bool = False,
     label: str = "evaluating",
 ) -> Evaluation:
-    """Let the model answer every problem and grade the answers, strictly and flexibly.
+    """Let the model answer every problem and grade the answers: strictly and flexibly, or by a grader of one's own.
 
     Args:
         problems: What is asked; ids must differ.
@@ -57,20 +59,25 @@ def evaluate(
             each as soon as it is there, so that a killed run goes on where it was. None keeps all in memory.
         adapter: The folder the adapter came from, for the record.
         data: What the problems are called, for the record.
+        grader: For answers that are no numbers (see `nlft.grade.get_grader`): its verdict is both the strict and the
+            flexible one. None takes GSM8K's two.
         overwrite: Throw away the rows of another run that stand at `output`.
         label: What the progress bar is called.
 
     Raises:
-        DataError: when there is no problem, ids repeat, a reference holds no number to grade against,
+        ConfigError: for a grader that does not exist.
+        DataError: when there is no problem, ids repeat, a reference holds no answer to grade against,
             `output` holds another run's rows, or cannot be written.
     """
-    from nlft.grade import grade_response
+    from nlft.grade import get_grader, grade_response
 
     _check(problems)
-    identity = _identity(problems, lm, settings, prompts, adapter)
+    graders = dict.fromkeys(GRADERS, grader) if grader is not None else GRADERS
+    get_grader(graders["strict"])
+    identity = _identity(problems, lm, settings, prompts, adapter) | ({"grader": grader} if grader is not None else {})
     run = digest(identity)[:16]
-    for problem in problems:  # a reference without a number is told before the model is paid for
-        grade_response("", problem.reference, GRADERS["strict"])
+    for problem in problems:  # a reference without an answer is told before the model is paid for
+        grade_response("", problem.reference, graders["strict"])
     with _rows_on_disk(output, run, overwrite=overwrite, known={p.id for p in problems}) as (kept, keep):
         rows = {row.id: row for row in kept}
         todo = [index for index, problem in enumerate(problems) if problem.id not in rows]
@@ -78,7 +85,7 @@ def evaluate(
             return stored
         start = time.perf_counter()
         with progress(label, len(todo)) as bar:
-            for row in _answers(problems, todo, lm, settings, prompts, run):
+            for row in _answers(problems, todo, lm, settings, prompts, graders, run):
                 keep(row)
                 rows[row.id] = row
                 bar.advance()
@@ -94,6 +101,7 @@ def evaluate(
             seed=settings.seed,
             data=public_name(data),
             data_hash=identity["data"],
+            grader=grader,
             run=run,
             resumed=len(kept),
             seconds=seconds,
@@ -122,6 +130,7 @@ def _answers(
     lm: LanguageModel,
     settings: SamplingSettings,
     prompts: PromptSet,
+    graders: Mapping[Grade, str],
     run: str,
 ) -> Iterator[Evaluated]:
     """The graded rows of the problems at `todo`, in the order in which they finish."""
@@ -135,11 +144,12 @@ def _answers(
     # Its place in the whole set is a problem's random stream: a resumed run draws what an unbroken one would.
     for completion in generate(lm, encoded, settings, streams=todo):
         problem = problems[todo[completion.index]]
+        verdicts = {kind: grade_response(completion.text, problem.reference, name) for kind, name in graders.items()}
         yield Evaluated(
             id=problem.id,
             response=completion.text,
-            strict=grade_response(completion.text, problem.reference, GRADERS["strict"]),
-            flexible=grade_response(completion.text, problem.reference, GRADERS["flexible"]),
+            strict=verdicts["strict"],
+            flexible=verdicts["flexible"],
             finish_reason=completion.finish_reason,
             tokens=len(completion.token_ids),
             run=run,

@@ -23,8 +23,8 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from nlft.core import SaliencySettings
-from nlft.page.export import export_page
 from nlft.records import Scored, Verdict, write_records
+from nlft.saliency_map.export import export_page
 from nlft.score.schema import make_scores
 
 STEP = """async ([name, values]) => {

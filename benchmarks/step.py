@@ -12,7 +12,7 @@ from benchmarks.measure import Result, alternate, median, medians, peak, peak_ab
 from benchmarks.rows import batches, encoded
 from benchmarks.variants import default_model, dense_step, naive_step, nlft_step, trl_step
 from nlft.lm import load_tokenizer
-from nlft.lm.pack import lay_out
+from nlft.lm.pack import pack_sequences
 
 REPEATS = 5
 TARGETS = {
@@ -82,7 +82,7 @@ def efficiency(repeats: int = REPEATS) -> list[Result]:
     model, sets = default_model(), batches(repeats)
     rows = [row for batch in sets for row in batch]
     tokenizer = load_tokenizer(model)
-    counts = [len(lay_out([e.base.tokens for e in encoded(tokenizer, batch, "paper")]).ids) for batch in sets]
+    counts = [len(pack_sequences([e.base.tokens for e in encoded(tokenizer, batch, "paper")]).ids) for batch in sets]
     ours = nlft_step(model, "paper", rows, objective="sft")
     print("efficiency", file=sys.stderr)
     seconds = alternate(

@@ -12,8 +12,9 @@ import torch
 from benchmarks.measure import Result, alternate, median, result
 from benchmarks.rows import encoded, judged
 from benchmarks.variants import default_model
-from nlft.lm import LanguageModel, SamplingSettings, encode_prompt, generate, load_model
+from nlft.lm import LanguageModel, SamplingSettings, encode_prompt, load_model
 from nlft.lm.encode import EncodedExample
+from nlft.lm.generate import generate
 from nlft.lm.logprobs import _plain
 from nlft.lm.score import score_batch
 from nlft.objectives import get_objective

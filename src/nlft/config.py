@@ -1,10 +1,15 @@
-"""Settings read from YAML: one model per stage, unknown keys refused with the nearest known one."""
+"""Settings: one model per stage, the one home of each setting's type, default, range and description.
+
+The command line makes its options from a model's fields, a recipe its sections, the JSON Schema its keys. What a
+field's type cannot say stands beside it in `Annotated`: `Flags`, `Renamed`, `NamesFile`, `Idle`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +17,73 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlft.errors import ConfigError
+from nlft.files import content_hash
 
-__all__ = ["Config", "did_you_mean", "line_of", "override", "parse_config", "read_yaml"]
+__all__ = [
+    "Config",
+    "Flags",
+    "Idle",
+    "NamesFile",
+    "Renamed",
+    "did_you_mean",
+    "line_of",
+    "override",
+    "parse_config",
+    "read_yaml",
+]
+
+
+@dataclass(frozen=True)
+class Flags:
+    """How a field is called on the command line, where that is not its name with dashes, as `("--model", "-m")`."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A field's former name, which is accepted for one version with a line that names the new one."""
+
+    old: str
+
+
+@dataclass(frozen=True)
+class NamesFile:
+    """The field names a file or folder, whose content, not its place, decides the result.
+
+    Behind one of the `prefixes` too, as in `replay:FILE`. A value that names nothing here counts as it is.
+    """
+
+    prefixes: tuple[str, ...] = ()
+
+    def content(self, value: str) -> str:
+        """The hash of what the value names, else the value."""
+        prefix = next((prefix for prefix in self.prefixes if value.startswith(prefix)), "")
+        path = Path(value.removeprefix(prefix))
+        return f"{prefix}sha256:{content_hash(path)}" if path.exists() else value
+
+
+@dataclass(frozen=True)
+class Idle:
+    """The field changes how fast or where a result is made, never what it is."""
 
 
 class Config(BaseModel):
     """The base of every stage's settings: frozen, and closed to keys it does not name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """What of these settings decides a result, as JSON: no idle fields, and contents in the place of paths."""
+        row = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            marks = [mark for mark in field.metadata if isinstance(mark, Idle | NamesFile)]
+            for mark in marks:
+                if isinstance(mark, Idle):
+                    row.pop(name, None)
+                elif isinstance(row.get(name), str):
+                    row[name] = mark.content(row[name])
+        return row
 
 
 C = TypeVar("C", bound=Config)

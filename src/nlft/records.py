@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from nlft.errors import DataError
-from nlft.jsonl import read_objects, write_lines
+from nlft.files import read_objects, write_lines
 
 __all__ = [
     "Attempt",

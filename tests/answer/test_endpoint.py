@@ -10,10 +10,10 @@ import pytest
 from nlft.answer.backoff import RetryPolicy
 from nlft.answer.concurrency import Concurrency
 from nlft.answer.endpoint import Endpoint, EndpointSettings, run_async
-from nlft.answer.exchange import Reply, Request, make_request
 from nlft.answer.limits import Limits, Prices, estimate, estimate_tokens
+from nlft.answer.parse import Retry, read_completion
 from nlft.answer.secrets import NO_KEY, Secret, read_key, without_password
-from nlft.answer.wire import Again, read_completion
+from nlft.answer.types import Reply, Request, make_request
 from nlft.errors import ConfigError, DataError, EndpointError
 from nlft.prompts import load_prompts
 from nlft.records import Problem
@@ -33,11 +33,11 @@ def ask(server: Any, count: int = 1, key: str = KEY, **settings: Any) -> tuple[d
     endpoint = Endpoint(EndpointSettings("m", server.url, **settings), Secret(key))
     replies: dict[str, Reply] = {}
 
-    def done(request: Request, reply: Reply) -> None:
+    def on_reply(request: Request, reply: Reply) -> None:
         assert request.row.id not in replies
         replies[request.row.id] = reply
 
-    endpoint.reply(requests(count), done)
+    endpoint.reply(requests(count), on_reply)
     return replies, endpoint
 
 
@@ -71,7 +71,7 @@ def test_signs_that_trip_decoders_come_through_unaltered(server: Any) -> None:
 
 def test_bytes_that_are_no_utf8_are_asked_for_again_not_replaced() -> None:
     body = json.dumps({"choices": [{"message": {"content": "x"}}]}).encode().replace(b'"x"', b'"\xff"')
-    assert read_completion(body) == Again("the body is broken JSON", overload=False)
+    assert read_completion(body) == Retry("the body is broken JSON", overload=False)
 
 
 @pytest.mark.parametrize("status", ["400 bad thing", "413 too long", "422 no such field"])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlft.answer.exchange import Reply
 from nlft.answer.journal import Journal, journal_path, sole_writer
+from nlft.answer.types import Reply
 from nlft.errors import DataError, LockedError
 
 REPLIES = st.builds(

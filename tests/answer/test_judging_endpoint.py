@@ -43,7 +43,7 @@ def test_the_command_over_http(server: Any, tmp_path: Path, capsys: Any, prompt:
         ("w3", "Look at R3."),
         ("r", None),
     ]
-    assert [row["id"] for row in lines(tmp_path / "judged.aside.jsonl")] == ["w1"]
+    assert [row["id"] for row in lines(tmp_path / "judged.rejected.jsonl")] == ["w1"]
     assert [(row["id"], row["failure"]) for row in lines(tmp_path / "judged.failed.jsonl")] == [("w2", "HTTP 422: no")]
     assert "1 judgments contradict the grade" in told.out
     assert "contradict the grade     1 of 4 (25%)" in told.out

@@ -17,10 +17,10 @@ import pytest
 
 from nlft.answer.backoff import RetryPolicy
 from nlft.answer.endpoint import Endpoint, EndpointSettings
-from nlft.answer.exchange import Done, Reply, Request
 from nlft.answer.journal import failed_path, journal_path
 from nlft.answer.secrets import Secret
-from nlft.answer.stage import answer_file
+from nlft.answer.step import answer_file
+from nlft.answer.types import OnReply, Reply, Request
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Problem, read_records, write_records
 
@@ -42,7 +42,7 @@ def problems(tmp_path: Path) -> Path:
 class Calm:
     """What the server would say, without a server: the uninterrupted run with the same replies."""
 
-    name, costly = "m", False
+    name, cacheable = "m", False
 
     def __init__(self, reply_to: Callable[[str], str]) -> None:
         self.reply_to = reply_to
@@ -50,9 +50,9 @@ class Calm:
     def settings(self) -> dict[str, Any]:
         return {}
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         for request in requests:
-            done(request, Reply(self.reply_to(request.row.question), "stop"))
+            on_reply(request, Reply(self.reply_to(request.row.question), "stop"))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_storm_loses_doubles_and_alters_nothing(problems, server, tmp_path, answ
     kept = keys(journal_path(output))
     assert len(kept) == len(set(kept)) == ROWS, "a reply stands in the journal twice"
     assert set(server.fates) == set(WEIGHTS), "the storm must have had every fault in it"
-    assert answers.tally.requests == sum(server.attempts.values())
+    assert answers.usage.requests == sum(server.attempts.values())
 
 
 def command(problems: Path, output: Path, url: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_twenty_kills_lose_double_and_alter_nothing(problems, server, tmp_path, 
     output = tmp_path / "answers.jsonl"
     # Forked from a process that has imported everything, so that twenty starts cost little.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nlft.cli.answer", "nlft.answer.endpoint", "nlft.answer.stage", "openai"])
+    context.set_forkserver_preload(["nlft.cli.answer", "nlft.answer.endpoint", "nlft.answer.step", "openai"])
     kills = 0
     for round_number in range(1, 21):
         process = context.Process(target=run_command, args=(command(problems, output, server.url),))

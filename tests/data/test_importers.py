@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlft.data import hold_out, load_problems
-from nlft.data.layouts import LAYOUTS
+from nlft.data.schemas import LAYOUTS
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nlft.data import load_problems
-from nlft.data.containers import CHUNK, CONTAINERS, read_rows
+from nlft.data.file_formats import CHUNK, CONTAINERS, read_rows
 from nlft.errors import DataError
 from nlft.records import Attempt, Problem, read_records, to_line, write_records
 
@@ -152,7 +152,7 @@ def test_json_is_the_same_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lines = text.split("\n")
     assert all(lines[line - 1].startswith("{") for line, _ in whole)
     for size in (1, 2, 3, 7, 64):
-        monkeypatch.setattr("nlft.data.containers.CHUNK", size)
+        monkeypatch.setattr("nlft.data.file_formats.CHUNK", size)
         assert list(read_rows(path)) == whole
 
 

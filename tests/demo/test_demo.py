@@ -11,8 +11,8 @@ from nlft.config import read_yaml
 from nlft.data import gsm_symbolic
 from nlft.demo import run_demo
 from nlft.demo.demo import RECIPE, TEACHER
-from nlft.experiment.recipe import load_recipe
 from nlft.grade import grade_response
+from nlft.pipeline.recipe import load_recipe
 from nlft.records import Attempt, Problem, read_records
 
 

@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_run_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("generated again")
 
-    monkeypatch.setattr("nlft.lm.sample.generate", refuse)
+    monkeypatch.setattr("nlft.lm.generate.generate", refuse)
     again = run(problems, lm, output=tmp_path / "eval.json")
     assert again == first, "time and speed are those of the run that did the work"
 
@@ -103,7 +103,9 @@ def test_two_processes_cannot_write_one_evaluation(problems: list[Problem], lm: 
 
 
 def test_the_batch_decides_nothing(problems: list[Problem], lm: LanguageModel) -> None:
-    one = evaluate(problems, lm, SamplingSettings(1.0, 6, 1.0, 5, 1), load_prompts("short"))
+    one = evaluate(
+        problems, lm, SamplingSettings(temperature=1.0, max_new_tokens=6, seed=5, batch_size=1), load_prompts("short")
+    )
     assert one.rows == run(problems, lm).rows
 
 

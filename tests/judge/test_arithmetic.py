@@ -145,11 +145,11 @@ def test_long_texts_are_read_in_linear_time(piece: str) -> None:
     def calls(size: int) -> int:
         count = 0
 
-        def tally(frame: object, event: str, argument: object) -> None:
+        def usage(frame: object, event: str, argument: object) -> None:
             nonlocal count
             count += event == "call"
 
-        sys.setprofile(tally)
+        sys.setprofile(usage)
         try:
             equations(piece * size)
         finally:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from nlft.lm import attention
-from nlft.lm.attention import Memory, Pack
+from nlft.lm.attention import KVCache, Pack
 from nlft.lm.logprobs import (
     _plain,
     _shared,
@@ -21,10 +21,9 @@ from nlft.lm.logprobs import (
     run_packed,
     shares_prefixes,
     sharing_obstacle,
-    untouched,
     unwrap,
 )
-from nlft.lm.pack import TokenPath, lay_out
+from nlft.lm.pack import TokenPath, pack_sequences
 from nlft.train.config import lora_config
 
 VOCABULARY = 61
@@ -253,7 +252,7 @@ def test_the_untouched_model_is_found_in_its_wrappers() -> None:
     with torch.no_grad():
         with model.disable_adapter():
             plain = model(torch.tensor([COMMON])).logits
-        with untouched(wrapped):
+        with base_model(wrapped):
             assert torch.equal(model(torch.tensor([COMMON])).logits, plain)
         assert not torch.equal(model(torch.tensor([COMMON])).logits, plain)
 
@@ -283,9 +282,9 @@ def test_every_layout_spells_its_sequences(pairs: list[tuple[tuple[int, ...], tu
     """However sequences share beginnings: following the spans gives each sequence back, positions included."""
     paths = [TokenPath(prompt, response) for prompt, response in pairs]
     before, after = paths[:first], paths[first:]
-    earlier = lay_out([path.tokens for path in before])
+    earlier = pack_sequences([path.tokens for path in before])
     kept = [placed.kept() for placed in earlier.placed]
-    layout = lay_out([p.tokens for p in after], kept=kept, own=[len(p.prompt) - 1 for p in after])
+    layout = pack_sequences([p.tokens for p in after], kept=kept, own=[len(p.prompt) - 1 for p in after])
     for path, placed in zip(after, layout.placed, strict=True):
         spelled: list[int] = []
         positions: list[int] = []
@@ -307,8 +306,8 @@ def test_every_layout_spells_its_sequences(pairs: list[tuple[tuple[int, ...], tu
 
 
 def test_a_pass_can_be_kept_and_run_from_a_bare_pack() -> None:
-    model, memory = share(tiny("llama")), Memory()
-    layout = lay_out([COMMON])
+    model, memory = share(tiny("llama")), KVCache()
+    layout = pack_sequences([COMMON])
     with torch.no_grad():
         states = run_packed(model, layout.ids, layout.positions, Pack(layout.segments, keep=memory))
         expected = model.model(torch.tensor([COMMON])).last_hidden_state[0]

@@ -6,14 +6,14 @@ Every reply is in a journal before the next request is sent, so that a run may b
 nothing is asked, or paid for, twice.
 """
 
-from nlft.answer.choose import AnswererSettings, make_answerer
-from nlft.answer.exchange import Answerer, Reply, Request, make_request
+from nlft.answer.factory import AnswererSettings, make_answerer
 from nlft.answer.journal import Journal, journal_path, sole_writer
 from nlft.answer.limits import Limits, Prices
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.replay import ReplayAnswerer
 from nlft.answer.selection import deduplicate, limit_incorrect, mix
-from nlft.answer.stage import Answers, FailedRow, answer, answer_file
+from nlft.answer.step import Answers, FailedRow, answer, answer_file
+from nlft.answer.types import Answerer, Reply, Request, make_request
 
 __all__ = [
     "Answerer",

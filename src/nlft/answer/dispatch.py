@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from nlft.answer.backoff import RETRIED, pause_after, retry_after, wait
 from nlft.answer.concurrency import Concurrency
-from nlft.answer.exchange import Done, Reply, Request
-from nlft.answer.wire import Again, error_message, read_completion
+from nlft.answer.parse import Retry, error_message, read_completion
+from nlft.answer.types import OnReply, Reply, Request
 from nlft.errors import EndpointError, NLFTError
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Dispatch:
     waited for: it may be paid already.
     """
 
-    def __init__(self, endpoint: Endpoint, requests: Sequence[Request], done: Done) -> None:
-        self.endpoint, self.done = endpoint, done
+    def __init__(self, endpoint: Endpoint, requests: Sequence[Request], on_reply: OnReply) -> None:
+        self.endpoint, self.on_reply = endpoint, on_reply
         self.settings = endpoint.endpoint
         self.waiting: Iterator[Request] = iter(requests)
         self.workers = min(self.settings.concurrency, len(requests))
@@ -134,7 +134,7 @@ class Dispatch:
         self.stopping.set()
         self.settled.set()
 
-    async def send(self, request: Request) -> Reply | Again:
+    async def send(self, request: Request) -> Reply | Retry:
         """Send one request and keep the books."""
         spending, worst = self.endpoint.spending, self.endpoint.worst_cost(request)
         spending.send(worst)
@@ -149,7 +149,7 @@ class Dispatch:
             spending.settle(worst, actual)
             self.settled.set()
 
-    async def attempt(self, request: Request) -> Reply | Again:
+    async def attempt(self, request: Request) -> Reply | Retry:
         """One HTTP request, and what came of it."""
         import openai
 
@@ -159,20 +159,20 @@ class Dispatch:
                 raw = await self.client.chat.completions.with_raw_response.create(**body)
             content, headers = raw.content, raw.headers
         except (TimeoutError, openai.APITimeoutError):
-            return Again(f"no reply within {self.settings.timeout:g} s", silent=True)
+            return Retry(f"no reply within {self.settings.timeout:g} s", silent=True)
         except openai.APIStatusError as error:
             return self.status(error, "max_tokens" if "max_tokens" in body else "max_completion_tokens")
         except openai.APIConnectionError as error:
-            return Again(f"connection lost: {self.endpoint.redact(str(error.__cause__ or error))}", silent=True)
+            return Retry(f"connection lost: {self.endpoint.redact(str(error.__cause__ or error))}", silent=True)
         pause = pause_after(headers)
         if pause > 0:
             self.concurrency.pause(min(pause, self.settings.retry.cap))
         outcome = read_completion(content)
-        if isinstance(outcome, Again):
+        if isinstance(outcome, Retry):
             return replace(outcome, reason=self.endpoint.redact(outcome.reason))
         return replace(outcome, text=self.endpoint.unaltered(outcome.text))
 
-    def status(self, error: openai.APIStatusError, length_name: str) -> Reply | Again:
+    def status(self, error: openai.APIStatusError, length_name: str) -> Reply | Retry:
         """What an HTTP error status means for the row, or for the whole run."""
         code, detail = error.status_code, self.endpoint.redact(error_message(error.response.text))
         headers: Mapping[str, str] = error.response.headers
@@ -183,14 +183,14 @@ class Dispatch:
             if asked is None and code == 429:
                 asked = pause_after(headers) or None
             # A bare 500 speaks of the row or of a bug; the others of a server that cannot keep up.
-            return Again(
+            return Retry(
                 f"HTTP {code}: {detail}", asked, counts=code != 429, overload=code != 500, silent=code in _GATEWAY
             )
         if code in _HOPELESS:
             self.stop(_HOPELESS[code], f"HTTP {code}: {detail}")
-            return Again(detail, overload=False)
+            return Retry(detail, overload=False)
         if code == 400 and self.endpoint.rename_length_limit(length_name, detail):
-            return Again(detail, counts=False, overload=False)
+            return Retry(detail, counts=False, overload=False)
         return Reply(failure=f"HTTP {code}: {detail}")
 
     def finish(self, request: Request, reply: Reply) -> None:
@@ -206,10 +206,10 @@ class Dispatch:
                 self.stop("it refuses every request", reply.failure)
             return
         self.replied = True
-        self.done(request, reply)
+        self.on_reply(request, reply)
         self.hand_over_lost()
 
-    def lose(self, request: Request, reply: Reply, last: Again) -> None:
+    def lose(self, request: Request, reply: Reply, last: Retry) -> None:
         """Set aside a row whose budget is used up; several lost to silence, without a reply between, end the run.
 
         They are handed over as failed once another row gets its reply: then it was them, not the server.
@@ -225,11 +225,11 @@ class Dispatch:
     def hand_over_lost(self) -> None:
         """The server is there, so these rows have failed for good."""
         for request, reply in self.lost:
-            self.done(request, reply)
+            self.on_reply(request, reply)
         self.lost.clear()
 
 
-def _add(used: Reply, outcome: Reply | Again) -> Reply:
+def _add(used: Reply, outcome: Reply | Retry) -> Reply:
     return replace(
         used,
         requests=used.requests + 1,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlft.answer.backoff import RetryPolicy
 from nlft.answer.dispatch import Dispatch
-from nlft.answer.exchange import Done, Request
 from nlft.answer.limits import Limits, Spending, estimate_tokens
 from nlft.answer.secrets import Secret, without_password
+from nlft.answer.types import OnReply, Request
 from nlft.errors import EndpointError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class EndpointSettings:
 class Endpoint:
     """An `Answerer` behind an OpenAI-compatible address."""
 
-    costly = True
+    cacheable = True
 
     def __init__(self, settings: EndpointSettings, key: Secret) -> None:
         self.endpoint = settings
@@ -71,13 +71,13 @@ class Endpoint:
         sampling = {"temperature": e.temperature, "top_p": e.top_p, "max_new_tokens": e.max_new_tokens, "seed": e.seed}
         return {"answerer": "openai", "model": e.model, **sampling}
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Send all requests, as many at a time as the server bears; returns early at a limit.
 
         Raises:
             EndpointError: when the server refuses the key or the model, or is gone.
         """
-        run_async(Dispatch(self, requests, done).all())
+        run_async(Dispatch(self, requests, on_reply).all())
 
     def client(self) -> AsyncOpenAI:
         """A client whose own retries are off."""

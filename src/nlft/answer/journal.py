@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nlft.answer.exchange import Reply
+from nlft.answer.types import Reply
 from nlft.errors import DataError, LockedError
 
 __all__ = ["Journal", "journal_path", "sole_writer"]
@@ -150,9 +150,9 @@ def failed_path(output: str | Path) -> Path:
     return _beside(Path(output), "failed")
 
 
-def aside_path(output: str | Path) -> Path:
-    """Where the rows stand whose judgment contradicts the grade: `judged.aside.jsonl`."""
-    return _beside(Path(output), "aside")
+def rejected_path(output: str | Path) -> Path:
+    """Where the rows stand whose judgment contradicts the grade: `judged.rejected.jsonl`."""
+    return _beside(Path(output), "rejected")
 
 
 def _beside(output: Path, word: str) -> Path:

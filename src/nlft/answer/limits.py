@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlft.answer.exchange import Request
+from nlft.answer.types import Request
 from nlft.errors import ConfigError
 from nlft.prompts import Message
 

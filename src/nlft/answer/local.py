@@ -1,14 +1,13 @@
-"""A model in this process as answerer, batched on `nlft.lm.sample`."""
+"""A model in this process as answerer, batched on `nlft.lm.generate`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlft.answer.exchange import Done, Reply, Request, make_request
+from nlft.answer.types import OnReply, Reply, Request, make_request
 from nlft.provenance import public_name
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class LocalAnswerer:
         load: Further arguments of `nlft.lm.load_model`, such as dtype and device.
     """
 
-    costly = True
+    cacheable = True
 
     def __init__(
         self,
@@ -51,15 +50,16 @@ class LocalAnswerer:
 
     def settings(self) -> dict[str, Any]:
         """Model, weights' fingerprint and sampling; the batch size decides nothing."""
-        sampling = {name: value for name, value in asdict(self.sampling).items() if name != "batch_size"}
+        sampling = self.sampling.identity()
         weights = [_fingerprint(folder) for folder in (self.model, self.adapter) if folder is not None]
         return {"answerer": "local", "model": self.name, "weights": weights, "load": self.load, **sampling}
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Generate for all requests, in batches; `done` is called as each ends."""
         if not requests:
             return
-        from nlft.lm import encode_prompt, generate
+        from nlft.lm import encode_prompt
+        from nlft.lm.generate import generate
 
         lm = self._loaded()
         fitting: list[Request] = []
@@ -68,14 +68,14 @@ class LocalAnswerer:
             ids = encode_prompt(lm.tokenizer, request.messages)
             if lm.context_length is not None and len(ids) >= lm.context_length:
                 reason = f"its prompt has {len(ids)} tokens, and the model takes {lm.context_length}"
-                done(request, Reply(failure=reason))
+                on_reply(request, Reply(failure=reason))
                 continue
             fitting.append(request)
             prompts.append(ids)
         streams = [_stream(request) for request in fitting]
         for completion in generate(lm, prompts, self.sampling, streams=streams):
             request = fitting[completion.index]
-            done(
+            on_reply(
                 request,
                 Reply(
                     completion.text,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nlft.answer.exchange import Done, Reply, Request
+from nlft.answer.types import OnReply, Reply, Request
 from nlft.records import Attempt, read_records
 
 __all__ = ["ReplayAnswerer"]
@@ -24,7 +24,7 @@ class ReplayAnswerer:
         DataError: when the file is missing or no file of answers.
     """
 
-    costly = False
+    cacheable = False
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -37,12 +37,12 @@ class ReplayAnswerer:
         """The file's content decides."""
         return {"answerer": "replay", "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Look each one up; a question that was not recorded is a failure, with that reason."""
         for request in requests:
             recorded = self._replies.get(request.row.question, [])
             if request.sample < len(recorded):
-                done(request, recorded[request.sample])
+                on_reply(request, recorded[request.sample])
             else:
                 number = f"no answer number {request.sample + 1}" if recorded else "no answer"
-                done(request, Reply(failure=f"{self.path.name} holds {number} to this question"))
+                on_reply(request, Reply(failure=f"{self.path.name} holds {number} to this question"))

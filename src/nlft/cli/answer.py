@@ -45,7 +45,7 @@ def answer(
     dry_run: asking.DryRun = False,
 ) -> None:
     """Answer problems; a run that was broken off goes on where it was."""
-    from nlft.answer.choose import AnswererSettings, make_answerer
+    from nlft.answer.factory import AnswererSettings, make_answerer
     from nlft.config import parse_config
     from nlft.prompts import load_prompts
 
@@ -55,7 +55,7 @@ def answer(
     prompt_set = load_prompts(prompts)
     who = make_answerer(settings)
 
-    from nlft.answer.stage import answer_file, answer_requests
+    from nlft.answer.step import answer_file, answer_requests
     from nlft.records import Problem, read_records
 
     if dry_run:
@@ -66,4 +66,4 @@ def answer(
     print(f"{output}: {len(answers.attempts)} answers by {who.name}")
     if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
         print(f"{cut} of them were cut off at {max_new_tokens} tokens; with a higher --max-new-tokens they could end")
-    asking.conclude(output, answers.tally, settings, failed=len(answers.failed), unanswered=answers.unanswered)
+    asking.conclude(output, answers.usage, settings, failed=len(answers.failed), unanswered=answers.unanswered)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nlft.answer.choose import AnswererSettings
-    from nlft.answer.exchange import Request, Tally
+    from nlft.answer.factory import AnswererSettings
+    from nlft.answer.types import Request, Usage
 
 ApiKeyFile = Annotated[Path | None, typer.Option(help="File with the key, else OPENAI_API_KEY.")]
 Attempts = Annotated[int, typer.Option(min=1, help="Requests per row before it has failed (openai).")]
@@ -37,7 +37,7 @@ def dry_run_summary(
     """What is still to be asked for this output, and what it would take at most."""
     from nlft.answer.journal import Journal, journal_path
     from nlft.answer.limits import Prices, estimate
-    from nlft.answer.stage import pending
+    from nlft.answer.step import pending
 
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=retry_failed)
@@ -51,7 +51,7 @@ def dry_run_summary(
     )
 
 
-def conclude(output: Path, tally: Tally, settings: AnswererSettings, *, failed: int, unanswered: int) -> None:
+def conclude(output: Path, usage: Usage, settings: AnswererSettings, *, failed: int, unanswered: int) -> None:
     """Say what was sent, and leave with an exit code of its own where rows are missing.
 
     Raises:
@@ -62,11 +62,11 @@ def conclude(output: Path, tally: Tally, settings: AnswererSettings, *, failed: 
     from nlft.answer.limits import Prices
     from nlft.errors import IncompleteError, LimitError
 
-    if tally.requests:
+    if usage.requests:
         prices = Prices(settings.price_in, settings.price_out)
-        cost = f", cost {prices.cost(tally.prompt_tokens, tally.completion_tokens):.4f}" if prices != Prices() else ""
+        cost = f", cost {prices.cost(usage.prompt_tokens, usage.completion_tokens):.4f}" if prices != Prices() else ""
         print(
-            f"{tally.requests} requests: {tally.prompt_tokens:,} tokens read, {tally.completion_tokens:,} written{cost}"
+            f"{usage.requests} requests: {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written{cost}"
         )
     if unanswered:
         more = f", and {failed} failed for good ({failed_path(output).name})" if failed else ""

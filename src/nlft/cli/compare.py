@@ -26,7 +26,7 @@ def compare(
     from nlft.evaluate import compare_many, read_evaluation
     from nlft.evaluate.evaluation import GRADERS
     from nlft.evaluate.table import comparison_table
-    from nlft.jsonl import refuse_same_file
+    from nlft.files import refuse_same_file
     from nlft.records import write_lines
 
     if len(evaluations) < 2:

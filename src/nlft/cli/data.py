@@ -115,7 +115,7 @@ def file(
     from nlft.data import hold_out as split_off
     from nlft.data import load_problems
     from nlft.errors import ConfigError
-    from nlft.jsonl import refuse_same_file
+    from nlft.files import refuse_same_file
 
     pairs = [column.partition("=") for column in columns or []]
     for ours, sign, theirs in pairs:

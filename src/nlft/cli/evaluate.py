@@ -51,8 +51,7 @@ def evaluate(
 
     from nlft.evaluate import evaluate
     from nlft.evaluate.table import summary_table
-    from nlft.lm import load_model
-    from nlft.lm.sample import SamplingSettings
+    from nlft.lm import SamplingSettings, load_model
 
     settings = SamplingSettings(
         temperature=0.0 if greedy else temperature,

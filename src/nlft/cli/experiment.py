@@ -29,8 +29,8 @@ def experiment(
     """Run the missing cells of an experiment; one that was killed goes on where it was."""
     from nlft.config import did_you_mean
     from nlft.errors import ConfigError
-    from nlft.experiment.cells import missing_cells, plan_cells, run_cells
-    from nlft.experiment.spec import load_experiment
+    from nlft.pipeline.cells import missing_cells, plan_cells, run_cells
+    from nlft.pipeline.spec import load_experiment
 
     loaded = load_experiment(recipe, assign or [])
     if split not in ("dev", "test"):
@@ -40,7 +40,7 @@ def experiment(
             raise ConfigError(f'there is no method "{name}"', file=recipe, remedy=did_you_mean(name, loaded.methods))
     folder = results if results is not None else recipe.parent / "results" / recipe.stem
     if dry_run:
-        from nlft.experiment.listing import listing
+        from nlft.pipeline.listing import listing
 
         plan_cells(loaded, split, file=recipe)  # type: ignore[arg-type]  # checked above
         print(listing(loaded, missing_cells(loaded, folder, split)))  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def experiment(
         ran = run_cells(loaded, folder, split, file=recipe, methods=method)  # type: ignore[arg-type]
         print(f"{ran} cells run, {len(missing_cells(loaded, folder, split))} missing")  # type: ignore[arg-type]
 
-    from nlft.experiment.report import write_report
+    from nlft.pipeline.report import write_report
 
     written = write_report(loaded, folder, split)  # type: ignore[arg-type]
     for path in written:

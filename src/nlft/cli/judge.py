@@ -59,7 +59,7 @@ def judge(
         return
 
     from nlft.config import parse_config
-    from nlft.judge.choose import JudgeSettings, make_judge
+    from nlft.judge.factory import JudgeSettings, make_judge
     from nlft.prompts import load_prompts
 
     given = {name: value for name, value in locals().items() if name in JudgeSettings.model_fields}
@@ -67,11 +67,11 @@ def judge(
     settings = parse_config(given, JudgeSettings)
     who = make_judge(settings, load_prompts(prompts))
 
-    from nlft.judge.stage import judge_file, needs_judgment, read_graded
+    from nlft.judge.step import judge_file, needs_judgment, read_graded
 
     if dry_run:
         requests = [who.request(row) for row in read_graded(graded) if needs_judgment(row)]
-        print(asking.dry_run_summary(requests if who.costly else [], output, settings, retry_failed=retry_failed))
+        print(asking.dry_run_summary(requests if who.cacheable else [], output, settings, retry_failed=retry_failed))
         return
     judgments = judge_file(graded, output, who, retry_failed=retry_failed)
     words = sum(row.judgment is not None for row in judgments.judged)
@@ -79,21 +79,23 @@ def judge(
     print(f"{output}: {len(judgments.judged)} rows, {words - own} of them with a judgment by {who.name}")
     if own:
         print(f"judgments of the data kept: {own}; remove the column `judgment` to judge those rows too")
-    if judgments.aside:
-        from nlft.answer.journal import aside_path
+    if judgments.rejected:
+        from nlft.answer.journal import rejected_path
 
-        print(f"{len(judgments.aside)} judgments contradict the grade; set aside in {aside_path(output)}")
+        print(f"{len(judgments.rejected)} judgments contradict the grade; set aside in {rejected_path(output)}")
     if report:
         _report(output)
-    asking.conclude(output, judgments.tally, settings, failed=len(judgments.failed), unanswered=judgments.unanswered)
+    asking.conclude(output, judgments.usage, settings, failed=len(judgments.failed), unanswered=judgments.unanswered)
 
 
 def _report(judged: Path) -> None:
     """Print the quality report of a judged file, with its companions for failures and contradictions."""
-    from nlft.answer.journal import aside_path, failed_path
+    from nlft.answer.journal import failed_path, rejected_path
     from nlft.cli.printable import printable
     from nlft.judge.quality import quality_report
     from nlft.records import Judged, read_objects, read_records
 
-    beside = [sum(1 for _ in read_objects(p)) if p.exists() else 0 for p in (failed_path(judged), aside_path(judged))]
+    beside = [
+        sum(1 for _ in read_objects(p)) if p.exists() else 0 for p in (failed_path(judged), rejected_path(judged))
+    ]
     print(printable(quality_report(read_records(judged, Judged), failed=beside[0], contradictions=beside[1]).text()))

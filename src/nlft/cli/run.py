@@ -22,12 +22,12 @@ def run(
 ) -> None:
     """Run every stage of a recipe; those finished before are not run again."""
     if dry_run:
-        from nlft.experiment.recipe import load_recipe, plan
+        from nlft.pipeline.recipe import load_recipe, plan
 
         for stage in plan(load_recipe(recipe, assign or []), file=recipe):
             print(stage.command)
         return
 
-    from nlft.experiment.run import run_recipe
+    from nlft.pipeline.run import run_recipe
 
     print(run_recipe(recipe, assign or []))

@@ -34,9 +34,9 @@ def show(
 
     from rich.console import Console
 
-    from nlft.page.facts import token_facts
-    from nlft.page.terminal import row_view, totals_table
-    from nlft.page.totals import totals
+    from nlft.saliency_map.facts import token_facts
+    from nlft.saliency_map.terminal import row_view, totals_table
+    from nlft.saliency_map.totals import totals
     from nlft.score.schema import allocate_scores
 
     # Data is never markup, emoji code or something to highlight.

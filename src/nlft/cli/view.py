@@ -38,8 +38,8 @@ def view(
     if output is not None:
         if model is not None:
             raise ConfigError("a model scores new text only while the page is served", remedy="add --serve, drop -o")
-        from nlft.jsonl import refuse_same_file
-        from nlft.page.export import export_page
+        from nlft.files import refuse_same_file
+        from nlft.saliency_map.export import export_page
 
         refuse_same_file(scored, output)
         written = export_page(scored, output)
@@ -53,7 +53,7 @@ def view(
     scorer = None
     if model is not None:
         from nlft.lm import load_model
-        from nlft.page.live import scorer_like
+        from nlft.saliency_map.live import scorer_like
 
         lm = load_model(model, adapter=adapter, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
         scorer = scorer_like(rows[0], lm, prompt_set)
@@ -62,7 +62,7 @@ def view(
 
 def _serve(rows: list[Scored], source: str, scorer: Callable[[Judged], Scored] | None, port: int) -> None:
     from nlft.errors import ConfigError
-    from nlft.page.server import PageServer
+    from nlft.saliency_map.server import PageServer
 
     try:
         server = PageServer(rows, source=source, score=scorer, port=port)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nlft.config import did_you_mean
-from nlft.data.containers import CONTAINERS, Rows, read_rows
+from nlft.data.file_formats import CONTAINERS, Rows, read_rows
 from nlft.data.hub import load_hub_rows
-from nlft.data.layouts import LAYOUTS, convert, layout_of, rename
+from nlft.data.schemas import LAYOUTS, convert, layout_of, rename
 from nlft.data.subset import subset_rows
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem, parse_record

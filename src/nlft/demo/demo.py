@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from nlft.config import read_yaml
-from nlft.experiment.run import run_recipe
-from nlft.page.terminal import legend, token_view
+from nlft.pipeline.run import run_recipe
 from nlft.records import Scored, read_records, write_lines
+from nlft.saliency_map.terminal import legend, token_view
 
 FOLDER = Path(__file__).parent
 RECIPE = FOLDER / "recipe.yaml"

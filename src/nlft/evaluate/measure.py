@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import time
@@ -29,8 +28,7 @@ from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, pro
 from nlft.records import Problem, parse_record, read_objects, to_line, write_records
 
 if TYPE_CHECKING:
-    from nlft.lm import LanguageModel
-    from nlft.lm.sample import SamplingSettings
+    from nlft.lm import LanguageModel, SamplingSettings
 
 __all__ = ["evaluate"]
 
@@ -95,7 +93,7 @@ def evaluate(
             model=public_name(lm.name),
             adapter=public_name(str(adapter)) if adapter is not None else None,
             adapter_hash=identity["adapter"] or None,
-            settings=dataclasses.asdict(settings),
+            settings=settings.model_dump(),
             prompts=prompts.name,
             prompts_hash=identity["prompts"],
             seed=settings.seed,
@@ -136,7 +134,7 @@ def _answers(
     """The graded rows of the problems at `todo`, in the order in which they finish."""
     from nlft.grade import grade_response
     from nlft.lm.encode import encode_prompt
-    from nlft.lm.sample import generate
+    from nlft.lm.generate import generate
 
     if not todo:
         return
@@ -173,7 +171,7 @@ def _identity(
     adapter: str | Path | None,
 ) -> dict[str, str]:
     """Everything that a row's content depends on; the batch size is not among it."""
-    sampling = {k: v for k, v in dataclasses.asdict(settings).items() if k != "batch_size"}
+    sampling = settings.identity()
     return {
         "model": lm.name,
         "dtype": str(lm.dtype),

@@ -2,7 +2,7 @@
 
 from nlft.grade.graders import Grader, get_grader, grade_response, grader_names
 from nlft.grade.report import GradeReport, grade_file
-from nlft.grade.stage import grade, grade_one
+from nlft.grade.step import grade, grade_one
 
 __all__ = [
     "GradeReport",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nlft.errors import DataError
 from nlft.grade.graders import get_grader
-from nlft.grade.stage import grade_one
+from nlft.grade.step import grade_one
 from nlft.progress import progress
 from nlft.records import Attempt, Graded, read_numbered, to_line, write_lines
 

@@ -6,19 +6,19 @@ They are the third input of the method (§1): on the judge path the model is sho
 that they make likelier are the errors.
 """
 
-from nlft.judge.choose import JudgeSettings, make_judge
+from nlft.judge.factory import JudgeSettings, make_judge
 from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge
 from nlft.judge.quality import QualityReport, quality_report
 from nlft.judge.rule import rule_judgment
-from nlft.judge.stage import AsideRow, Judgments, judge, judge_file
+from nlft.judge.step import Judgments, RejectedRow, judge, judge_file
 
 __all__ = [
-    "AsideRow",
     "Judge",
     "JudgeSettings",
     "Judgments",
     "ModelJudge",
     "QualityReport",
+    "RejectedRow",
     "ReplayJudge",
     "RuleJudge",
     "judge",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from nlft.answer.exchange import Answerer, Done, Reply, Request, make_request
+from nlft.answer.types import Answerer, OnReply, Reply, Request, make_request
 from nlft.judge.rule import rule_judgment
 from nlft.prompts import PromptSet, says_correct
 from nlft.records import Graded, Judged, read_records
@@ -20,14 +20,14 @@ class Judge(Protocol):
 
     name: str
     """Goes into the records, so that a reader sees who judged."""
-    costly: bool
+    cacheable: bool
     """Whether judgments are worth a journal (a rule's are not)."""
 
     def request(self, row: Graded) -> Request:
         """What this judge is asked about the row; its key covers everything that decides the words."""
         ...
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Call `done` for each request, in any order; see `nlft.answer.Answerer`."""
         ...
 
@@ -40,17 +40,17 @@ class RuleJudge:
     """Compares the response with the standard solution, step by step; needs no model."""
 
     name = "rule"
-    costly = False
+    cacheable = False
 
     def request(self, row: Graded) -> Request:
         """The row itself is the question."""
         return _request_for(row, {"judge": "rule"})
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Write each judgment."""
         for request in requests:
             assert isinstance(request.row, Graded)  # noqa: S101 - made by `request`
-            done(request, Reply(rule_judgment(request.row)))
+            on_reply(request, Reply(rule_judgment(request.row)))
 
     def contradicts(self, row: Graded, judgment: str) -> bool:
         """Never: it is told what is wrong."""
@@ -64,7 +64,7 @@ class ReplayJudge:
         DataError: when the file is missing or no file of judged answers.
     """
 
-    costly = False
+    cacheable = False
 
     def __init__(self, path: str | Path, *, correct_mark: str = "the response is correct") -> None:
         self.path = Path(path)
@@ -81,13 +81,13 @@ class ReplayJudge:
         """Question and response, and the file's content."""
         return _request_for(row, {"judge": "replay", "sha256": self._sha256})
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Look each one up; a response that was not judged then is a failure, with that reason."""
         for request in requests:
             response = getattr(request.row, "response", "")
             judgment = self._judgments.get((request.row.question, response))
             reason = f"{self.path.name} holds no judgment of this response"
-            done(request, Reply(judgment) if judgment is not None else Reply(failure=reason))
+            on_reply(request, Reply(judgment) if judgment is not None else Reply(failure=reason))
 
     def contradicts(self, row: Graded, judgment: str) -> bool:
         """A recording of a judge under A.1 may hold such words."""
@@ -105,7 +105,7 @@ class ModelJudge:
         name: What the records call it; the model's name where None.
     """
 
-    costly = True
+    cacheable = True
 
     def __init__(
         self,
@@ -125,9 +125,9 @@ class ModelJudge:
         messages = self.prompts.ask_judgment(row.question, row.response, row.reference, known_wrong=known_wrong)
         return make_request(self._settings, row, messages)
 
-    def reply(self, requests: Sequence[Request], done: Done) -> None:
+    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Pass on to the model."""
-        self.answerer.reply(requests, done)
+        self.answerer.reply(requests, on_reply)
 
     def contradicts(self, row: Graded, judgment: str) -> bool:
         """Under either prompt a model may call a wrong response correct."""

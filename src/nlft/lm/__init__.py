@@ -1,22 +1,8 @@
-"""The only place that runs a language model: load, encode, score, sample."""
+"""The only place that runs a language model: load, encode, score, sample.
 
-from nlft.lm.encode import EncodedExample, encode_example, encode_prompt
-from nlft.lm.load import LanguageModel, load_model, load_tokenizer
-from nlft.lm.logprobs import PathLogprobs, path_logprobs
-from nlft.lm.pack import TokenPath
-from nlft.lm.sample import Completion, SamplingSettings, generate
+The names below are loaded when first used; `nlft.lm.config` loads no torch. `generate` stands in its own module.
+"""
 
-__all__ = [
-    "Completion",
-    "EncodedExample",
-    "LanguageModel",
-    "PathLogprobs",
-    "SamplingSettings",
-    "TokenPath",
-    "encode_example",
-    "encode_prompt",
-    "generate",
-    "load_model",
-    "load_tokenizer",
-    "path_logprobs",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,7 +6,7 @@ only each sequence's own part, a `Segment`, and the segment names the spans of t
 came before it. All position-wise layers (projections, MLP, norms, LoRA) run on the packed tokens as
 they are, without padding; only attention has to know who continues whom, and that is this module.
 
-A segment may also continue from a `Memory`: keys and values kept, detached, from an earlier pass. The
+A segment may also continue from a `KVCache`: keys and values kept, detached, from an earlier pass. The
 paths without gradient continue that way from the pass that carries it.
 """
 
@@ -48,7 +48,7 @@ class Segment:
     context: tuple[Span, ...] = ()
 
 
-class Memory:
+class KVCache:
     """Keys and values of a finished pass, per layer of shape (1, heads, tokens, dim), without gradient."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class Pack:
     """
 
     segments: Sequence[Segment]
-    memory: Memory | None = None
-    keep: Memory | None = None
+    memory: KVCache | None = None
+    keep: KVCache | None = None
     calls: int = field(default=0)
 
 

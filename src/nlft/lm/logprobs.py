@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from nlft.lm import attention
-from nlft.lm.attention import Memory, Pack
+from nlft.lm.attention import KVCache, Pack
 from nlft.lm.head import gathered_logprobs, target_logprobs, top_logprobs
-from nlft.lm.pack import Placed, TokenPath, lay_out
+from nlft.lm.pack import PackedSequence, TokenPath, pack_sequences
 
 logger = logging.getLogger("nlft")
 
@@ -43,11 +43,11 @@ class PathLogprobs:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Prefix:
     """A finished pass that another may continue from: who stands where, and the keys and values."""
 
-    placed: tuple[Placed, ...]
-    memory: Memory
+    placed: tuple[PackedSequence, ...]
+    memory: KVCache
 
 
 def unwrap(model: nn.Module) -> Any:
@@ -64,7 +64,7 @@ def _in_parallel(model: nn.Module) -> Any:
     return inner
 
 
-def untouched(model: nn.Module) -> AbstractContextManager[Any]:
+def base_model(model: nn.Module) -> AbstractContextManager[Any]:
     """Inside, the model is what it was before training: without its adapter, if it has one."""
     inner = _in_parallel(model)
     return inner.disable_adapter() if hasattr(inner, "disable_adapter") else nullcontext()
@@ -76,9 +76,9 @@ def path_logprobs(
     *,
     top_k: int = 0,
     choose: Sequence[Tensor | None] | None = None,
-    kept: Kept | None = None,
+    kept: Prefix | None = None,
     keep: bool = False,
-) -> tuple[list[PathLogprobs], Kept | None]:
+) -> tuple[list[PathLogprobs], Prefix | None]:
     """Score responses under their prompts; gradient as torch's grad mode says.
 
     Args:
@@ -101,17 +101,17 @@ def _shared(
     model: nn.Module,
     paths: Sequence[TokenPath],
     top_k: int,
-    kept: Kept | None,
+    kept: Prefix | None,
     keep: bool,
     choose: Sequence[Tensor | None] | None = None,
-) -> tuple[list[PathLogprobs], Kept | None]:
+) -> tuple[list[PathLogprobs], Prefix | None]:
     base = unwrap(model)
-    layout = lay_out(
+    layout = pack_sequences(
         [path.tokens for path in paths],
         kept=kept.placed if kept is not None else (),
         own=[len(path.prompt) - 1 for path in paths],
     )
-    pack = Pack(layout.segments, kept.memory if kept is not None else None, Memory() if keep else None)
+    pack = Pack(layout.segments, kept.memory if kept is not None else None, KVCache() if keep else None)
     states = run_packed(model, layout.ids, layout.positions, pack)
     where: list[int] = []
     for path, placed in zip(paths, layout.placed, strict=True):
@@ -127,7 +127,7 @@ def _shared(
         ]
     if pack.keep is None:
         return result, None
-    return result, Kept(tuple(placed.kept() for placed in layout.placed), pack.keep)
+    return result, Prefix(tuple(placed.kept() for placed in layout.placed), pack.keep)
 
 
 def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], pack: Any) -> Tensor:

@@ -22,7 +22,7 @@ class TokenPath:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PackedSequence:
     """Where a sequence's tokens stand: `spans` in order, the last of them usually its own segment."""
 
     tokens: tuple[int, ...]
@@ -44,9 +44,9 @@ class Placed:
         flat = [position for span in self.spans for position in range(span.start, span.stop)]
         return flat[start:stop]
 
-    def kept(self) -> Placed:
+    def kept(self) -> PackedSequence:
         """The same sequence, seen by a later pass: all of it in the memory."""
-        return Placed(self.tokens, tuple(Span(s.start, s.stop, kept=True) for s in self.spans))
+        return PackedSequence(self.tokens, tuple(Span(s.start, s.stop, kept=True) for s in self.spans))
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Layout:
     ids: list[int]
     positions: list[int]
     segments: list[Segment]
-    placed: list[Placed]
+    placed: list[PackedSequence]
 
 
-def lay_out(sequences: Sequence[tuple[int, ...]], *, kept: Sequence[Placed] = (), own: Sequence[int] = ()) -> Layout:
+def pack_sequences(
+    sequences: Sequence[tuple[int, ...]], *, kept: Sequence[PackedSequence] = (), own: Sequence[int] = ()
+) -> Layout:
     """Pack `sequences` so that no token is computed twice.
 
     Each sequence continues from whichever earlier one it shares the longest beginning with, in this
@@ -74,7 +76,7 @@ def lay_out(sequences: Sequence[tuple[int, ...]], *, kept: Sequence[Placed] = ()
     ids: list[int] = []
     positions: list[int] = []
     segments: list[Segment] = []
-    placed: list[Placed] = []
+    placed: list[PackedSequence] = []
     for number, tokens in enumerate(sequences):
         limit = own[number] if own else len(tokens)
         best: tuple[Span, ...] = ()
@@ -88,13 +90,13 @@ def lay_out(sequences: Sequence[tuple[int, ...]], *, kept: Sequence[Placed] = ()
             ids.extend(tokens[shared:])
             positions.extend(range(shared, len(tokens)))
             segments.append(Segment(start, len(ids), best))
-            placed.append(Placed(tokens, (*best, Span(start, len(ids)))))
+            placed.append(PackedSequence(tokens, (*best, Span(start, len(ids)))))
         else:
-            placed.append(Placed(tokens, best))
+            placed.append(PackedSequence(tokens, best))
     return Layout(ids, positions, segments, placed)
 
 
-def _safe(earlier: Placed, limit: int) -> int:
+def _safe(earlier: PackedSequence, limit: int) -> int:
     """How much of `earlier` may be shared so that no token from `limit` on is a kept one."""
     count = 0
     for span in earlier.spans:

@@ -9,38 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlft.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How to sample; the defaults are the paper's evaluation (§4.2).
-
-    Args:
-        temperature: 0 takes the likeliest token each time (greedy).
-        max_new_tokens: The length limit.
-        top_p: Sample among the likeliest tokens that together have this probability; 1 is all.
-        seed: With the prompt's stream, the source of its random numbers.
-        batch_size: How many sequences are decoded side by side.
-    """
-
-    temperature: float = 0.6
-    max_new_tokens: int = 512
-    top_p: float = 1.0
-    seed: int = 0
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        checks = {
-            "temperature": self.temperature >= 0,
-            "max_new_tokens": self.max_new_tokens >= 1,
-            "top_p": 0 < self.top_p <= 1,
-            "seed": self.seed >= 0,
-            "batch_size": self.batch_size >= 1,
-        }
-        for name, fits in checks.items():
-            if not fits:
-                raise ConfigError(f"{name} cannot be {getattr(self, name)}", remedy="see the option's range in --help")
+from nlft.lm.config import SamplingSettings
 
 
 @dataclass(frozen=True)
@@ -59,7 +28,7 @@ def uniforms(settings: SamplingSettings, stream: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[settings.seed, stream])).random(settings.max_new_tokens)
 
 
-def choose(logits: Tensor, settings: SamplingSettings, numbers: np.ndarray) -> Tensor:
+def sample_token(logits: Tensor, settings: SamplingSettings, numbers: np.ndarray) -> Tensor:
     """Draw one token per row by inverting its cumulative distribution at the row's number.
 
     Args:

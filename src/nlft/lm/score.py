@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import Kept, PathLogprobs, detached, path_logprobs, untouched
+from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, detached, path_logprobs
 from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
@@ -54,13 +54,13 @@ def score_batch(
             teaching.append((place, "teacher", _path(example, "standard")))
     found: dict[tuple[int, str], PathLogprobs] = {}
 
-    def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Kept | None:
+    def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Prefix | None:
         results, kept = path_logprobs(model, [path for *_, path in asked], **options)
         found.update({(place, name): result for (place, name, _), result in zip(asked, results, strict=True)})
         return kept
 
     if teaching:
-        with torch.no_grad(), untouched(model):
+        with torch.no_grad(), base_model(model):
             run(teaching, top_k=top_k)
     taught = {place: found[place, name].top for place, name, _ in teaching}
     choose = [top[1] if name == "base" and (top := taught.get(place)) else None for place, name, _ in trained]

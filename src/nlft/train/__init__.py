@@ -1,9 +1,5 @@
-"""Training: one trainer for every objective, in TRL's manner."""
+"""Training: one trainer for every objective, in TRL's manner; its names are loaded when first used."""
 
-from nlft.train.config import NLFTConfig, lora_config
-from nlft.train.dataset import encode_dataset
-from nlft.train.stage import train
-from nlft.train.summary import TrainResult
-from nlft.train.trainer import NLFTTrainer
+import lazy_loader
 
-__all__ = ["NLFTConfig", "NLFTTrainer", "TrainResult", "encode_dataset", "lora_config", "train"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

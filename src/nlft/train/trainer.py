@@ -25,7 +25,7 @@ from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.config import NLFTConfig
 from nlft.train.dataset import EncodedDataset, collate, encode_dataset
-from nlft.train.weights import WeightStore
+from nlft.train.scale_cache import ScaleCache
 
 Rows = Iterable[Judged | Mapping[str, Any]] | EncodedDataset
 
@@ -122,7 +122,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         )
         # transformers would take the number of tokens from `labels`, which no batch has here.
         self.model_accepts_loss_kwargs = False
-        self.weight_store = WeightStore(self.objective, args, training, self.prompt_set)
+        self.weight_store = ScaleCache(self.objective, args, training, self.prompt_set)
         self._encoded = encoded
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nlft.lm import SamplingSettings
+from nlft.lm.generate import generate
 from nlft.lm.load import LanguageModel
-from nlft.lm.sample import SamplingSettings, generate
 
 
 def sample_responses(

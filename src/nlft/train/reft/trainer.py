@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
+from nlft.lm import SamplingSettings
 from nlft.lm.encode import encode_prompt
 from nlft.lm.load import context_length
 from nlft.lm.logprobs import path_logprobs, unwrap
 from nlft.lm.pack import TokenPath
-from nlft.lm.sample import SamplingSettings
 from nlft.prompts import load_prompts
 from nlft.records import Problem
 from nlft.train.reft import ppo

@@ -1,0 +1,224 @@
+"""Rows of a file as (place, object): JSONL, JSON, CSV, TSV and Parquet, each in constant memory.
+
+A place is what an error names: the line on which the row begins, or for Parquet the row itself, from 1.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nlft.errors import ConfigError, DataError
+from nlft.files import decode, load_json, open_data, read_objects
+
+__all__ = ["CONTAINERS", "Rows", "container_of", "read_rows"]
+
+Rows = Iterator[tuple[int, dict[str, Any]]]
+
+CONTAINERS = ("jsonl", "json", "csv", "tsv", "parquet")
+SUFFIXES = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
+}  # fmt: skip
+CHUNK = 1 << 20
+BLANK = re.compile(r"[ \t\r\n]*")
+
+
+def container_of(path: Path) -> str:
+    """The container, from the name's suffix; without a known one, from the first bytes.
+
+    Raises:
+        DataError: for a file that is missing or like none of them.
+    """
+    with open_data(path) as stream:
+        start = stream.read(4096)
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    if path.suffix.lower() in SUFFIXES:
+        return SUFFIXES[path.suffix.lower()]
+    first = start.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    if first in (b"[", b"{") or not first:
+        return "json" if first == b"[" else "jsonl"
+    raise DataError(
+        "the file is like none of " + ", ".join(CONTAINERS), file=path, line=1, remedy="name its kind with --format"
+    )
+
+
+def read_rows(
+    path: str | Path, container: str | None = None, on_error: Callable[[DataError], None] | None = None
+) -> Rows:
+    """The rows of a file.
+
+    Args:
+        path: The file.
+        container: One of CONTAINERS; None means to look (see `container_of`).
+        on_error: Is told of a bad line of a JSONL file, which is then left out; None raises. In the
+            other containers what follows a damaged place cannot be trusted.
+
+    Raises:
+        DataError: with file and line, for whatever is missing, damaged, cut off or in another form.
+        ConfigError: for Parquet without pyarrow.
+    """
+    path = Path(path)
+    container = container or container_of(path)
+    if container == "jsonl":
+        return read_objects(path, on_error)
+    if container == "json":
+        return _read_json(path)
+    if container == "parquet":
+        return _read_parquet(path)
+    return _read_table(path, "\t" if container == "tsv" else None)
+
+
+def _read_json(path: Path) -> Rows:
+    """The objects of one JSON array, or of several JSON values one after the other, a piece at a time."""
+    with open_data(path) as stream:
+        pieces = _Pieces(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), path)
+        array = pieces.skip() == "["
+        if array:
+            pieces.take(pieces.at + 1)
+        first = True
+        while (sign := pieces.skip()) and sign != "]":
+            if array and not first:
+                if sign != ",":
+                    raise pieces.broken("a comma or the closing ] is missing")
+                pieces.take(pieces.at + 1)
+                pieces.skip()
+            first = False
+            line = pieces.line
+            row = pieces.value()
+            if not isinstance(row, dict):
+                remedy = 'write each row as {"question": ..., ...}'
+                raise DataError("this row is not a JSON object", file=path, line=line, remedy=remedy)
+            yield line, row
+        if array:
+            if not sign:
+                raise pieces.broken("the closing ] is missing; the file was cut off")
+            pieces.take(pieces.at + 1)
+        if pieces.skip():
+            raise pieces.broken("there is more after the end")
+
+
+class _Pieces:
+    """A text read in chunks, from which whole JSON values are taken."""
+
+    def __init__(self, stream: io.TextIOWrapper, path: Path) -> None:
+        self.stream, self.path = stream, path
+        self.text, self.at, self.line, self.ended = "", 0, 1, False
+        self.decoder = json.JSONDecoder()
+
+    def skip(self) -> str:
+        """Pass over white space; the next sign, or "" at the end."""
+        while True:
+            blank = BLANK.match(self.text, self.at)
+            self.take(blank.end() if blank else self.at)
+            if self.at < len(self.text) or self.ended:
+                return self.text[self.at : self.at + 1]
+            self.more(CHUNK)
+
+    def take(self, end: int) -> str:
+        """The text up to `end`, which counts from where the buffer begins."""
+        taken = self.text[self.at : end]
+        self.at = end
+        self.line += taken.count("\n")
+        return taken
+
+    def more(self, size: int) -> None:
+        """Read on."""
+        try:
+            chunk = self.stream.read(size)
+        except UnicodeDecodeError:
+            raise self.broken("what follows is not UTF-8", remedy="save the file as UTF-8") from None
+        if "\0" in chunk:
+            raise self.broken("this is binary data, not text", remedy="give a JSON file")
+        self.ended = not chunk
+        self.text, self.at = self.text[self.at :] + chunk, 0
+
+    def value(self) -> Any:
+        """The value at the front; reads on, each time twice as much, while it is not whole."""
+        size = CHUNK
+        while True:
+            try:
+                _, end = self.decoder.raw_decode(self.text, self.at)
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated string") or error.pos >= len(self.text) - 16
+                if self.ended or not cut:
+                    break  # load_json says what is wrong
+                self.more(size)
+                size *= 2
+            except (RecursionError, ValueError):
+                break
+            else:
+                line = self.line
+                return load_json(self.take(end), self.path, line)
+        return load_json(self.text[self.at :], self.path, self.line)
+
+    def broken(self, what: str, remedy: str = "write one JSON array of objects") -> DataError:
+        """An error at this place."""
+        return DataError(f"broken JSON: {what}", file=self.path, line=self.line, remedy=remedy)
+
+
+def _read_table(path: Path, delimiter: str | None) -> Rows:
+    """CSV with a header; the delimiter is the commonest of comma, semicolon and tab in the header."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a cell of 128 KB
+    with open_data(path) as stream:
+        lines = (
+            decode(raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw, path, line)
+            for line, raw in enumerate(stream, start=1)
+        )
+        first = next(lines, "")
+        if not first.strip():
+            raise DataError("the first line holds no column names", file=path, line=1, remedy="add a header")
+        table = csv.reader(
+            itertools.chain([first], lines), delimiter=delimiter or max(",;\t", key=first.count), strict=True
+        )
+        _, header = next(_cells(table, path))
+        if len(set(header)) < len(header):
+            raise DataError("two columns have the same name", file=path, line=1, remedy="rename one of them")
+        for line, cells in _cells(table, path):
+            if len(cells) != len(header):
+                what = f"{len(cells)} cells, but the header has {len(header)}"
+                raise DataError(what, file=path, line=line, remedy="quote cells that hold the delimiter or a newline")
+            yield line, dict(zip(header, cells, strict=True))
+
+
+def _cells(table: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a csv.reader with the lines on which they begin; blank lines are passed over."""
+    while True:
+        line = table.line_num + 1
+        try:
+            cells = next(table, None)
+        except csv.Error as error:
+            raise DataError(f"broken CSV: {error}", file=path, line=line, remedy="quote the cell") from None
+        if cells is None:
+            return
+        if cells:
+            yield line, cells
+
+
+def _read_parquet(path: Path) -> Rows:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigError(
+            "Parquet needs the package pyarrow, which is not installed", remedy='pip install "nlft[hub]"'
+        ) from None
+    with open_data(path) as stream:
+        number = 0
+        try:
+            for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(
+                f"broken Parquet: {str(error).splitlines()[0]}", file=path, line=number + 1, remedy="write it again"
+            ) from None

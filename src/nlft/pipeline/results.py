@@ -1,0 +1,97 @@
+"""Results files: one small JSON per cell, with all that tables, figures and paired tests need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from nlft.config import Config
+from nlft.errors import DataError
+from nlft.evaluate import Evaluation
+from nlft.evaluate.evaluation import GRADERS, Grade, strip_computed
+from nlft.pipeline.spec import Cell
+from nlft.records import write_lines
+
+__all__ = ["CellResult", "Training", "read_results", "result_path", "write_result"]
+
+
+class Training(Config):
+    """What the training of a cell took."""
+
+    rows: int
+    steps: int | None = None
+    seconds: float = Field(description="wall-clock time of the training loop")
+    epochs: float = Field(description="how many it ran, up to the end of its run")
+    peak_memory_mb: float | None = Field(description="resident, of the training process")
+    tokens_per_second: float | None = None
+    command: str
+
+
+class CellResult(Config):
+    """One cell's number with its n, seed, command, commit, versions, device and data hash."""
+
+    version: int = 1
+    experiment: str
+    split: str
+    method: str
+    size: int
+    epoch: int | None
+    seed: int
+    settings_hash: str = Field(description="of the commands the cell stands on")
+    sources_hash: str | None = Field(
+        default=None, description="of the files those commands read: problems, responses, recorded answers"
+    )
+    evaluation: Evaluation
+    solved: dict[str, str] = Field(description="per grader one digit a problem, 1 solved, in the order of their ids")
+    training: Training | None
+
+    @property
+    def cell(self) -> Cell:
+        """Which cell it is."""
+        return Cell(self.method, self.size, self.epoch, self.seed)
+
+    def solved_by(self, grader: Grade) -> dict[str, bool]:
+        """Whether each problem was solved, by its place in the order of ids."""
+        return {str(place): digit == "1" for place, digit in enumerate(self.solved[grader])}
+
+
+def solved_digits(evaluation: Evaluation) -> dict[str, str]:
+    """The `solved` field of an evaluation with its rows."""
+    rows = sorted(evaluation.rows, key=lambda row: row.id)
+    return {grader: "".join("1" if getattr(row, grader).correct else "0" for row in rows) for grader in GRADERS}
+
+
+def result_path(folder: Path, split: str, cell: Cell) -> Path:
+    """Where a cell's result goes."""
+    return folder / split / f"{cell.id}.json"
+
+
+def write_result(folder: Path, result: CellResult) -> Path:
+    """Write one result, atomically."""
+    path = result_path(folder, result.split, result.cell)
+    write_lines(path, [json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)])
+    return path
+
+
+def read_result(path: Path) -> CellResult:
+    """Read one result.
+
+    Raises:
+        DataError: when it is damaged.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["evaluation"] = strip_computed(data["evaluation"])
+        return CellResult.model_validate(data)
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        what = str(error).splitlines()[0]
+        raise DataError(f"this is no result of a cell: {what}", file=path, remedy="remove it and run again") from None
+
+
+def read_results(folder: Path, split: str, wanted: Iterable[Cell]) -> dict[Cell, CellResult]:
+    """The results that are there, of the cells that are wanted, in their order."""
+    paths = {cell: result_path(folder, split, cell) for cell in wanted}
+    return {cell: read_result(path) for cell, path in paths.items() if path.exists()}

@@ -1,0 +1,117 @@
+"""`nlft run`: the stages of a recipe one after another, then a table, figures and a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from nlft.answer.journal import sole_writer
+from nlft.errors import IncompleteError
+from nlft.evaluate import Evaluation, compare, read_evaluation
+from nlft.evaluate.figures import plot_accuracy, plot_loss
+from nlft.evaluate.table import Table, comparison_table, duration, summary_table
+from nlft.pipeline.graph import FAILED_ROWS, Stage, read_stage, run_stage
+from nlft.pipeline.recipe import load_recipe, plan
+from nlft.records import write_lines
+
+__all__ = ["run_recipe", "summarise"]
+
+
+def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
+    """Run a recipe's stages; those that have finished with the same settings and inputs are not run again.
+
+    The run's folder then holds one file per stage, `stages/` (fingerprint, time and memory of each),
+    `report.md`, `loss.png` and `accuracy.png`.
+
+    Returns:
+        The report as text for a terminal.
+
+    Raises:
+        ConfigError: for a mistake in the recipe, before anything runs.
+        StageError: when a stage fails; what was finished is kept.
+        LockedError: when another process is running in the same folder.
+        IncompleteError: at the end, when a stage finished with rows that failed for good.
+    """
+    recipe = load_recipe(path, assignments)
+    folder = recipe.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder / "recipe.yaml"):
+        settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_lines(folder / "recipe.yaml", settings.splitlines())
+        stages = plan(recipe, file=path)
+        for number, stage in enumerate(stages, start=1):
+            print(f"[{number}/{len(stages)}] {stage.command}", file=sys.stderr)
+            if not run_stage(stage, folder):
+                print("      finished before, not run again", file=sys.stderr)
+        text = summarise(folder, stages)
+    failed = [s.name for s in stages if (record := read_stage(folder, s.name)) and record.exit_code == FAILED_ROWS]
+    if failed:
+        raise IncompleteError(
+            f"the run is finished, but rows failed for good in: {', '.join(failed)}",
+            file=folder,
+            remedy="see the .failed.jsonl files; the stage's command with --retry-failed takes them up again",
+        )
+    return f"{text}\n\nreport: {folder / 'report.md'}"
+
+
+def summarise(folder: Path, stages: list[Stage]) -> str:
+    """Write `report.md` and the figures of a run from its files; return what the terminal shows."""
+    blocks: list[tuple[str, Table]] = [("Stages", _stage_table(folder, stages))]
+    images: list[str] = []
+    evaluations = _evaluations(folder)
+    if evaluations:
+        blocks.append(("Accuracy", summary_table(evaluations)))
+        plot_accuracy(evaluations, folder / "accuracy.png")
+        images.append("accuracy.png")
+    if len(evaluations) == 2:
+        pair = [
+            compare(evaluations["before"], evaluations["after"], grader=grader, names=("before", "after"))
+            for grader in ("strict", "flexible")
+        ]
+        blocks.append(("After against before, the same problems", comparison_table(pair)))
+    rounds = {f"round {n}": read_evaluation(path) for n, path in enumerate(_dev_files(stages))}
+    if rounds:
+        blocks.append(("Rounds of self-study, on the dev split", summary_table(rounds)))
+    metrics = folder / "adapter" / "metrics.jsonl"
+    if metrics.exists():
+        plot_loss(metrics, folder / "loss.png")
+        images.append("loss.png")
+    lines = [f"# {folder.name}", "", "Made by `nlft run recipe.yaml`; the recipe stands beside this file.", ""]
+    for title, table in blocks:
+        lines += [f"## {title}", "", table.markdown(), ""]
+    lines += [f"![{name.removesuffix('.png')}]({name})" for name in images]
+    if evaluations:
+        last = list(evaluations.values())[-1]
+        versions = ", ".join(f"{name} {version}" for name, version in last.provenance.versions.items())
+        lines += ["", f"On {last.provenance.device}, commit {last.provenance.commit or 'unknown'}; {versions}."]
+    write_lines(folder / "report.md", lines)
+    return "\n\n".join(f"{title}\n{table.text()}" for title, table in blocks)
+
+
+def _evaluations(folder: Path) -> dict[str, Evaluation]:
+    present = [name for name in ("before", "after") if (folder / f"{name}.json").exists()]
+    return {name: read_evaluation(folder / f"{name}.json") for name in present}
+
+
+def _dev_files(stages: list[Stage]) -> list[Path]:
+    return [s.outputs[0] for s in stages if s.name.startswith("dev-") and s.outputs[0].exists()]
+
+
+def _stage_table(folder: Path, stages: list[Stage]) -> Table:
+    rows = []
+    for stage in stages:
+        record = read_stage(folder, stage.name)
+        memory = f"{record.peak_memory_mb:.0f} MB" if record and record.peak_memory_mb else "-"
+        output = stage.outputs[0]
+        rows.append((stage.name, _rows(output), duration(record.seconds) if record else "-", memory, output.name))
+    return Table(("stage", "rows", "time", "peak memory", "file"), tuple(rows))
+
+
+def _rows(path: Path) -> str:
+    if path.suffix != ".jsonl" or not path.exists():
+        return "-"
+    with path.open("rb") as stream:
+        return str(sum(1 for line in stream if line.strip()))

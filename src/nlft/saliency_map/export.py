@@ -1,0 +1,105 @@
+"""Scored records as one self-contained HTML file: no network, no build step, opens by double-click."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from nlft.core.settings import PRESETS, SaliencySettings
+from nlft.errors import DataError
+from nlft.records import Scored, read_records, write_lines
+from nlft.saliency_map.bundle import Page, assemble
+
+__all__ = ["Exported", "export_page", "page_row", "render_page"]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    rows: int
+    size: int
+
+
+def export_page(scored: str | Path, out: str | Path) -> Exported:
+    """Write the saliency map of a file of scored records.
+
+    Args:
+        scored: What `nlft score` wrote.
+        out: The HTML file to write, atomically.
+
+    Raises:
+        DataError: for a file that cannot be read or holds scores of another form, with its line.
+    """
+    rows = list(read_records(scored, Scored))
+    page = render_page(rows, source=Path(scored).name)
+    write_lines(out, [page.html])
+    return Exported(Path(out), len(rows), len(page.html) + 1)
+
+
+def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | None = None) -> Page:
+    """The page as a string, with the Content-Security-Policy it carries.
+
+    Args:
+        rows: The examples; settings and model shown are those of the first.
+        source: The name to show for where the rows come from.
+        live: What the page needs to have new text scored by the server that serves it.
+
+    Raises:
+        DataError: when there are no rows.
+    """
+    rows = list(rows)
+    if not rows:
+        raise DataError("there are no scored rows to show", remedy="`nlft score` makes them from judged answers")
+    own = SaliencySettings.from_mapping(rows[0].scores.settings)
+    settings = {"file": own, **{name: SaliencySettings.preset(name) for name in PRESETS}}
+    data = {
+        "source": source,
+        "model": _short_name(rows[0].scores.model),
+        "presets": {name: preset.to_mapping() for name, preset in settings.items()},
+        "describe": SaliencySettings.describe(),
+        "live": live,
+        "rows": [page_row(row) for row in rows],
+    }
+    return assemble(script_safe_json(data), connects=live is not None)
+
+
+def page_row(row: Scored) -> dict[str, Any]:
+    """What the page needs of one record. Scales are left out: the page computes them."""
+    left_out = {"scale", "version", "model", *(row.scores.model_extra or {})}
+    scores = row.scores.model_dump(mode="json", exclude=left_out)
+    for mask in ("salient", "cluster"):
+        scores[mask] = [int(value) for value in scores[mask]]
+    return {
+        "id": row.id,
+        "question": row.question,
+        "reference": row.reference,
+        "judgment": row.judgment,
+        "judge": row.judge,
+        "verdict": {"correct": row.verdict.correct, "value": row.verdict.value, "reason": row.verdict.reason},
+        "scores": scores,
+    }
+
+
+def script_safe_json(data: object) -> str:
+    r"""JSON that may stand in a script element: ASCII, and no character that HTML reads.
+
+    >>> script_safe_json("</script>")
+    '"\\u003c/script\\u003e"'
+    """
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    # These three occur in JSON only inside strings, where an escape means the same.
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def _short_name(model: str) -> str:
+    """A model's name without the folders of the machine it was scored on."""
+    for kind in (PurePosixPath, PureWindowsPath):
+        path = kind(model)
+        if path.is_absolute():
+            return path.name
+    return model

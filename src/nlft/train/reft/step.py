@@ -1,0 +1,119 @@
+"""The stage: rows in; a warm-up, then PPO; one adapter out, relative to the original model."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nlft.errors import DataError
+from nlft.lm.load import LanguageModel
+from nlft.lm.quiet import quiet
+from nlft.provenance import digest
+from nlft.records import Judged
+from nlft.train.config import NLFTConfig
+from nlft.train.reft.config import ReFTConfig
+from nlft.train.reft.reward import check_references
+from nlft.train.reft.trainer import ReFTTrainer
+from nlft.train.step import check_folder, clear_folder, make_trainer, run_trainer
+from nlft.train.summary import TrainResult, train_settings, write_summary
+
+WARM_UP = "warm-up"
+
+
+def train_reft(
+    rows: Sequence[Judged],
+    lm: LanguageModel,
+    config: ReFTConfig,
+    *,
+    lora: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> TrainResult:
+    """SFT on the correct rows, then PPO on the questions of all of them; both on one adapter.
+
+    The folder gets what `nlft.train.train` leaves, the value head, and the warm-up's own run in `warm-up`.
+
+    Args:
+        rows: What `nlft judge` wrote. The warm-up takes the correct responses (or the references, see
+            `ReFTConfig.on`), PPO the questions with their references as the answer key.
+        lm: The model; its weights stay as they are.
+        config: The settings; its `output_dir` is where everything goes, its epochs and steps are PPO's.
+        lora: Arguments of `lora_config`.
+        resume: Go on from the last checkpoint of either phase.
+        overwrite: Allow a folder that holds a finished run.
+
+    Raises:
+        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
+    """
+    folder = Path(config.output_dir)
+    warm_up = folder / WARM_UP
+    check_folder(folder, resume=resume, overwrite=overwrite, begun=warm_up.exists())
+    check_references(rows, config.grader)
+    start = time.perf_counter()
+    if not resume:
+        clear_folder(folder)
+        shutil.rmtree(warm_up, ignore_errors=True)
+    policy = _warmed_up(rows, lm, config, warm_up, lora, resume=resume)
+    with quiet():
+        trainer = ReFTTrainer(policy, config, rows, processing_class=lm.tokenizer)
+    result = run_trainer(trainer, start=start, resume=resume, label="PPO")
+    write_summary(result, trainer, _settings(trainer.args, rows))
+    return result
+
+
+def _warmed_up(
+    rows: Sequence[Judged],
+    lm: LanguageModel,
+    config: ReFTConfig,
+    folder: Path,
+    lora: dict[str, Any] | None,
+    *,
+    resume: bool,
+) -> Any:
+    """The model with the adapter of the warm-up, which is run or finished first where it is not there."""
+    from peft import PeftModel
+
+    if not (folder / "train.json").exists():
+        chosen = [row for row in rows if config.on == "reference" or row.verdict.correct]
+        if not chosen:
+            raise DataError("no response is correct, so there is nothing to warm up on", remedy="--on reference")
+        with quiet():
+            trainer = make_trainer(chosen, lm, _warm_up_config(config, folder), lora=lora)
+        result = run_trainer(trainer, start=time.perf_counter(), resume=resume, label="warm-up")
+        write_summary(result, trainer, train_settings(trainer))
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+        trainer.model.unload()
+    # Always from its file, so that a run that is resumed here starts from the same numbers as one that went on.
+    with quiet():
+        return PeftModel.from_pretrained(lm.model, str(folder), is_trainable=True)
+
+
+def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
+    """SFT under the settings that both phases share."""
+    shared = (
+        "prompts", "on", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "warmup_steps", "weight_decay", "max_grad_norm", "activation_checkpointing", "disable_tqdm",
+    )  # fmt: skip
+    return NLFTConfig(
+        output_dir=str(folder),
+        objective="sft",
+        num_train_epochs=config.warm_up_epochs,
+        learning_rate=config.warm_up_learning_rate,
+        save_strategy="epoch",
+        save_total_limit=1,
+        **{name: getattr(config, name) for name in shared},
+    )
+
+
+def _settings(args: ReFTConfig, rows: Sequence[Judged]) -> dict[str, Any]:
+    """What `train.json` says beyond what it says of every run."""
+    own = (
+        "kl_coefficient", "gamma", "gae_lambda", "epsilon", "value_clip", "value_coefficient", "num_iterations",
+        "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length",
+    )  # fmt: skip
+    data = digest([[row.id, row.question, row.reference, row.response] for row in rows])
+    return {"objective": "reft", **{name: getattr(args, name) for name in own}, "data": data}

@@ -1,0 +1,123 @@
+"""Every recipe that ships: it loads, its commands exist, and it runs on a tiny model through the real command."""
+
+from pathlib import Path
+
+import pytest
+
+from nlft.cli.app import run
+from nlft.pipeline.cells import plan_cells
+from nlft.pipeline.recipe import load_recipe, plan
+from nlft.pipeline.results import read_result
+from nlft.pipeline.spec import cells, load_experiment
+from tiny import tiny_model, tiny_rows
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+ALL = sorted(RECIPES.glob("*/*.yaml"))
+EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data")]
+FIGURES = {"fig1-fig6-50-examples", "fig4-fractions", "fig5-sizes", "fig7-memory", "fig8-time", "fig9-800"}
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def test_every_figure_has_both_sizes() -> None:
+    folders = FIGURES | {"fig10-tokens", "readme-same-responses", "ablations"}
+    assert {f"{folder}/{size}" for folder in folders for size in ("small", "paper")} <= {name(path) for path in ALL}
+    assert all((path.parent / "README.md").exists() for path in ALL)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_every_cell_of_an_experiment_has_commands(path: Path, split: str) -> None:
+    experiment = load_experiment(path)
+    stages = plan_cells(experiment, split, file=path)  # type: ignore[arg-type]
+    assert list(stages) == cells(experiment)
+    assert experiment.estimate is not None
+    assert len({cell.id for cell in stages}) == len(stages)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_the_dry_run_lists_the_cells_and_what_they_cost(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["experiment", str(path), "--dry-run", "--results", "nowhere"]) == 0
+    out = capsys.readouterr().out
+    wanted = cells(load_experiment(path))
+    assert all(cell.id in out for cell in wanted)
+    assert f"{len(wanted)} cells, {len(wanted)} missing" in out
+    assert "estimate for" in out
+
+
+@pytest.mark.parametrize("path", [path for path in ALL if path not in EXPERIMENTS], ids=name)
+def test_every_run_has_commands(path: Path) -> None:
+    verbs = [stage.words[0] for stage in plan(load_recipe(path), file=path)]
+    assert len(verbs) >= 5
+    assert {"data", "grade", "judge"} <= set(verbs)
+    assert {"score", "train"} & set(verbs)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    tiny_model(folder / "model")
+    tiny_rows(folder / "train.jsonl", 4, answered=True)
+    tiny_rows(folder / "test.jsonl", 2, answered=False)
+    return folder
+
+
+# One trained method of each recipe: the whole of an experiment is in test_experiment.py, every objective here.
+CHOSEN = {
+    "ablations": "log-ratio",
+    "fig1-fig6-50-examples": "sdft",
+    "fig4-fractions": "sft-reference",
+    "fig5-sizes": "nlft-200-steps",
+    "fig7-memory": "cut",
+    "fig8-time": "dft",
+    "fig9-800": "reft",
+    "readme-same-responses": "sft-correct",
+}
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) -> None:
+    method = CHOSEN[path.parent.name]
+    words = {
+        "output": tmp_path / "run",
+        "model": world / "model",
+        "data": f"{{source: {world / 'train.jsonl'}}}",
+        "answer": "null",
+        "judge": "{judge: rule}",
+        "test": f"{{source: {world / 'test.jsonl'}}}",
+        "evaluate": "{max_new_tokens: 3, dtype: float32, device: cpu}",
+        "train.dtype": "float32",
+        "train.device": "cpu",
+        "train.max_steps": 2,
+        f"methods.{method}.train.max_steps": 2,
+        f"methods.{method}.train.max_new_tokens": 4,  # only ReFT samples while it trains
+        "sizes": "[4]",
+        "epochs": "null",
+        "seeds": "[0]",
+    }
+    assigned = [word for key, value in words.items() for word in ("--set", f"{key}={value}")]
+    results = tmp_path / "results"
+    assert run(["experiment", str(path), *assigned, "--results", str(results), "--method", method]) == 0
+    (found,) = (results / "test").glob("*.json")
+    result = read_result(found)
+    assert result.training is not None
+    assert result.training.steps == 2
+    assert result.evaluation.n == 2
+    assert (results / "test" / "figure.png").stat().st_size > 5000
+
+
+def test_figure_10_scores_and_shows(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {
+        "output": tmp_path / "run",
+        "model": world / "model",
+        "data": f"{{source: {world / 'train.jsonl'}}}",
+        "answer": "null",
+        "score.dtype": "float32",
+    }
+    assigned = [word for key, value in words.items() for word in ("--set", f"{key}={value}")]
+    assert run(["run", str(RECIPES / "fig10-tokens" / "small.yaml"), *assigned]) == 0
+    assert (tmp_path / "run" / "map.html").exists()
+    assert run(["show", str(tmp_path / "run" / "scored.jsonl"), "1"]) == 0
+    assert "4" in capsys.readouterr().out

@@ -1,0 +1,50 @@
+"""The results files in the repository give the tables and figures that stand beside them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nlft.cli.app import run
+from nlft.pipeline.estimate import cell_cost
+from nlft.pipeline.results import read_results
+from nlft.pipeline.spec import cells, load_experiment
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+RECORDED = sorted(RECIPES.glob("*/recorded/test"))
+
+
+@pytest.mark.parametrize("home", RECORDED, ids=lambda home: home.parents[1].name)
+def test_the_recorded_results_give_the_tables_beside_them(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    for file in home.glob("*.json"):
+        shutil.copy(file, tmp_path / "test")
+    recipe = home.parents[1] / "small.yaml"
+    assert run(["experiment", str(recipe), "--results", str(tmp_path), "--tables"]) == 0
+    made = {file.name for file in (tmp_path / "test").iterdir()}
+    assert made == {file.name for file in home.iterdir()}
+    for name in made:
+        if name.endswith((".md", ".csv", ".svg")):
+            assert (tmp_path / "test" / name).read_text("utf-8") == (home / name).read_text("utf-8"), name
+
+
+@pytest.mark.parametrize("home", RECORDED, ids=lambda home: home.parents[1].name)
+def test_no_recorded_result_names_a_place_on_a_machine(home: Path) -> None:
+    for file in home.glob("*.json"):
+        text = file.read_text("utf-8")
+        assert "/root" not in text
+        assert "/home" not in text
+        assert '"/' not in text
+
+
+def test_the_estimated_memory_is_near_the_measured() -> None:
+    """Of the runs that figure 8 records: the dry run's arithmetic may be off by a third, not by a factor."""
+    experiment = load_experiment(RECIPES / "fig8-time" / "small.yaml")
+    assert experiment.estimate is not None
+    results = read_results(RECIPES / "fig8-time" / "recorded", "test", cells(experiment))
+    assert len(results) == len(experiment.methods)
+    for cell, result in results.items():
+        assert result.training is not None
+        assert result.training.peak_memory_mb is not None
+        estimate = cell_cost(experiment, cell, experiment.estimate).gigabytes
+        assert estimate == pytest.approx(result.training.peak_memory_mb * 2**20 / 1e9, rel=0.33), cell

@@ -1,0 +1,100 @@
+"""Self-study in rounds: each round answers with the last adapter, and the dev split chooses."""
+
+from pathlib import Path
+
+import pytest
+
+from nlft.cli.app import run
+from nlft.errors import DataError
+from nlft.pipeline.recipe import Rounds, load_recipe, plan
+from nlft.pipeline.rounds import best_round, leave_out_trained, select_rows
+from nlft.records import Judged, Problem, Verdict, read_records, write_records
+from tiny import tiny_model, tiny_rows
+
+RECIPE = """\
+name: tiny
+output: {folder}/out
+model: {folder}/model
+prompts: short
+data: {{source: {folder}/train.jsonl}}
+train: {{epochs: 1, lora_r: 2, dtype: float32, device: cpu, objective: sft, prompts: short}}
+rounds:
+  k: 2
+  dev: {{source: {folder}/pool.jsonl}}
+  answer: {{samples: 2, temperature: 1, max_new_tokens: 4, dtype: float32, device: cpu}}
+  incorrect_share: 1
+  teacher_share: 0.5
+test: {{source: {folder}/test.jsonl}}
+evaluate: {{max_new_tokens: 4, dtype: float32, device: cpu}}
+"""
+
+
+def test_two_rounds(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlft.pipeline.workshop._current", [])
+    tiny_model(tmp_path / "model")
+    tiny_rows(tmp_path / "train.jsonl", 4, answered=True)
+    tiny_rows(tmp_path / "test.jsonl", 2, answered=False)
+    tiny_rows(tmp_path / "dev.jsonl", 3, answered=False)
+    pool = (tmp_path / "train.jsonl").read_text() + (tmp_path / "dev.jsonl").read_text()
+    (tmp_path / "pool.jsonl").write_text(pool)
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path))
+    assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
+    shown = capfd.readouterr()
+    assert "round 2" in shown.out
+    out = tmp_path / "out"
+    assert [row.id for row in read_records(out / "dev.jsonl", Problem)] == ["dev-0", "dev-1", "dev-2"]
+    chosen = best_round([out / f"dev-{n}.json" for n in range(3)])
+    home = [out / "adapter", out / "round-1" / "adapter", out / "round-2" / "adapter"][chosen]
+    weights = "adapter_model.safetensors"
+    assert (out / "best" / weights).read_bytes() == (home / weights).read_bytes()
+    assert (out / "round-1" / "adapter" / weights).read_bytes() != (out / "adapter" / weights).read_bytes()
+    rows = list(read_records(out / "round-1" / "rows.jsonl", Judged))
+    assert any(row.response.startswith(("0 + 2", "1 + 2", "2 + 2", "3 + 2")) for row in rows), "the teacher's share"
+    assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
+    again = capfd.readouterr().err
+    assert again.count("not run again") == again.count("nlft "), "a finished round is not paid for twice"
+
+
+def test_a_student_that_judges_itself_has_its_model_and_the_adapter_so_far(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path) + "judge: {judge: self}\n")
+    stages = {stage.name: stage for stage in plan(load_recipe(tmp_path / "recipe.yaml"))}
+    first, second = (" ".join(stages[name].words) for name in ("judge", "round-2-judge"))
+    assert f"--model {tmp_path}/model" in first
+    assert "--adapter" not in first
+    assert f"--adapter {tmp_path}/out/round-1/adapter" in second
+    assert tmp_path / "out" / "round-1" / "adapter" in stages["round-2-judge"].inputs
+
+
+def test_dev_problems_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path).replace(f"{tmp_path}/pool", "pool"))
+    tiny_rows(tmp_path / "pool.jsonl", 2, answered=False)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert recipe.rounds is not None
+    assert Path(str(recipe.rounds.dev["source"])).resolve() == (tmp_path / "pool.jsonl").resolve()
+
+
+def judged(name: str, correct: bool, response: str) -> Judged:
+    verdict = Verdict(correct=correct, reason="made up")
+    words = None if correct else "wrong"
+    return Judged(id=name, question=f"q{name}", reference="#### 1", response=response, verdict=verdict, judgment=words)
+
+
+def test_rows_are_selected(tmp_path: Path) -> None:
+    own = [judged("a", True, "x"), judged("b", True, "y"), judged("c", False, "z"), judged("d", False, "w")]
+    write_records(tmp_path / "own.jsonl", own)
+    write_records(tmp_path / "teacher.jsonl", [judged("a", True, "t"), judged("e", True, "u"), judged("f", True, "v")])
+    rounds = Rounds(k=1, dev={}, incorrect_share=0.34, teacher_share=0.5)
+    select_rows(tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl", rounds, 0)
+    rows = list(read_records(tmp_path / "rows.jsonl", Judged))
+    assert sum(not row.verdict.correct for row in rows) == 1
+    assert len(rows) == 6
+    write_records(tmp_path / "own.jsonl", own[2:])
+    rounds = Rounds(k=1, dev={}, teacher_share=0.0)
+    with pytest.raises(DataError, match="none is correct"):
+        select_rows(tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl", rounds, 0)
+
+
+def test_a_dev_split_of_trained_problems_is_refused(tmp_path: Path) -> None:
+    tiny_rows(tmp_path / "p.jsonl", 2, answered=False)
+    with pytest.raises(DataError, match="also trained on"):
+        leave_out_trained(tmp_path / "p.jsonl", tmp_path / "p.jsonl", tmp_path / "dev.jsonl")

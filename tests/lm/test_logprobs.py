@@ -17,6 +17,7 @@ from nlft.lm.attention import KVCache, Pack
 from nlft.lm.logprobs import (
     _plain,
     _shared,
+    base_model,
     path_logprobs,
     run_packed,
     shares_prefixes,
@@ -24,7 +25,7 @@ from nlft.lm.logprobs import (
     unwrap,
 )
 from nlft.lm.pack import TokenPath, pack_sequences
-from nlft.train.config import lora_config
+from nlft.train.arguments import lora_config
 
 VOCABULARY = 61
 SIZES = {

@@ -1,4 +1,4 @@
-from .config import NLFTConfig, lora_config
+from .arguments import NLFTConfig, lora_config
 from .dataset import encode_dataset
 from .step import train
 from .summary import TrainResult

@@ -27,7 +27,7 @@ from nlft.lm.score import score_batch
 from nlft.objectives import Objective
 from nlft.progress import progress
 from nlft.prompts import PromptSet
-from nlft.train.config import NLFTConfig
+from nlft.train.arguments import NLFTConfig
 from nlft.train.dataset import EncodedDataset
 
 logger = logging.getLogger("nlft")

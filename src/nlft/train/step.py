@@ -20,7 +20,7 @@ from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
 from nlft.records import Judged
-from nlft.train.config import NLFTConfig, lora_config
+from nlft.train.arguments import NLFTConfig, lora_config
 from nlft.train.summary import TrainResult, train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
 

@@ -23,7 +23,7 @@ from nlft.lm.score import Scored, score_batch
 from nlft.objectives import Example, ExampleLoss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
-from nlft.train.config import NLFTConfig
+from nlft.train.arguments import NLFTConfig
 from nlft.train.dataset import EncodedDataset, collate, encode_dataset
 from nlft.train.scale_cache import ScaleCache
 

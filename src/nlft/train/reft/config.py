@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nlft.errors import ConfigError
 from nlft.grade import get_grader
 from nlft.prompts import load_prompts
-from nlft.train.config import NLFTConfig, one_device
+from nlft.train.arguments import NLFTConfig, one_device
 from nlft.train.reft.trl_names import GRPOConfig
 
 # Fields of TRL's that would change the method, with the one value they have here.

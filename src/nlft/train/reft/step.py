@@ -13,7 +13,7 @@ from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.provenance import digest
 from nlft.records import Judged
-from nlft.train.config import NLFTConfig
+from nlft.train.arguments import NLFTConfig
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from nlft.errors import DataError
+from nlft.grade.config import GradeSettings
 from nlft.grade.graders import get_grader
 from nlft.grade.step import grade_one
-from nlft.progress import progress
+from nlft.progress import Outcome, printable, progress
 from nlft.records import Attempt, Graded, read_numbered, to_line, write_lines
 
-__all__ = ["GradeReport", "grade_file"]
+__all__ = ["GradeReport", "grade_file", "grade_rows"]
 
 KEPT = 50  # differing rows that a report holds in full
 
@@ -50,25 +52,29 @@ class GradeReport:
                 self.examples.append(row)
 
 
-def grade_file(
-    source: str | Path,
-    output: str | Path | None,
-    grader: str = "gsm8k-flexible",
-    also: Sequence[str] = (),
-) -> GradeReport:
+def grade_file(settings: GradeSettings, source: Path, output: Path | None, *, explain: bool = False) -> Outcome:
     """Grade a JSONL file of attempts, row by row in constant memory, into another.
 
     Args:
+        settings: Who decides.
         source: The attempts; graded or judged ones are graded anew.
         output: The graded file, written atomically; may be `source` itself. None writes nothing.
-        grader: Decides the verdict.
-        also: Graders that run besides and are recorded under `grades`.
+        explain: Run math-verify too, where it is installed, and show where the graders differ.
 
     Raises:
-        ConfigError: for a grader that does not exist.
         DataError: with file and line, for a row that cannot be read, or whose reference cannot.
     """
-    source, report = Path(source), GradeReport(grader)
+    also = ["math"] if explain and find_spec("math_verify") else []
+    report = grade_rows(source, output, settings.grader, also)
+    share = report.correct[settings.grader] / report.rows
+    target = f" -> {output}" if output else ""
+    line = f"{report.rows} rows graded, {report.correct[settings.grader]} correct ({share:.1%}) by {settings.grader}{target}"
+    return Outcome("\n".join([*(explanation(report) if explain else []), line]))
+
+
+def grade_rows(source: Path, output: Path | None, grader: str, also: Sequence[str] = ()) -> GradeReport:
+    """Grade a file by `grader`, and by the graders of `also` beside it; see `grade_file`."""
+    report = GradeReport(grader)
     for name in (grader, *also):
         get_grader(name)
 
@@ -89,6 +95,27 @@ def grade_file(
     else:
         write_lines(output, lines())
     return report
+
+
+def explanation(report: GradeReport) -> Iterator[str]:
+    """The rows on which the graders differ, and how many each finds correct."""
+
+    def shown(text: str | None) -> str:
+        return "-" if text is None else repr(printable(text))
+
+    for row in report.examples:
+        yield row.id
+        for name, verdict in row.grades.items():
+            mark = "correct" if verdict.correct else "wrong"
+            yield f"  {name:<16}{mark:<9}{shown(verdict.extracted)}: {verdict.reason}"
+    if report.differing > len(report.examples):
+        yield f"... and {report.differing - len(report.examples)} more rows on which the graders differ"
+    yield f"{'grader':<18}{'correct':>8}{'of':>8}"
+    for name, ran in report.ran.items():
+        yield f"{name:<18}{report.correct[name]:>8}{ran:>8}"
+    yield f"the graders differ on {report.differing} of {report.rows} rows"
+    if "math" not in report.ran:
+        yield '(math is not shown: pip install "nlft[math]")'
 
 
 def _count_rows(path: Path) -> int:

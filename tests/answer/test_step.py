@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from nlft.answer import Journal, LocalAnswerer, ReplayAnswerer, Reply, Request, answer, answer_file, journal_path
-from nlft.answer.journal import failed_path
+from nlft.answer import Journal, LocalAnswerer, ReplayAnswerer, Reply, Request, answer, answer_file
 from nlft.answer.types import OnReply, make_request
 from nlft.cli.app import run
 from nlft.errors import ConfigError, DataError
+from nlft.files import failed_path, journal_path
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Problem, read_records, write_records
 from tiny import tiny_model

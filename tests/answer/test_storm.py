@@ -17,10 +17,10 @@ import pytest
 
 from nlft.answer.backoff import RetryPolicy
 from nlft.answer.endpoint import Endpoint, EndpointSettings
-from nlft.answer.journal import failed_path, journal_path
 from nlft.answer.secrets import Secret
 from nlft.answer.step import answer_file
 from nlft.answer.types import OnReply, Reply, Request
+from nlft.files import failed_path, journal_path
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Problem, read_records, write_records
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nlft.answer.journal import sole_writer
 from nlft.cli.app import run
 from nlft.errors import ConfigError, LockedError
+from nlft.files import sole_writer
 from nlft.pipeline.graph import Stage, StageError, fingerprint, read_stage, run_stage
 from nlft.pipeline.recipe import load_recipe, plan
 from nlft.pipeline.run import run_recipe

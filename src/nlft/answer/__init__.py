@@ -7,7 +7,7 @@ nothing is asked, or paid for, twice.
 """
 
 from nlft.answer.factory import AnswererSettings, make_answerer
-from nlft.answer.journal import Journal, journal_path, sole_writer
+from nlft.answer.journal import Journal
 from nlft.answer.limits import Limits, Prices
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.replay import ReplayAnswerer
@@ -30,10 +30,8 @@ __all__ = [
     "answer",
     "answer_file",
     "deduplicate",
-    "journal_path",
     "limit_incorrect",
     "make_answerer",
     "make_request",
     "mix",
-    "sole_writer",
 ]

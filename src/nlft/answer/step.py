@@ -9,9 +9,9 @@ from typing import Protocol
 
 from pydantic import Field
 
-from nlft.answer.journal import Journal, failed_path, journal_path, sole_writer
+from nlft.answer.journal import Journal
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
-from nlft.files import refuse_same_file
+from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
 from nlft.progress import progress
 from nlft.prompts import PromptSet
 from nlft.records import Attempt, Problem, Record, Scored, read_records, write_records

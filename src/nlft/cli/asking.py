@@ -35,9 +35,10 @@ def dry_run_summary(
     requests: Sequence[Request], output: Path, settings: AnswererSettings, *, retry_failed: bool
 ) -> str:
     """What is still to be asked for this output, and what it would take at most."""
-    from nlft.answer.journal import Journal, journal_path
+    from nlft.answer.journal import Journal
     from nlft.answer.limits import Prices, estimate
     from nlft.answer.step import pending
+    from nlft.files import journal_path
 
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=retry_failed)
@@ -58,9 +59,9 @@ def conclude(output: Path, usage: Usage, settings: AnswererSettings, *, failed: 
         LimitError: when rows were not asked because a limit was reached.
         IncompleteError: when rows failed for good.
     """
-    from nlft.answer.journal import failed_path
     from nlft.answer.limits import Prices
     from nlft.errors import IncompleteError, LimitError
+    from nlft.files import failed_path
 
     if usage.requests:
         prices = Prices(settings.price_in, settings.price_out)

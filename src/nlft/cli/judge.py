@@ -80,7 +80,7 @@ def judge(
     if own:
         print(f"judgments of the data kept: {own}; remove the column `judgment` to judge those rows too")
     if judgments.rejected:
-        from nlft.answer.journal import rejected_path
+        from nlft.files import rejected_path
 
         print(f"{len(judgments.rejected)} judgments contradict the grade; set aside in {rejected_path(output)}")
     if report:
@@ -90,8 +90,8 @@ def judge(
 
 def _report(judged: Path) -> None:
     """Print the quality report of a judged file, with its companions for failures and contradictions."""
-    from nlft.answer.journal import failed_path, rejected_path
     from nlft.cli.printable import printable
+    from nlft.files import failed_path, rejected_path
     from nlft.judge.quality import quality_report
     from nlft.records import Judged, read_objects, read_records
 

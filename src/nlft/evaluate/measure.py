@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from nlft.answer.journal import sole_writer
 from nlft.errors import DataError
 from nlft.evaluate.evaluation import (
     GRADERS,
@@ -22,6 +21,7 @@ from nlft.evaluate.evaluation import (
     rows_path,
     write_evaluation,
 )
+from nlft.files import sole_writer
 from nlft.progress import progress
 from nlft.prompts import PromptSet
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import yaml
 
-from nlft.answer.journal import sole_writer
 from nlft.errors import ConfigError, DataError
 from nlft.evaluate import read_evaluation
+from nlft.files import sole_writer
 from nlft.pipeline.graph import Stage, read_stage, relative, run_stage, sources_hash
 from nlft.pipeline.recipe import Plan, Section
 from nlft.pipeline.results import CellResult, Training, read_results, result_path, solved_digits, write_result

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from nlft.answer.journal import sole_writer
 from nlft.errors import IncompleteError
 from nlft.evaluate import Evaluation, compare, read_evaluation
 from nlft.evaluate.figures import plot_accuracy, plot_loss
 from nlft.evaluate.table import Table, comparison_table, duration, summary_table
+from nlft.files import sole_writer
 from nlft.pipeline.graph import FAILED_ROWS, Stage, read_stage, run_stage
 from nlft.pipeline.recipe import load_recipe, plan
 from nlft.records import write_lines

@@ -45,13 +45,14 @@ def answer(
     dry_run: asking.DryRun = False,
 ) -> None:
     """Answer problems; a run that was broken off goes on where it was."""
-    from nlft.answer.factory import AnswererSettings, make_answerer
+    from nlft.answer.config import AnswerSettings
+    from nlft.answer.factory import make_answerer
     from nlft.config import parse_config
     from nlft.prompts import load_prompts
 
-    given = {name: value for name, value in locals().items() if name in AnswererSettings.model_fields}
+    given = {name: value for name, value in locals().items() if name in AnswerSettings.model_fields}
     given["api_key_file"] = str(api_key_file) if api_key_file is not None else None
-    settings = parse_config(given, AnswererSettings)
+    settings = parse_config(given, AnswerSettings)
     prompt_set = load_prompts(prompts)
     who = make_answerer(settings)
 

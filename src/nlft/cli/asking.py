@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nlft.answer.factory import AnswererSettings
+    from nlft.answer.config import AskSettings
     from nlft.answer.types import Request, Usage
 
 ApiKeyFile = Annotated[Path | None, typer.Option(help="File with the key, else OPENAI_API_KEY.")]
@@ -31,20 +31,17 @@ TopP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Nucleus of the samp
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code of the model's.")]
 
 
-def dry_run_summary(
-    requests: Sequence[Request], output: Path, settings: AnswererSettings, *, retry_failed: bool
-) -> str:
+def dry_run_summary(requests: Sequence[Request], output: Path, settings: AskSettings, *, retry_failed: bool) -> str:
     """What is still to be asked for this output, and what it would take at most."""
     from nlft.answer.journal import Journal
-    from nlft.answer.limits import Prices, estimate
+    from nlft.answer.limits import estimate
     from nlft.answer.step import pending
     from nlft.files import journal_path
 
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=retry_failed)
-    prices = Prices(settings.price_in, settings.price_out)
-    guess = estimate(missing, settings.max_new_tokens, prices)
-    cost = f", at most {guess.cost:.4f} by the prices given" if prices != Prices() else ""
+    guess = estimate(missing, settings)
+    cost = f", at most {guess.cost:.4f} by the prices given" if settings.priced else ""
     return (
         f"would send {guess.requests} requests ({len(requests) - len(missing)} of {len(requests)} rows need none): "
         f"about {guess.prompt_tokens:,} tokens to read, at most {guess.most_completion_tokens:,} to write{cost}; "
@@ -52,20 +49,18 @@ def dry_run_summary(
     )
 
 
-def conclude(output: Path, usage: Usage, settings: AnswererSettings, *, failed: int, unanswered: int) -> None:
+def conclude(output: Path, usage: Usage, settings: AskSettings, *, failed: int, unanswered: int) -> None:
     """Say what was sent, and leave with an exit code of its own where rows are missing.
 
     Raises:
         LimitError: when rows were not asked because a limit was reached.
         IncompleteError: when rows failed for good.
     """
-    from nlft.answer.limits import Prices
     from nlft.errors import IncompleteError, LimitError
     from nlft.files import failed_path
 
     if usage.requests:
-        prices = Prices(settings.price_in, settings.price_out)
-        cost = f", cost {prices.cost(usage.prompt_tokens, usage.completion_tokens):.4f}" if prices != Prices() else ""
+        cost = f", cost {settings.cost(usage.prompt_tokens, usage.completion_tokens):.4f}" if settings.priced else ""
         print(
             f"{usage.requests} requests: {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written{cost}"
         )

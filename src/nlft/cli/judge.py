@@ -59,7 +59,8 @@ def judge(
         return
 
     from nlft.config import parse_config
-    from nlft.judge.factory import JudgeSettings, make_judge
+    from nlft.judge.config import JudgeSettings
+    from nlft.judge.factory import make_judge
     from nlft.prompts import load_prompts
 
     given = {name: value for name, value in locals().items() if name in JudgeSettings.model_fields}

@@ -54,7 +54,7 @@ def judge(
     rows = list(graded)
     journal = journal if journal is not None else Journal()
     requests = {place: judge.request(row) for place, row in enumerate(rows) if needs_judgment(row)}
-    usage = ask(list(requests.values()), judge, journal, retry_failed=retry_failed, label="judging")
+    usage = ask(list(requests.values()), judge.reply, journal, retry_failed=retry_failed, label="judging")
     result = Judgments(usage=usage)
     unanswered = 0
     for place, row in enumerate(rows):

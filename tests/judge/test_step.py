@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from nlft.answer import Journal, Reply, Request, journal_path
-from nlft.answer.journal import failed_path, rejected_path
+from nlft.answer import Journal, Reply, Request
 from nlft.answer.types import OnReply
 from nlft.cli.app import run
 from nlft.errors import DataError
+from nlft.files import failed_path, journal_path, rejected_path
 from nlft.judge import ModelJudge, ReplayJudge, RuleJudge, judge, judge_file, quality_report
 from nlft.judge.quality import near_duplicates
 from nlft.prompts import load_prompts, says_correct

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from nlft.answer.config import AskSettings
+from nlft.answer.journal import Journal
+from nlft.answer.limits import estimate
+from nlft.answer.step import pending
+from nlft.answer.types import Request, Usage
 from nlft.errors import IncompleteError, LimitError, NLFTError
-
-if TYPE_CHECKING:
-    from nlft.answer.factory import AnswererSettings
-    from nlft.answer.types import Request, Usage
+from nlft.files import failed_path, journal_path
 
 __all__ = ["dry_run", "shortfall", "usage_line"]
 
 
-def dry_run(requests: Sequence[Request], output: Path, settings: AnswererSettings, *, retry_failed: bool) -> str:
+def dry_run(requests: Sequence[Request], output: Path, settings: AskSettings, *, retry_failed: bool) -> str:
     """What is still to be asked for this output, and what it would take at most."""
-    from nlft.answer.journal import Journal, journal_path
-    from nlft.answer.limits import Prices, estimate
-    from nlft.answer.step import pending
-
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=retry_failed)
-    prices = Prices(settings.price_in, settings.price_out)
-    guess = estimate(missing, settings.max_new_tokens, prices)
-    cost = f", at most {guess.cost:.4f} by the prices given" if prices != Prices() else ""
+    guess = estimate(missing, settings)
+    cost = f", at most {guess.cost:.4f} by the prices given" if settings.priced else ""
     return (
         f"would send {guess.requests} requests ({len(requests) - len(missing)} of {len(requests)} rows need none): "
         f"about {guess.prompt_tokens:,} tokens to read, at most {guess.most_completion_tokens:,} to write{cost}; "
@@ -33,14 +29,11 @@ def dry_run(requests: Sequence[Request], output: Path, settings: AnswererSetting
     )
 
 
-def usage_line(usage: Usage, settings: AnswererSettings) -> list[str]:
+def usage_line(usage: Usage, settings: AskSettings) -> list[str]:
     """Requests, tokens and cost, where anything was sent."""
-    from nlft.answer.limits import Prices
-
     if not usage.requests:
         return []
-    prices = Prices(settings.price_in, settings.price_out)
-    cost = f", cost {prices.cost(usage.prompt_tokens, usage.completion_tokens):.4f}" if prices != Prices() else ""
+    cost = f", cost {settings.cost(usage.prompt_tokens, usage.completion_tokens):.4f}" if settings.priced else ""
     return [
         f"{usage.requests} requests: {usage.prompt_tokens:,} tokens read, {usage.completion_tokens:,} written{cost}"
     ]
@@ -48,8 +41,6 @@ def usage_line(usage: Usage, settings: AnswererSettings) -> list[str]:
 
 def shortfall(output: Path, *, failed: int, unanswered: int) -> NLFTError | None:
     """The rows that are missing: not asked because a limit was reached, or failed for good."""
-    from nlft.answer.journal import failed_path
-
     if unanswered:
         more = f", and {failed} failed for good ({failed_path(output).name})" if failed else ""
         return LimitError(

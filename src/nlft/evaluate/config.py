@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from nlft.answer.factory import AnswererSettings
+from nlft.answer.config import AnswererSettings
 from nlft.grade.config import GraderName
 from nlft.prompts import PromptSetName
 

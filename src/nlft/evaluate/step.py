@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nlft.answer.factory import make_answerer
-from nlft.answer.journal import Journal, journal_path, sole_writer
-from nlft.answer.step import answer, answer_requests
+from nlft.answer.journal import Journal
+from nlft.answer.step import answer
 from nlft.answer.types import Answerer
 from nlft.errors import DataError
 from nlft.evaluate.config import EvaluateSettings
@@ -23,6 +23,7 @@ from nlft.evaluate.evaluation import (
     write_evaluation,
 )
 from nlft.evaluate.table import summary_table
+from nlft.files import journal_path, sole_writer
 from nlft.grade import get_grader, grade_response
 from nlft.progress import Outcome
 from nlft.prompts import PromptSet, load_prompts
@@ -95,10 +96,10 @@ def _measure(
     data: str,
     grader: str | None,
 ) -> Evaluation:
-    requests = answer_requests(problems, answerer, prompts)
-    resumed = sum(reply is not None and reply.failure is None for reply in (journal.get(r.key) for r in requests))
     start = time.perf_counter()
-    answers = answer(problems, answerer, prompts=prompts, journal=journal, retry_failed=True)
+    answers = answer(
+        problems, answerer, prompts=prompts, journal=journal, retry_failed=True, keep_empty=True, label="evaluating"
+    )
     seconds = time.perf_counter() - start
     if answers.failed or answers.unanswered:
         first = f": {answers.failed[0].failure}" if answers.failed else " (a limit was reached)"
@@ -106,17 +107,16 @@ def _measure(
             f"{len(answers.failed) + answers.unanswered} of {len(problems)} problems got no answer{first}",
             remedy="run the same command again: finished answers are kept; or leave those problems out",
         )
-    tokens = {request.row.id: reply.completion_tokens for request in requests if (reply := journal.get(request.key))}
     rows = [
         Evaluated(
             id=problem.id,
             response=attempt.response,
             **{kind: grade_response(attempt.response, problem.reference, name) for kind, name in graders.items()},
             finish_reason=attempt.finish_reason or "stop",
-            tokens=tokens[problem.id],
+            tokens=reply.completion_tokens if reply is not None else 0,
             run=run,
         )
-        for problem, attempt in zip(problems, answers.attempts, strict=True)
+        for problem, attempt, reply in zip(problems, answers.attempts, answers.replies, strict=True)
     ]
     generated = answers.usage.completion_tokens
     settings = answerer.settings()
@@ -134,7 +134,7 @@ def _measure(
         data_hash=data_hash(problems),
         grader=grader,
         run=run,
-        resumed=resumed,
+        resumed=answers.usage.resumed,
         seconds=seconds,
         tokens_per_second=generated / seconds if generated else 0.0,
         peak_memory_mb=peak_memory_mb(device),

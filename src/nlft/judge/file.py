@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nlft.answer.journal import failed_path, rejected_path
 from nlft.answer.outcome import shortfall, usage_line
+from nlft.files import failed_path, rejected_path
 from nlft.judge.config import JudgeSettings
 from nlft.judge.factory import make_judge
 from nlft.judge.step import judge_file as _judge_file

@@ -11,10 +11,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from nlft.answer.journal import sole_writer
 from nlft.config import Config
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
+from nlft.files import sole_writer
 from nlft.pipeline.experiment import Cell, Experiment, Split, cells
 from nlft.pipeline.graph import (
     Slot,

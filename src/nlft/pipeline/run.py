@@ -8,12 +8,11 @@ from pathlib import Path
 
 import yaml
 
-from nlft.answer.journal import sole_writer
 from nlft.errors import IncompleteError
 from nlft.evaluate import Evaluation, compare, read_evaluation
 from nlft.evaluate.figures import plot_accuracy, plot_loss
 from nlft.evaluate.table import Table, comparison_table, duration, summary_table
-from nlft.files import write_lines
+from nlft.files import sole_writer, write_lines
 from nlft.pipeline.graph import Step, read_record, refuse_old_folder, run_step
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe

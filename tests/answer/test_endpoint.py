@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from nlft.answer.config import AnswerSettings
 from nlft.answer.factory import read_key
@@ -255,7 +255,7 @@ def test_cost_stays_below_its_limit_and_is_counted_by_what_the_server_says(serve
 
 
 def test_a_limit_on_cost_needs_prices() -> None:
-    with pytest.raises(ConfigError, match="prices"):
+    with pytest.raises(ValidationError, match="prices"):
         AnswerSettings(model="m", base_url="http://127.0.0.1:9/v1", max_cost=1.0)
 
 

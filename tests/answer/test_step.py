@@ -268,7 +268,7 @@ def test_the_command_with_a_recording_ends_in_3_where_rows_failed(tmp_path: Path
     write_records(tmp_path / "p.jsonl", problems(2))
     write_records(tmp_path / "r.jsonl", [Attempt(id="x", question="0?", reference="#### 0", response="zero")])
     ended = subprocess.run(
-        [sys.executable, "-m", "nlft.cli.app", "answer", "p.jsonl", "-o", "a.jsonl", "--answerer", "replay:r.jsonl"],
+        [sys.executable, "-m", "nlft", "answer", "p.jsonl", "-o", "a.jsonl", "--answerer", "replay:r.jsonl"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 3

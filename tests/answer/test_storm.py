@@ -140,7 +140,7 @@ def test_twenty_kills_lose_double_and_alter_nothing(problems, server, tmp_path, 
     assert len(kept) == len(set(kept)) < ROWS, "a reply stands in the journal twice"
     served_before = sum(server.served.values())
 
-    ended = subprocess.run([sys.executable, "-m", "nlft.cli.app", *command(problems, output, server.url)], check=False)
+    ended = subprocess.run([sys.executable, "-m", "nlft", *command(problems, output, server.url)], check=False)
     assert ended.returncode == 0
     assert output.read_bytes() == calm
     # What was in flight when a kill struck was served and may not have been kept: at most `concurrency` a kill.
@@ -155,7 +155,7 @@ def test_ctrl_c_says_what_is_kept_and_the_next_run_goes_on(problems, server, tmp
     calm = calm_output(problems, answer_storm[1])
     output, begun = tmp_path / "answers.jsonl", threading.Event()
     server.serve_gate = lambda: (sum(server.served.values()) >= 30 and begun.set(), None)[1]
-    line = [sys.executable, "-m", "nlft.cli.app", *command(problems, output, server.url)]
+    line = [sys.executable, "-m", "nlft", *command(problems, output, server.url)]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     assert begun.wait(300.0)
     process.send_signal(signal.SIGINT)

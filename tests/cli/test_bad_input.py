@@ -137,13 +137,11 @@ def test_a_repeated_id_is_named_with_both_lines(tmp_path: Path) -> None:
 
 def verbs() -> dict[str, Any]:
     """Every verb, and every source or part of a verb that has its own, with its command."""
-    import typer
-
-    from nlft.cli.app import app
+    from nlft.cli.app import VERBS, load_verb
 
     found: dict[str, Any] = {}
-    root: Any = typer.main.get_command(app)
-    for name, command in root.commands.items():
+    for name in VERBS:
+        command = load_verb(name)
         if hasattr(command, "commands"):
             found |= {f"{name} {sub}": each for sub, each in command.commands.items()}
         else:
@@ -184,7 +182,7 @@ def test_settings_that_do_not_exist(tmp_path: Path) -> None:
         ("data", "gsm8k", "-o", "out", "--split", "tset"): "test",
         ("compare", "a.json", "b.json", "--grader", "strikt"): "strict",
         ("run", "settings.yaml"): "unknown key",
-        ("evalaute",): "'evaluate'",
+        ("evalaute",): '"evaluate"',
     }
     lines = [list(words) for words in cases]
     for words, wanted, result in zip(lines, cases.values(), run_all(tmp_path, lines), strict=True):

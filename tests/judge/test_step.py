@@ -263,7 +263,7 @@ def test_the_command_with_a_local_judge(kind: str, tmp_path: Path, capsys: Any) 
     ("options", "code", "words"),
     [
         (["-o", "j.jsonl", "--judge", "rul"], 2, 'did you mean "rule"?'),
-        (["-o", "j.jsonl", "--prompt", "a2"], 2, "known-wrong"),
+        (["-o", "j.jsonl", "--prompt", "a2"], 2, 'did you mean "a1"?'),
         (["-o", "j.jsonl", "--judge", "local"], 2, "needs a model"),
         (["-o", "j.jsonl", "--judge", "openai", "--model", "m"], 2, "OPENAI_API_KEY"),
         (["-o", "j.jsonl", "--judge", "replay:no.jsonl"], 1, "no such file"),

@@ -108,7 +108,7 @@ def test_a_run_that_trains_nothing_says_so(folder: Path, tmp_path: Path, caplog:
 
 def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new run that is broken off early goes on from its own beginning, not from the old run's last checkpoint."""
-    import nlft.train.step as stage
+    import nlft.train.loop as stage
 
     out = tmp_path / "out"
     settings = {"save_steps": 1, "num_train_epochs": 2}

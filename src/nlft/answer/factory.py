@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from nlft.answer.config import AskSettings
 from nlft.answer.response import NO_KEY
 from nlft.answer.types import Answerer
+from nlft.config import parse_config
 from nlft.errors import ConfigError
 
 __all__ = ["make_answerer", "read_key"]
@@ -32,7 +33,7 @@ def make_answerer(settings: AskSettings) -> Answerer:
         from nlft.answer.server import Endpoint
 
         if settings.base_url is None and (address := os.environ.get("OPENAI_BASE_URL")):
-            settings = type(settings).model_validate(settings.model_dump(exclude_unset=True) | {"base_url": address})
+            settings = parse_config(settings.model_dump(exclude_unset=True) | {"base_url": address}, type(settings))
         return Endpoint(settings, read_key(settings.api_key_file, needed=settings.base_url is None))
     from nlft.answer.local import LocalAnswerer
 

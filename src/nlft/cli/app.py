@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from nlft.errors import NLFTError
+from nlft.errors import ConfigError, NLFTError
 from nlft.progress import Outcome, printable
 
 # What the user can fix by making room; anything else the system refuses is shown with a traceback.
@@ -54,7 +54,11 @@ class _Verbs(TyperGroup):
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return load_verb(cmd_name) if cmd_name in VERBS else None
+        if cmd_name in VERBS:
+            return load_verb(cmd_name)
+        from nlft.config import did_you_mean
+
+        raise ConfigError(f"there is no command {cmd_name!r}", remedy=did_you_mean(cmd_name, VERBS))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

@@ -22,6 +22,6 @@ def score(
     settings: ScoreSettings,
 ) -> None:
     """Compute the three paths' probabilities and what each token is worth."""
-    from nlft.score.step import score_file
+    from nlft.score.step import run
 
-    conclude(score_file(settings, judged, output))
+    conclude(run(settings, judged, output))

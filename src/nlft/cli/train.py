@@ -24,6 +24,6 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Fine-tune a model on judged responses."""
-    from nlft.train.run import train_file
+    from nlft.train.step import run
 
-    conclude(train_file(settings, judged, output, resume=resume, overwrite=overwrite))
+    conclude(run(settings, judged, output, resume=resume, overwrite=overwrite))

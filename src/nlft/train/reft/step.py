@@ -14,10 +14,10 @@ from nlft.lm.quiet import quiet
 from nlft.provenance import digest
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
+from nlft.train.loop import check_folder, clear_folder, make_trainer, run_trainer
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
-from nlft.train.step import check_folder, clear_folder, make_trainer, run_trainer
 from nlft.train.summary import TrainResult, train_settings, write_summary
 
 WARM_UP = "warm-up"

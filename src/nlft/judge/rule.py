@@ -9,7 +9,7 @@ word for word, because on the judge path these words are there to make the fault
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -72,14 +72,17 @@ def rule_judgment(row: Graded) -> str:
     words: list[str] = []
     wrong = next(((step, e) for step in steps for e in step.found if e.verdict == "wrong"), None)
     departure = None
-    if _is_worked(solution, _wanted(row)):
+    worked = _is_worked(solution, _wanted(row))
+    if worked:
         departure = _departure(row.question, steps, solution, until=wrong[1].start if wrong else None)
     if departure is not None:
         words.append(departure)
     if wrong is not None:
         words.append(_miscalculated(*wrong))
     if not words:
-        words.extend(_missing(row, steps, solution))
+        words.extend(_rounding(steps))
+        if worked:
+            words.extend(_missing(row, steps, solution, rounded=bool(words)))
     words.append(_final(row))
     return " ".join(words)
 
@@ -122,24 +125,26 @@ def _departs(
     return f"{words}; the step to take is {_quote(upcoming)}." if upcoming else f"{words}."
 
 
-def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step]) -> list[str]:
+def _rounding(steps: Sequence[_Step]) -> Iterator[str]:
+    """For a response that calculates nothing wrongly: the first step that it rounds."""
+    for step in steps:
+        for equation in step.found:
+            if equation.verdict == "rounded":
+                exact = f"{_flat(equation.left_text)} is exactly {_show(equation.left)}"
+                yield f"It rounds at {_quote(step, equation)}: {exact}."
+                return
+
+
+def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step], rounded: bool) -> Iterator[str]:
     """For a response whose numbers all fit: the step of the standard solution that it leaves out."""
-    rounded = next(((step, e) for step in steps for e in step.found if e.verdict == "rounded"), None)
-    words = []
-    if rounded is not None:
-        step, equation = rounded
-        words.append(
-            f"It rounds at {_quote(step, equation)}: {_flat(equation.left_text)} is exactly {_show(equation.left)}."
-        )
     reached = {value for step in steps for values in step.stated for value in values}
     reached |= {equation.right for step in steps for equation in step.found}
     upcoming = _next_step(solution, reached)
     if upcoming is not None:
         begun = "leaves out" if steps else "gives no steps; it leaves out"
-        words.append(f"The response {begun} the step {_quote(upcoming)}.")
-    elif _wanted(row) in reached and not words:
-        words.append("Its steps reach the right numbers, but the final answer does not follow from them.")
-    return words
+        yield f"The response {begun} the step {_quote(upcoming)}."
+    elif _wanted(row) in reached and not rounded:
+        yield "Its steps reach the right numbers, but the final answer does not follow from them."
 
 
 def _final(row: Graded) -> str:
@@ -222,7 +227,8 @@ def _quote(step: _Step, equation: Equation | None = None) -> str:
     if equation is not None and (len(text) > QUOTE_LENGTH or "\\" in text):
         from_start = max(0, equation.start - step.start)
         text = text[from_start : max(from_start + 1, equation.end - step.start)]
-    text = _flat(ANNOTATION.sub("", text)).removesuffix(".")
+    text = _flat(ANNOTATION.sub("", text) if ANNOTATION.sub("", text).strip() else ANNOTATION.sub(r"\1", text))
+    text = text.removesuffix(".")
     return f'"{text if len(text) <= 2 * QUOTE_LENGTH else text[: 2 * QUOTE_LENGTH].rstrip() + " …"}"'
 
 

@@ -255,7 +255,7 @@ def test_unknown_formats_are_refused(jsonl: Callable) -> None:
 
 def test_repeated_ids_name_both_lines(jsonl: Callable) -> None:
     rows = [{"id": str(i % 5), "question": Q, "answer": A} for i in range(6)]
-    with pytest.raises(DataError, match=r"in.jsonl:6: the id '0' stands already on line 1"):
+    with pytest.raises(DataError, match=r"in.jsonl:6: the id '0' is already on line 1"):
         list(load_problems(jsonl("in.jsonl", rows)))
 
 

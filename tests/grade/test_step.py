@@ -105,7 +105,7 @@ def test_explain_lists_where_they_differ(run: Run, answers: Path, capsys) -> Non
     [
         ('{"id": "x", "question": "?", "reference": "none", "response": "18"}', "no number can be read"),
         ('{"id": "x", "question": "?", "reference": "#### 18"}', 'the field "response" is missing'),
-        ('{"id": "a", "question": "?", "reference": "#### 18", "response": "18"}', "stands already on line 2"),
+        ('{"id": "a", "question": "?", "reference": "#### 18", "response": "18"}', "is already on line 2"),
         ('{"id": "x", ', "broken JSON"),
     ],
 )

@@ -12,7 +12,7 @@ from nlft.data.hub import load_hub_rows
 from nlft.data.schemas import LAYOUTS, convert, layout_of, rename
 from nlft.data.subset import subset_rows
 from nlft.errors import ConfigError, DataError
-from nlft.records import Attempt, Graded, Judged, Problem, parse_record
+from nlft.records import Attempt, Graded, Judged, Problem, parse_record, refuse_repeated
 
 __all__ = ["Reader", "load_problems"]
 
@@ -96,20 +96,18 @@ class Reader:
 
     def records(self, on_error: OnError = None) -> Iterator[tuple[int, Problem]]:
         """The rows as records, with their places; `on_error` is told of those that cannot be, None raises."""
-        seen: set[int] = set()
+        seen: dict[str, int] = {}
         index = -1
         for index, (line, raw) in enumerate(self.rows(on_error)):
             try:
                 row = {"id": f"{self.stem}-{index}", **self._ours(raw, line)}
                 record = parse_record(row, _kind(row), file=self.source, line=line)
-                if hash(record.id) in seen:
-                    self._refuse_repeated(record.id, line)
+                refuse_repeated(record.id, seen, file=self.source, line=line)
             except DataError as error:
                 if on_error is None:
                     raise
                 on_error(error)
                 continue
-            seen.add(hash(record.id))
             yield line, record
         if index < 0 and on_error is None:
             raise DataError("the file holds no rows", file=self.source, remedy="give a file with at least one row")
@@ -121,27 +119,6 @@ class Reader:
             return convert(row, self.layout, first_exchange=self.first_exchange)
         except DataError as error:
             raise DataError(error.message, file=self.source, line=line, remedy=error.remedy) from None
-
-    def _refuse_repeated(self, identity: str, line: int) -> None:
-        """Two rows share a hash: refuse, unless it turns out that their ids differ."""
-        for index, (earlier, raw) in enumerate(self.rows(_pass_over)):
-            if earlier >= line:
-                return
-            try:
-                earlier_id = {"id": f"{self.stem}-{index}", **self._ours(raw, earlier)}["id"]
-            except DataError:
-                continue
-            if earlier_id == identity:
-                raise DataError(
-                    f"the id {identity!r} stands already on line {earlier}",
-                    file=self.source,
-                    line=line,
-                    remedy="give every row an id of its own, or leave ids out",
-                )
-
-
-def _pass_over(error: DataError) -> None:
-    """For a second reading, whose errors the first has told."""
 
 
 def _kind(row: Mapping[str, Any]) -> type[Problem]:

@@ -2,7 +2,7 @@
 
 The similarity of two texts is the Jaccard index of their shingles, |A and B| / |A or B|. MinHash with
 16 bands of 4 finds a pair of similarity 0.8 with probability 1 - (1 - 0.8^4)^16 > 0.999; each found pair is then
-measured exactly, so that nothing unlike is reported. Memory: about half a kilobyte a text.
+measured exactly, so no false pair is reported. Memory: about four kilobytes a text.
 
 Source: Broder 1997, "On the resemblance and containment of documents".
 """

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from nlft.data.duplicates import NearDuplicates, shingles
 from nlft.judge.arithmetic import numbers
 from nlft.records import Judged
 
 __all__ = ["QualityReport", "near_duplicates", "only_repeats_answer", "quality_report", "says_nothing_of_error"]
 
-SHINGLE = 3
 SIMILAR = 0.8
-# A bucket of shingles that stands in more judgments than this is boilerplate, and would cost quadratic time.
-COMMON = 200
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ def only_repeats_answer(row: Judged) -> bool:
     A judgment of at most twelve words that holds the answer and quotes no other number counts too.
     """
     judgment = row.judgment or ""
-    phrases, standard = _shingles(judgment), _shingles(row.reference)
-    if phrases and len(phrases & standard) >= SIMILAR * len(phrases):
+    phrases = _phrases(judgment)
+    if len(phrases & _phrases(row.reference)) >= SIMILAR * len(phrases):
         return True
     stated = {number.value for number in numbers(judgment)}
     final = [number.value for number in numbers(row.reference)][-1:]
@@ -102,39 +99,26 @@ def says_nothing_of_error(row: Judged) -> bool:
     nothing about this response.
     """
     judgment, given = row.judgment or "", row.question + "\n" + row.reference
-    own_phrases = _shingles(row.response) - _shingles(given)
+    own_phrases = _phrases(row.response) - _phrases(given)
     own_numbers = _values(row.response) - _values(given)
-    return not own_phrases & _shingles(judgment) and not own_numbers & _values(judgment)
+    return not own_phrases & _phrases(judgment) and not own_numbers & _values(judgment)
 
 
-def near_duplicates(texts: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Groups of ids whose texts share at least 80 % of their three-word phrases (Jaccard), numbers left out."""
-    shingles = {identity: _shingles(re.sub(r"\d[\d,.]*", "0", text)) for identity, text in texts}
-    holders: dict[str, list[str]] = defaultdict(list)
-    for identity, phrases in shingles.items():
-        for phrase in phrases:
-            holders[phrase].append(identity)
-    leader: dict[str, str] = {}
-    for identity, phrases in shingles.items():
-        shared: dict[str, int] = defaultdict(int)
-        for phrase in phrases:
-            if len(holders[phrase]) <= COMMON:
-                for other in holders[phrase]:
-                    shared[other] += 1
-        for other, count in shared.items():
-            if other in leader and count >= SIMILAR * len(phrases | shingles[other]):
-                leader[identity] = leader[other]
-                break
-        leader.setdefault(identity, identity)
-    groups: dict[str, list[str]] = defaultdict(list)
-    for identity, head in leader.items():
-        groups[head].append(identity)
+def near_duplicates(texts: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Groups of ids whose texts, numbers left out, are near duplicates of the first of the group."""
+    firsts = NearDuplicates(SIMILAR)
+    groups: dict[str, list[str]] = {}
+    for identity, text in texts:
+        text = re.sub(r"\d[\d,.]*", "0", text)
+        found = firsts.like(text)
+        if found is None:
+            firsts.add(identity, text)
+        groups.setdefault(identity if found is None else found[0], []).append(identity)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def _shingles(text: str) -> set[str]:
-    words = re.findall(r"[^\W_]+", text.lower())
-    return {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))} if words else set()
+def _phrases(text: str) -> set[int]:
+    return set(shingles(text).tolist())
 
 
 def _values(text: str) -> set[object]:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nlft.data import load_problems
-from nlft.data.file_formats import CHUNK, CONTAINERS, read_rows
+from nlft.data.file_formats import CHUNK, FILE_FORMATS, read_rows
 from nlft.errors import DataError
 from nlft.records import Attempt, Problem, read_records, to_line, write_records
 
@@ -79,7 +79,7 @@ def test_files_cut_off_anywhere(tmp_path: Path, container: str) -> None:
         rows_or_error(path, lambda: list(load_problems(path)))
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("container", FILE_FORMATS)
 @given(raw=st.binary(max_size=200))
 @example(raw=b'"')
 @example(raw=b"PAR1")

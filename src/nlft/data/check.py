@@ -137,7 +137,7 @@ def check_file(
     except DataError as error:
         if error.line is None:
             raise
-        note(error)  # a container that cannot be read any further
+        note(error)  # a file that cannot be read any further
     if report.rows == 0:
         raise DataError("the file holds no rows", file=path, remedy="give a file with at least one row")
     report.lengths = paths.lengths()

@@ -10,9 +10,7 @@ from typing import Any
 from nlft.prompts import Message, PromptSet
 from nlft.records import Problem
 
-__all__ = ["PATHS", "Lengths", "Measure", "paths_of", "tokens", "words"]
-
-PATHS = ("base", "standard", "judge")
+__all__ = ["Lengths", "Measure", "paths_of", "tokens", "words"]
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,12 @@ class _UnreadableError(Exception):
 
 @dataclass
 class Expression:
-    """One arithmetic expression found in a segment between two equals signs."""
+    """An arithmetic expression: tokens first to last (exclusive) of a segment between two equals signs."""
 
     first: int
-    last: int  # exclusive
+    last: int
+    start: int  # its place in the text
+    end: int
     plain: Fraction  # with 20% as 1/5
     bare: Fraction  # with 20% as 20
     operators: int
@@ -80,6 +82,8 @@ def expressions(segment: Sequence[Token]) -> list[Expression]:
             Expression(
                 first=position,
                 last=parser.position,
+                start=segment[position].start,
+                end=segment[parser.position - 1].end,
                 plain=plain,
                 bare=bare,
                 operators=parser.operators,

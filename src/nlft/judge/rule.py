@@ -9,17 +9,21 @@ word for word, because on the judge path these words are there to make the fault
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from nlft.errors import DataError
 from nlft.grade.numbers import canonical, last_number
 from nlft.grade.numeric import reference_value
-from nlft.judge.arithmetic import ANNOTATION, Equation, equations, numbers
+from nlft.judge.arithmetic import ANNOTATION, Equation, Number, equations, numbers
 from nlft.records import Graded
 
 __all__ = ["rule_judgment"]
+
+P = TypeVar("P", Equation, Number)
 
 QUOTE_LENGTH = 160
 # What stands beyond is no worked answer any more but a loop.
@@ -47,7 +51,6 @@ class _Step:
 
     text: str
     start: int
-    end: int
     found: tuple[Equation, ...]
     stated: tuple[tuple[Fraction, ...], ...]
 
@@ -199,26 +202,23 @@ def _steps(text: str) -> list[_Step]:
     """The sentences of a worked answer, without what stands behind `####` on a line."""
     found, stated = equations(text), numbers(text)
     steps: list[_Step] = []
-    e = n = offset = 0
+    offset = 0
     for line in text.splitlines(keepends=True):
-        begin, spoken = 0, len(line.partition("####")[0])
+        spoken, begin = len(line.partition("####")[0]), offset
         for cut in [match.end() for match in _SENTENCE_END.finditer(line, 0, spoken)] + [spoken]:
-            start, end = offset + begin, offset + cut
-            begin = cut
-            inside_from, numbers_from = e, n
-            while e < len(found) and found[e].start < end:
-                e += 1
-            while n < len(stated) and stated[n].start < end:
-                n += 1
-            if text[start:end].strip():
-                values = tuple(number.values for number in stated[numbers_from:n])
-                steps.append(_Step(text[start:end], start, end, tuple(found[inside_from:e]), values))
+            end = offset + cut
+            if text[begin:end].strip():
+                values = tuple(number.values for number in _between(stated, begin, end))
+                steps.append(_Step(text[begin:end], begin, tuple(_between(found, begin, end)), values))
+            begin = end
         offset += len(line)
-        while e < len(found) and found[e].start < offset:
-            e += 1
-        while n < len(stated) and stated[n].start < offset:
-            n += 1
     return steps
+
+
+def _between(found: Sequence[P], start: int, end: int) -> Sequence[P]:
+    """Those of what was found in a text, in its order, that begin in text[start:end]."""
+    first, last = (bisect_left(found, place, key=lambda each: each.start) for place in (start, end))
+    return found[first:last]
 
 
 def _quote(step: _Step, equation: Equation | None = None) -> str:

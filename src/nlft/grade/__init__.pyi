@@ -1,6 +1,5 @@
 from .graders import Grader, get_grader, grade_response, grader_names
-from .report import GradeReport, grade_file
-from .step import grade, grade_one
+from .step import GradeReport, grade, grade_file, grade_one
 
 __all__ = [
     "GradeReport",

@@ -167,7 +167,7 @@ def test_line_ends_blank_lines_and_marks_are_passed_over(tmp_path: Path) -> None
         (json.dumps(PROBLEM | {"id": 7}), 'the field "id": input should be a valid string'),
         (json.dumps(PROBLEM | {"id": ""}), 'the field "id"'),
         (json.dumps(PROBLEM | {"question": None}), 'the field "question"'),
-        (json.dumps(PROBLEM | {"question": " \n"}), "nothing but white space"),
+        (json.dumps(PROBLEM | {"question": " \n"}), "is blank"),
         (json.dumps(PROBLEM | {"reference": ["#### 2"]}), 'the field "reference"'),
         ('{"id": "x", "question": NaN, "reference": "2"}', "NaN is no number"),
         ('{"id": "x", "question": "?", "reference": "2", "mine": -Infinity}', "-Infinity is no number"),

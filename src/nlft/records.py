@@ -8,9 +8,9 @@ Each stage reads one JSONL file and writes the next. A line is one record; field
 know are kept as they are, so a user's own columns travel through the whole pipeline.
 
 Every line written says which form it has (`schema_version`); in memory a record has the current one. A line
-that says nothing has form 1: files from before forms were numbered, and files of a user's own. `MIGRATIONS`
+without it has form 1, as files from before forms were numbered and users' own files do. `MIGRATIONS`
 reads older forms forward; a newer one is refused. The scores in a row have a version of their own, for an
-older form of them is not read forward but computed anew.
+older form of them cannot be read forward: `nlft score` computes them again.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Problem(Record):
     @classmethod
     def _says_something(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError("holds nothing but white space")
+            raise ValueError("is blank")
         return value
 
 
@@ -86,7 +86,7 @@ class Attempt(Problem):
 
 
 class Verdict(Record):
-    """What a grader found: never only right or wrong, always also why."""
+    """What a grader found: right or wrong, and always why."""
 
     correct: bool
     value: str | None = Field(default=None, description="the number or choice compared, in canonical form")
@@ -178,13 +178,13 @@ def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) ->
     """Yield the records of a JSONL file, one line at a time (constant memory but for the ids).
 
     Args:
-        path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are passed over.
+        path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are skipped.
         kind: The record each line must be.
         unique_ids: Refuse an `id` that an earlier line has.
 
     Raises:
         DataError: with file, line and remedy, for a file that is missing, empty or binary, and a line
-            that is broken, no object, lacks a field, holds a wrong type or NaN, or repeats an id.
+            that is broken, not an object, lacks a field, has a wrong type or NaN, or repeats an id.
     """
     return (record for _, record in read_numbered(path, kind, unique_ids=unique_ids))
 

@@ -164,7 +164,7 @@ def test_json_is_the_same_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ('[\n{"a": 1},\n{"a": ', 3, "broken JSON"),
         ('[\n{"a": 1},\n{"a"\n: nope}]', 4, "broken JSON"),
         ('[\n{"a": 1},\n7]', 3, "not a JSON object"),
-        ('[\n{"a": 1}]\n]', 3, "more after the end"),
+        ('[\n{"a": 1}]\n]', 3, "more text after the end"),
         ('[\n{"a": NaN}]', 2, "NaN"),
         ('[\n\n{"a": 1e999}]', 3, "1e999"),
     ],

@@ -1,4 +1,4 @@
-"""What would spoil a training run, found before it starts."""
+"""Find what would spoil a training run before it starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = 5  # examples of each finding in the text form
 
 @dataclass
 class Finding:
-    """One thing that is wrong, with every place where it is."""
+    """One kind of fault, with every place that has it."""
 
     level: Level
     what: str
@@ -48,11 +48,11 @@ class CheckReport:
 
     @property
     def errors(self) -> int:
-        """How many places have an error."""
+        """The number of errors."""
         return sum(len(finding.places) for finding in self.findings.values() if finding.level == "error")
 
     def find(self, level: Level, what: str, place: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.setdefault(what, Finding(level, what)).places.append(place)
 
     def to_json(self) -> str:
@@ -96,8 +96,8 @@ def check_file(
     """Read a file of any stage, or any that `load_problems` takes, and report what is in it.
 
     Errors: rows that cannot be read, ids that repeat, empty responses, paths longer than the model
-    takes, questions that stand in the test set, judgments that call a wrong response correct.
-    Warnings: rows or questions that repeat or nearly do, questions that nearly stand in the test
+    takes, questions that are in the test set, judgments that call a wrong response correct.
+    Warnings: rows or questions that repeat or nearly do, questions much like one of the test
     set, responses cut off at their token limit, verdicts that contradict both of GSM8K's graders,
     wrong responses without a judgment.
 

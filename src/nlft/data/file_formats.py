@@ -33,7 +33,7 @@ BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def file_format_of(path: Path) -> str:
-    """A key of FILE_FORMATS: from the first bytes of Parquet, else the suffix, else the first sign.
+    """A key of FILE_FORMATS: Parquet by its first bytes, others by their suffix, else by the first character.
 
     Raises:
         DataError: for a file that is missing, or in none of these formats.
@@ -65,12 +65,12 @@ def read_rows(
 
     Args:
         path: The file.
-        file_format: A key of FILE_FORMATS; None means to look (see `file_format_of`).
-        on_error: Is told of a bad line of a JSONL file, which is then left out; None raises. In the
-            other formats what follows a damaged place cannot be trusted.
+        file_format: A key of FILE_FORMATS; None detects it (see `file_format_of`).
+        on_error: Called with the error of each bad line of a JSONL file, which is then skipped; None raises.
+            In the other formats nothing after a damaged place can be trusted.
 
     Raises:
-        DataError: with file and line, for whatever is missing, damaged, cut off or in another form.
+        DataError: with file and line, for a file that is missing, damaged, cut off or of another format.
         ConfigError: for Parquet without pyarrow.
     """
     path = Path(path)
@@ -104,7 +104,7 @@ def _read_json(path: Path) -> Rows:
                 raise pieces.broken("the closing ] is missing; the file was cut off")
             pieces.take(pieces.at + 1)
         if pieces.skip():
-            raise pieces.broken("there is more after the end")
+            raise pieces.broken("there is more text after the end")
 
 
 class _JsonText:
@@ -116,7 +116,7 @@ class _JsonText:
         self.decoder = json.JSONDecoder()
 
     def skip(self) -> str:
-        """Pass over white space; the next sign, or "" at the end."""
+        """Skip white space; the next character, or "" at the end."""
         while True:
             blank = BLANK.match(self.text, self.at)
             self.take(blank.end() if blank else self.at)
@@ -132,7 +132,7 @@ class _JsonText:
         return taken
 
     def more(self, size: int) -> None:
-        """Read on."""
+        """Read the next chunk."""
         try:
             chunk = self.stream.read(size)
         except UnicodeDecodeError:
@@ -143,7 +143,7 @@ class _JsonText:
         self.text, self.at = self.text[self.at :] + chunk, 0
 
     def value(self) -> Any:
-        """The value at the front; reads on, each time twice as much, while it is not whole."""
+        """The next value; reads on, twice as much each time, until it is complete."""
         size = CHUNK
         while True:
             try:

@@ -33,12 +33,12 @@ class Lengths:
 
     @classmethod
     def of(cls, values: list[int]) -> Lengths:
-        """Of at least one length."""
+        """The spread of one or more lengths."""
         return cls(min(values), median(values), max(values))
 
 
 def words(limit: int | None) -> Measure:
-    """Words between white space: a rough measure, usually three quarters of the tokens or less."""
+    """Words between white space: a rough measure, usually at most three quarters of the tokens."""
     return Measure(
         "words",
         prompt=lambda messages: sum(len(message["content"].split()) for message in messages),

@@ -36,7 +36,7 @@ def load_problems(
 
     A row becomes the furthest record it has the fields of: a `Problem`; with a response an `Attempt`;
     with a verdict too, `Graded`; with a judgment too, `Judged`. A row without an id gets one from the
-    source's name and its row number, from 0. Columns that mean nothing to us are kept.
+    source's name and its row number, from 0. Other columns are kept.
 
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
@@ -65,7 +65,7 @@ def load_problems(
 
 
 class Reader:
-    """A source that is read row by row, as often as wanted; its arguments are those of `load_problems`."""
+    """A source that can be read row by row, any number of times; the arguments are those of `load_problems`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Reader:
         self.stem = Path(self.source.removeprefix("hub:")).stem
 
     def rows(self, on_error: OnError = None) -> Rows:
-        """The rows as they are, with their places."""
+        """The rows as they are in the source, with their places."""
         if not self.source.startswith("hub:"):
             return read_rows(self.source, self.file_format, on_error)
         remedy = "save it as JSONL or Parquet where the hub can be reached, and give that file"
@@ -95,7 +95,7 @@ class Reader:
         return enumerate(load_hub_rows(name, config=self.config, split=self.split, remedy=remedy), start=1)
 
     def records(self, on_error: OnError = None) -> Iterator[tuple[int, Problem]]:
-        """The rows as records, with their places; `on_error` is told of those that cannot be, None raises."""
+        """The rows as records, with their places; `on_error` gets the error of each bad row, None raises."""
         seen: dict[str, int] = {}
         index = -1
         for index, (line, raw) in enumerate(self.rows(on_error)):

@@ -40,7 +40,7 @@ ASKS, ANSWERS = {"user", "human"}, {"assistant", "gpt", "model", "chatgpt", "bin
 
 
 def rename(row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    """The row with the columns of `columns` (our name -> theirs, dots lead into objects) under our names.
+    """The row with its columns renamed: `columns` maps our names to theirs; dots lead into objects.
 
     >>> rename({"problem": "1+1?", "meta": {"answer": "2"}}, {"question": "problem", "reference": "meta.answer"})
     {'meta': {'answer': '2'}, 'question': '1+1?', 'reference': '2'}
@@ -68,7 +68,7 @@ def schema_of(row: Mapping[str, Any]) -> str:
     """The name of the schema whose columns a row has.
 
     Raises:
-        DataError: when it has those of none.
+        DataError: when it fits no schema.
     """
     for name, fields in SCHEMAS.items():
         if all(any(column in row for column in columns) for columns in fields.values()):
@@ -88,13 +88,12 @@ def _likeliest(row: Mapping[str, Any], field: str) -> str:
 
 
 def convert(row: Mapping[str, Any], schema: str, *, first_exchange: bool = False) -> Row:
-    """A row of that schema under our names; columns that mean nothing to us are kept.
+    """A row of that schema under our names; other columns are kept.
 
     Args:
         row: As read.
         schema: A key of SCHEMAS.
-        first_exchange: Of a chat with several turns take the first question and its answer, instead
-            of refusing it.
+        first_exchange: Take the first question and answer of a longer chat, instead of refusing it.
 
     Raises:
         DataError: when the row does not have the schema's columns.
@@ -163,7 +162,7 @@ def _name(column: object) -> str:
 
 
 def _jsonable(value: Any, column: str) -> Any:
-    """What Parquet and the hub hold besides JSON's types: a date as text, NaN (no value) as null."""
+    """A value as JSON can hold it: dates as text, NaN (Parquet's missing value) as null."""
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             return None

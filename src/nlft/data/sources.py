@@ -60,7 +60,7 @@ def gsm8k(split: str = "train", n: int | None = None, seed: int = 42, path: str 
         numbered = read_objects(file)
     rows = list(numbered)
     if not rows:
-        raise DataError("the file holds no rows", file=file, remedy=f"fetch it again: {OFFICIAL}")
+        raise DataError("the file holds no rows", file=file, remedy=f"download it again: {OFFICIAL}")
     return [_official(f"gsm8k-{split}-{row}", *rows[row], file) for row in subset_rows(len(rows), n, seed)]
 
 

@@ -1,8 +1,8 @@
 """Graders that run in a process of their own, under a deadline: `math` and `code:FILE`.
 
-Symbolic comparison can take for ever on one odd answer, and a user's function may loop or crash. In a
-worker neither stops the stage: past the deadline the worker is killed, the row is graded as wrong
-with that reason, and the next row gets a new worker.
+Symbolic comparison can hang on an odd answer, and a user's function may loop or crash. Neither stops the
+stage: at the deadline the worker is killed, the row is graded wrong with that reason, and the next row gets
+a new worker.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class ExternalGrader:
     Args:
         name: "math", or "code:" and the path of a Python file that defines `grade(response, reference)`,
             which returns a bool, a dict of `Verdict` fields, or a `Verdict`.
-        deadline: Seconds one verdict may take.
-        start: Seconds the worker may take to import what it needs.
+        deadline: Seconds allowed for one verdict.
+        start: Seconds the worker has for its imports.
 
     Raises:
         ConfigError: when the file or math-verify is missing, or the user's function fails.
@@ -88,7 +88,7 @@ class _Worker:
         self.end = weakref.finalize(self, _end, self.process)
 
     def answer(self, deadline: float, request: dict[str, str] | None) -> dict[str, Any]:
-        """Its answer to a request, or to its start; under `silent` why there is none."""
+        """Its answer to a request, or its greeting; `silent` says why there is none."""
         assert self.process.stdin is not None  # noqa: S101 -- for the type checker: we asked for pipes
         assert self.process.stdout is not None  # noqa: S101 -- as above
         late = threading.Event()

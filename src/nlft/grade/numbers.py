@@ -1,4 +1,4 @@
-r"""Numbers in text: where they stand, and their exact values.
+r"""Numbers in text: where they are, and their exact values.
 
 Read as one number: `1,234`, `1 234` (with a no-break or thin space), `1'234`, `1_234`, `1{,}234`, `1\,234`,
 `1.234.567`, `1.234,56`; `18.00`, `.5`; `1/2`, `1 1/2`, `½`, `1½`, `\frac{1}{2}`; `1e3`, `2 x 10^3`; any of them after
@@ -31,7 +31,7 @@ __all__ = [
     "read_plain",
 ]
 
-# Beyond this no answer is meant, and arithmetic would stop being linear in the length of the text.
+# A longer number is no answer, and arithmetic on it would not be linear in the length of the text.
 MAX_DIGITS = 1000
 WINDOW = 1 << 14
 # Longer than the longest number that has a value, so that no such number is cut at a window's edge.
@@ -41,14 +41,14 @@ MARGIN = 4 * MAX_DIGITS
 VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 MINUS = "‐‑‒–−﹣－➖⁻"  # the em dash is left out: it parts sentences
-THIN = "\u2009"  # stands for every space that groups digits
+THIN = "\u2009"  # any space that groups digits is folded into it
 FOLDED = {
     **{ord(sign): "-" for sign in MINUS},
     **{ord(space): THIN for space in "\u00a0\u2007\u2008\u200a\u202f"},
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F) if chr(code) not in MINUS},
     **{ord("⁄"): "/", ord("∕"): "/", ord("٫"): ".", ord("٬"): ",", ord("’"): "'"},
 }
-# What every number has at least one of; a search for it is cheap.
+# Every number has at least one of these, and they are quick to find.
 DIGIT = re.compile(rf"[\d{VULGAR}]")
 FOREIGN = re.compile(rf"[{''.join(map(chr, FOLDED))}]|(?![0-9])\d")
 
@@ -143,7 +143,7 @@ def last_number(text: str) -> Number | None:
     high = len(text)
     while high > 0:
         low = max(0, high - WINDOW)
-        if DIGIT.search(text, max(0, low - PREFIX), high):  # a closing brace may stand beyond the edge
+        if DIGIT.search(text, max(0, low - PREFIX), high):  # a closing brace may be beyond the edge
             last = None
             for number in find_numbers(text, max(0, low - MARGIN), high + MARGIN):
                 if low < number.start + len(number.text) <= high:
@@ -186,7 +186,7 @@ def canonical(value: Fraction) -> str:
 
 
 def _matches(text: str) -> Iterator[re.Match[str]]:
-    """NUMBER.finditer(text), faster: every number begins at most PREFIX signs before its first digit."""
+    """NUMBER.finditer(text), faster: every number begins at most PREFIX characters before its first digit."""
     position = 0
     while digit := DIGIT.search(text, position):
         match = NUMBER.search(text, max(position, digit.start() - PREFIX))
@@ -197,7 +197,7 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
 
 
 def fold(text: str) -> str:
-    """The same text, sign for sign, with every digit, minus, slash and grouping space in one form."""
+    """The same text, character for character, with every digit, minus, slash and grouping space in one form."""
     return text if text.isascii() else FOREIGN.sub(_fold_sign, text)
 
 

@@ -34,7 +34,7 @@ _SUBSCRIPT = re.compile(r"(?<=[A-Za-z)}])_(?:\{[^{}\n]{1,20}\}|\d{1,3})")
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it stands in a text; `percent` where a % sign follows it."""
+    """A number in a text; `percent` where a % sign follows it."""
 
     value: Fraction
     start: int
@@ -43,7 +43,7 @@ class Number:
 
     @property
     def values(self) -> tuple[Fraction, ...]:
-        """What it may stand for: 20% is 20 and 1/5."""
+        """Its possible values: 20% is 20 and 1/5."""
         return (self.value, self.value / 100) if self.percent else (self.value,)
 
 
@@ -84,7 +84,7 @@ def equations(text: str) -> list[Equation]:
     found = list(_equations(tokenize(_blank_annotations(text)), text))
     for match in ANNOTATION.finditer(text):
         inside = tokenize(match.group(1), offset=match.start(1))
-        # An annotation repeats the step it stands in: it counts by itself only where that step was not read.
+        # An annotation repeats the step it is in: it counts only where that step could not be read.
         for equation in _equations(inside, text):
             if not any(other.start <= match.start() < other.end for other in found):
                 found.append(equation)

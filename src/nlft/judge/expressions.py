@@ -99,7 +99,7 @@ def expressions(segment: Sequence[Token]) -> list[Expression]:
 
 
 def _spoiled(segment: Sequence[Token], first: int, last: int) -> bool:
-    """Whether what stands around segment[first:last] may belong to it, so that it cannot be read for certain."""
+    """Whether what is next to segment[first:last] may belong to it, so that it cannot be read for certain."""
     before = segment[first - 1].kind if first else "stop"
     after, behind = ([token.kind for token in segment[last : last + 2]] + ["stop", "stop"])[:2]
     if after == "minus" and behind == "word":
@@ -191,7 +191,7 @@ class _Parser:
         return value
 
     def skip_units(self) -> None:
-        """Pass over the words behind an operand where an operator, a bracket or the end of the segment follows."""
+        """Skip the words after an operand where an operator, a bracket or the end of the segment follows."""
         ahead = words = 0
         while words < MAX_UNIT_WORDS:
             if self.kind(ahead) in {"over", "minus"} and self.kind(ahead + 1) == "word" and self._glued(ahead):

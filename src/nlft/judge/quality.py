@@ -1,4 +1,4 @@
-"""How good judgments are, as far as can be told without reading them: what to look at before training."""
+"""How good the judgments are, as far as a program can tell: what to look at before training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SIMILAR = 0.8
 class QualityReport:
     """Counts over the incorrect responses of a file; `words` is min, median, longest of the judgments' lengths.
 
-    The lists hold ids, so that a user can look at the rows. `cut_off` are those whose response broke off at its
-    token limit: it may have made no error at all, and a judge who is told that it is wrong then invents one.
+    The lists hold ids, so that a user can look at the rows. `cut_off` are those whose response was cut off
+    at its token limit: it may contain no error at all, and a judge told that it is wrong then invents one.
     """
 
     incorrect: int
@@ -58,9 +58,9 @@ def quality_report(judged: Iterable[Judged], *, failed: int = 0, contradictions:
     """Report on judged rows.
 
     Args:
-        judged: The rows; correct ones are passed over.
-        failed: How many incorrect rows stand in the file of failures.
-        contradictions: How many stand in the file of those set aside.
+        judged: The rows; correct ones are ignored.
+        failed: How many incorrect rows got no judgment.
+        contradictions: How many got one that contradicts the grade.
     """
     wrong = [row for row in judged if not row.verdict.correct]
     told = [row for row in wrong if row.judgment and row.judgment.strip()]
@@ -79,7 +79,7 @@ def quality_report(judged: Iterable[Judged], *, failed: int = 0, contradictions:
 
 
 def only_repeats_answer(row: Judged) -> bool:
-    """Whether the judgment is little more than the standard answer: nearly all its phrases stand there.
+    """Whether the judgment is little more than the standard answer: nearly all its phrases are from there.
 
     A judgment of at most twelve words that holds the answer and quotes no other number counts too.
     """
@@ -93,7 +93,7 @@ def only_repeats_answer(row: Judged) -> bool:
 
 
 def says_nothing_of_error(row: Judged) -> bool:
-    """Whether the judgment holds nothing that stands in the response alone: no phrase, and no number.
+    """Whether the judgment has no phrase and no number that only the response has.
 
     Phrases and numbers that the question or the standard answer have too do not count, for they say
     nothing about this response.

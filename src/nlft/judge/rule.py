@@ -26,10 +26,10 @@ __all__ = ["rule_judgment"]
 P = TypeVar("P", Equation, Number)
 
 QUOTE_LENGTH = 160
-# What stands beyond is no worked answer any more but a loop.
+# Beyond this it is no longer a worked answer but a loop.
 READ_LENGTH = 100_000
 
-# What a solver may bring along: counts of everyday life that stand in no question.
+# Everyday counts that a solver may use although no question states them.
 _EVERYDAY = frozenset(map(Fraction, (0, 1, 2, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000, 3600)))
 _SPOKEN = {
     word: Fraction(str(value))
@@ -139,7 +139,7 @@ def _rounding(steps: Sequence[_Step]) -> Iterator[str]:
 
 
 def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step], rounded: bool) -> Iterator[str]:
-    """For a response whose numbers all fit: the step of the standard solution that it leaves out."""
+    """For a response whose numbers all fit: the step of the standard solution that is missing."""
     reached = {value for step in steps for values in step.stated for value in values}
     reached |= {equation.right for step in steps for equation in step.found}
     upcoming = _next_step(solution, reached)
@@ -166,7 +166,7 @@ def _final(row: Graded) -> str:
 
 
 def _given(row: Graded) -> str | None:
-    """The final answer the grader read; where it read none, whatever number stands behind the marker or last."""
+    """The final answer the grader read; where it read none, the number after the marker, or the last one."""
     verdict = row.verdict
     read = verdict.extracted if verdict.extracted is not None else verdict.value
     if verdict.value is not None and len(verdict.value) == 1 and verdict.value.isalpha():
@@ -189,7 +189,7 @@ def _known(question: str, solution: Sequence[_Step]) -> set[Fraction]:
 
 
 def _is_worked(solution: Sequence[_Step], wanted: Fraction | None) -> bool:
-    """Whether the standard answer shows a way; beside a final number alone, every step would be a departure."""
+    """Whether the standard answer shows steps; compared with a bare answer, every step would be a departure."""
     return any(step.found or {value for values in step.stated for value in values} - {wanted} for step in solution)
 
 
@@ -199,7 +199,7 @@ def _next_step(solution: Sequence[_Step], reached: set[Fraction]) -> _Step | Non
 
 
 def _steps(text: str) -> list[_Step]:
-    """The sentences of a worked answer, without what stands behind `####` on a line."""
+    """The sentences of a worked answer, without what follows `####` on a line."""
     found, stated = equations(text), numbers(text)
     steps: list[_Step] = []
     offset = 0

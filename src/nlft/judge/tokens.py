@@ -1,4 +1,4 @@
-r"""The signs of written arithmetic: numbers, operators, brackets, units; in words, Markdown or LaTeX.
+r"""The tokens of written arithmetic: numbers, operators, brackets, units; in words, Markdown or LaTeX.
 
 `nlft.grade.numbers` says how a number is written and what its value is. On purpose, four things that are part of a
 number in an answer are not part of one here, for in a step they may be operations: a sign (`15 -5 = 10`), a fraction's
@@ -45,7 +45,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Token:
-    """A sign with its place in the text; `value` where it is a number. `bad` is what spoils its neighbourhood."""
+    """A token with its place in the text, and its `value` if a number. A `bad` one makes its neighbours unreadable."""
 
     kind: str
     start: int
@@ -55,7 +55,7 @@ class Token:
 
 
 def tokenize(text: str, offset: int = 0) -> list[Token]:
-    """The signs of a text, without its spaces, currency signs and markup; `offset` is added to their places."""
+    """The tokens of a text, without its spaces, currency signs and markup; `offset` is added to their places."""
     tokens: list[Token] = []
     folded = fold(text)
     for match in _TOKEN.finditer(folded):

@@ -280,7 +280,7 @@ def test_no_space_left_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nlft.files.os.fsync", full)
+    monkeypatch.setattr("nlft.files.jsonl.os.fsync", full)
     with pytest.raises(DataError, match="No space left on device"):
         write_lines(path, ["after"])
     assert path.read_text(encoding="utf-8") == "before\n"

@@ -7,17 +7,24 @@ field's type cannot say stands beside it in `Annotated`: `Flags`, `Renamed`, `Na
 from __future__ import annotations
 
 import difflib
+import logging
+import os
 import re
-from collections.abc import Hashable, Iterable, Sequence
+import types
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Tag, ValidationError, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from nlft.errors import ConfigError
 from nlft.files import content_hash
+
+logger = logging.getLogger("nlft")
+HASHED = "sha256:"
 
 __all__ = [
     "Config",
@@ -25,11 +32,13 @@ __all__ = [
     "Idle",
     "NamesFile",
     "Renamed",
+    "checked_by",
     "did_you_mean",
     "line_of",
     "override",
     "parse_config",
     "read_yaml",
+    "refused",
 ]
 
 
@@ -56,11 +65,22 @@ class NamesFile:
 
     prefixes: tuple[str, ...] = ()
 
-    def content(self, value: str) -> str:
-        """The hash of what the value names, else the value."""
+    def content(self, value: str, inside: Path | None = None) -> str:
+        """The hash of what the value names; its place where it is `inside` a folder; else the value."""
+        prefix, path = self._parts(value)
+        if inside is not None and path.is_relative_to(inside):
+            return f"{prefix}{path.relative_to(inside).as_posix()}"
+        return f"{prefix}{HASHED}{content_hash(path)}" if path.exists() else value
+
+    def beside(self, value: str, folder: Path) -> str:
+        """The value, with a path that exists in `folder` but not here as seen from here."""
+        prefix, path = self._parts(value)
+        found = not path.exists() and (folder / path).is_file()
+        return f"{prefix}{os.path.relpath(folder / path)}" if found else value
+
+    def _parts(self, value: str) -> tuple[str, Path]:
         prefix = next((prefix for prefix in self.prefixes if value.startswith(prefix)), "")
-        path = Path(value.removeprefix(prefix))
-        return f"{prefix}sha256:{content_hash(path)}" if path.exists() else value
+        return prefix, Path(value.removeprefix(prefix))
 
 
 @dataclass(frozen=True)
@@ -73,20 +93,60 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def identity(self) -> dict[str, Any]:
-        """What of these settings decides a result, as JSON: no idle fields, and contents in the place of paths."""
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: Any, info: ValidationInfo) -> Any:
+        """Take former names, and find files that are not here but beside the file the settings are from."""
+        if not isinstance(data, dict):
+            return data
+        folder = (info.context or {}).get("folder")
+        for name, field in cls.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, Renamed) and mark.old in data and name not in data:
+                    logger.warning('"%s" is now called "%s"; the old name goes in the next version', mark.old, name)
+                    data = {name if key == mark.old else key: value for key, value in data.items()}
+                elif isinstance(mark, NamesFile) and folder is not None and isinstance(data.get(name), str):
+                    data = {**data, name: mark.beside(data[name], folder)}
+        return data
+
+    def identity(self, inside: Path | None = None) -> dict[str, Any]:
+        """What of these settings decides a result, as JSON: no idle fields, and hashes in the place of paths.
+
+        Args:
+            inside: Paths in this folder are named as seen from it, without their content.
+        """
         row = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
-            marks = [mark for mark in field.metadata if isinstance(mark, Idle | NamesFile)]
-            for mark in marks:
+            for mark in field.metadata:
                 if isinstance(mark, Idle):
                     row.pop(name, None)
-                elif isinstance(row.get(name), str):
-                    row[name] = mark.content(row[name])
+                elif isinstance(mark, NamesFile) and isinstance(row.get(name), str):
+                    row[name] = mark.content(row[name], inside)
         return row
 
 
 C = TypeVar("C", bound=Config)
+
+
+def refused(error: ConfigError) -> PydanticCustomError:
+    """An error that a validator may raise: the key's place is added, the remedy stays."""
+    place = f"{error.file}: " if error.line is None else f"{error.file}:{error.line}: "
+    return PydanticCustomError(
+        "refused", "{message}", {"message": (place if error.file else "") + error.message, "remedy": error.remedy}
+    )
+
+
+def checked_by(check: Callable[[str], object]) -> AfterValidator:
+    """A field's validator from a function that raises ConfigError for a value that does not fit."""
+
+    def validate(value: str) -> str:
+        try:
+            check(value)
+        except ConfigError as error:
+            raise refused(error) from None
+        return value
+
+    return AfterValidator(lambda value: validate(value) if value is not None else None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -180,29 +240,48 @@ def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     return result
 
 
-def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None = None) -> C:
+def parse_config(
+    data: Mapping[str, Any],
+    kind: type[C],
+    *,
+    file: str | Path | None = None,
+    at: Sequence[int | str] = (),
+    spell: Callable[[str], str] = str,
+) -> C:
     """Validate a mapping as `kind`.
+
+    Args:
+        data: Keys and values.
+        kind: The settings model.
+        file: Where they are from, for messages.
+        at: Where in the file.
+        spell: How messages write a key, such as `--max-steps` on a command line.
 
     Raises:
         ConfigError: naming the key and its line, with "did you mean" for one that is unknown.
     """
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(dict(data), context={"folder": Path(file).parent} if file is not None else None)
     except ValidationError as error:
         # A mistyped key is often also a missing one; the typing is the cause.
         first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
-    loc = first["loc"]
-    where = ".".join(str(part) for part in loc)
-    line = line_of(file, loc)
+    known, loc = _place(kind, first["loc"])
+    where = ".".join(str(part) for part in [*at, *loc])
+    where = spell(where) if spell is not str else f'"{where}"'
+    line = line_of(file, [*at, *loc])
     if first["type"] == "extra_forbidden":
-        remedy = did_you_mean(str(loc[-1]), _known_keys(kind, loc[:-1]))
-        raise ConfigError(f'unknown key "{where}"', file=file, line=line, remedy=remedy)
+        raise ConfigError(f"unknown key {where}", file=file, line=line, remedy=did_you_mean(str(loc[-1]), known))
     if first["type"] == "missing":
-        raise ConfigError(f'the key "{where}" is missing', file=file, line=line, remedy="add it")
+        raise ConfigError(f"the key {where} is missing", file=file, line=line, remedy="add it")
     message = first["msg"].removeprefix("Value error, ")
-    raise ConfigError(
-        f'"{where}": {message[:1].lower()}{message[1:]}', file=file, line=line, remedy="correct the value"
-    )
+    context = first.get("ctx", {})
+    words, remedy = context.get("expected"), context.get("remedy", "correct the value")
+    if first["type"] == "literal_error" and isinstance(first["input"], str) and words:
+        message, remedy = (
+            f'there is no "{first["input"]}"',
+            did_you_mean(first["input"], re.findall(r"'([^']*)'", words)),
+        )
+    raise ConfigError(f"{where}: {message[:1].lower()}{message[1:]}", file=file, line=line, remedy=remedy)
 
 
 def line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
@@ -224,14 +303,35 @@ def line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
     return line
 
 
-def _known_keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys of the model that stands at `path` below `kind`."""
-    for part in path:
-        field = kind.model_fields.get(str(part))
-        if field is None:
-            continue  # an index into a list, or a union's tag
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if nested:
-            kind = nested[0]
-    return list(kind.model_fields)
+def _place(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[int | str]]:
+    """The keys of the model that holds the key at `loc` below `kind`, and the place without the tags of unions."""
+    place: list[int | str] = []
+    known: list[str] = []
+    current: Any = kind
+    for part in loc:
+        choices = _choices(current)
+        tagged = next((each for tag, each in choices if tag == part), None)
+        model = next((each for _, each in choices if isinstance(each, type) and issubclass(each, BaseModel)), None)
+        container = next((each for _, each in choices if get_origin(each) in (dict, list)), None)
+        if tagged is not None and len(choices) > 1:
+            current = tagged
+            continue
+        place.append(part)
+        if model is not None:
+            known = list(model.model_fields)
+            field = model.model_fields.get(str(part))
+            current = field.annotation if field is not None else None
+        else:
+            current = get_args(container)[-1] if container is not None and get_args(container) else None
+    return known, place
+
+
+def _choices(annotation: Any) -> list[tuple[str | None, Any]]:
+    """The types an annotation unites, each with the tag that errors name it by."""
+    if get_origin(annotation) is Annotated:
+        inner, *marks = get_args(annotation)
+        tag = next((mark.tag for mark in marks if isinstance(mark, Tag)), None)
+        return [(tag or own, each) for own, each in _choices(inner)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [choice for part in get_args(annotation) for choice in _choices(part)]
+    return [(getattr(annotation, "__name__", None), annotation)]

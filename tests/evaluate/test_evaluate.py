@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nlft.answer.journal import sole_writer
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import Evaluated, Evaluation, compare, evaluate, read_evaluation
+from nlft.files import sole_writer
 from nlft.lm import LanguageModel, SamplingSettings, load_model
 from nlft.prompts import load_prompts
 from nlft.records import Problem, read_records, write_records

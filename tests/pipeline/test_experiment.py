@@ -10,10 +10,11 @@ from nlft.cli.app import run
 from nlft.errors import ConfigError, DataError
 from nlft.evaluate import wilson_interval
 from nlft.evaluate.evaluation import strip_computed
-from nlft.pipeline.cells import missing_cells, select_rows
+from nlft.pipeline.cells import missing_cells
+from nlft.pipeline.experiment import Cell, Experiment, cells, load_experiment
 from nlft.pipeline.report import accuracy_table, compare_points, points, write_report
 from nlft.pipeline.results import read_result
-from nlft.pipeline.spec import Cell, Experiment, cells, load_experiment
+from nlft.pipeline.select import select_rows
 from nlft.records import Judged, Problem, Verdict, read_records
 from tiny import tiny_model, tiny_rows
 
@@ -108,9 +109,13 @@ def test_results_of_other_data_are_not_mixed_in(world: Path, capsys: pytest.Capt
         path.write_text(before)
     one = home / "base-s0.json"
     recorded = one.read_text()
-    one.write_text(json.dumps(json.loads(recorded) | {"sources_hash": None}))  # as written before it was there
-    assert run(["experiment", str(world / "recipe.yaml")]) == 0
-    one.write_text(recorded)
+    one.write_text(json.dumps(json.loads(recorded) | {"version": 1}))  # its hashes are of another kind
+    try:
+        assert run(["experiment", str(world / "recipe.yaml")]) == 2
+        assert "nlft 0.1" in capsys.readouterr().err
+        assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+    finally:
+        one.write_text(recorded)
 
 
 def test_tables_need_the_results_alone(world: Path, tmp_path: Path) -> None:
@@ -234,7 +239,7 @@ def test_more_rows_than_there_are_is_told(world: Path, tmp_path: Path, capsys: p
     ("change", "said"),
     [
         (("baseline: sft-response", "baseline: sft-respons"), 'did you mean "sft-response"?'),
-        (("c3: 0.5", "c33: 0.5"), 'unknown saliency setting "c33"'),
+        (("c3: 0.5", "c33: 0.5"), "c33"),
         (("objective: sft", "objectiv: sft"), 'did you mean "objective"?'),
         (("sizes: [2]", "sizes: []"), '"sizes"'),
         (("sizes: [2]", "size: [2]"), 'did you mean "sizes"?'),
@@ -267,11 +272,11 @@ def test_a_source_is_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest
     (home / "r.yaml").write_text(RECIPE.format(folder=tmp_path))
     monkeypatch.chdir(elsewhere)
     found = load_experiment(home / "r.yaml", ["data.source=rows.jsonl", "test.source=gsm8k"])
-    assert Path(str(found.data["source"])).resolve() == home / "rows.jsonl"
+    assert Path(str(found.data.source)).resolve() == home / "rows.jsonl"
     assert found.test is not None
-    assert found.test["source"] == "gsm8k"
+    assert found.test.source == "gsm8k"
     (elsewhere / "rows.jsonl").write_text("")  # what is found from here comes first
-    assert load_experiment(home / "r.yaml", ["data.source=rows.jsonl"]).data["source"] == "rows.jsonl"
+    assert load_experiment(home / "r.yaml", ["data.source=rows.jsonl"]).data.source == "rows.jsonl"
 
 
 def test_cells_have_one_name_each() -> None:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("bench")(bench)
+app = make_app()
 
 
+@app.command()
 def bench(
     parts: Annotated[list[str] | None, typer.Argument(help="Parts, such as trl or memory; all where none.")] = None,
 ) -> None:

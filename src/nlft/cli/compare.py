@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("compare")(compare)
+app = make_app()
 
 
+@app.command()
 def compare(
     evaluations: Annotated[list[Path], typer.Argument(help="Two or more eval.json; the first is the baseline.")],
     grader: Annotated[str | None, typer.Option(help="strict or flexible; both when not given.")] = None,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("demo")(demo)
+app = make_app()
 
 
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path(
         "nlft-demo"

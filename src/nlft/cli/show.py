@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nlft.cli.options import make_app
+
 if TYPE_CHECKING:
     from nlft.records import Scored
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("show")(show)
+app = make_app()
 
 
+@app.command()
 def show(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
     row: Annotated[str | None, typer.Argument(help="A row: its number, from 1, or its id; else all together.")] = None,
@@ -25,10 +26,13 @@ def show(
     tokens: Annotated[bool, typer.Option("--tokens/--no-tokens", help="A line of numbers per token.")] = True,
 ) -> None:
     """Show one response with every token's role, scale and probabilities, or a table of what all tokens are worth."""
-    from nlft.cli.saliency import saliency_settings
+    from nlft.config import parse_config
     from nlft.records import Scored, read_records
+    from nlft.score.config import Constants
 
-    constants = saliency_settings(preset or "paper", settings) if preset or settings else None
+    given = {"preset": preset, "settings": str(settings) if settings is not None else None}
+    chosen_constants = {name: value for name, value in given.items() if value is not None}
+    constants = parse_config(chosen_constants, Constants).saliency() if chosen_constants else None
     rows = read_records(scored, Scored)
     chosen = _choose(rows, row, scored) if row is not None else None
 

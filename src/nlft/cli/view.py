@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nlft.cli.options import make_app
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nlft.records import Judged, Scored
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("view")(view)
+app = make_app()
 
 
+@app.command()
 def view(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,

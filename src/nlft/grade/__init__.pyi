@@ -1,5 +1,6 @@
 from .graders import Grader, get_grader, grade_response, grader_names
-from .step import GradeReport, grade, grade_file, grade_one
+from .report import GradeReport, grade_file
+from .step import grade, grade_one
 
 __all__ = [
     "GradeReport",

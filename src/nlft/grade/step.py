@@ -1,21 +1,15 @@
-"""The stage: attempts in, graded attempts out; and the same from file to file."""
+"""The stage: attempts in, graded attempts out."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nlft.errors import DataError
 from nlft.grade.graders import BOTH, get_grader, grade_response
-from nlft.progress import progress
-from nlft.records import Attempt, Graded, Judged, Scored, Verdict, read_numbered, to_line, write_lines
+from nlft.records import Attempt, Graded, Judged, Scored, Verdict
 
-__all__ = ["GradeReport", "grade", "grade_file", "grade_one"]
-
-KEPT = 50  # differing rows that a report holds in full
+__all__ = ["grade", "grade_one"]
 
 
 def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iterable[str] = ()) -> Iterator[Graded]:
@@ -67,83 +61,3 @@ def _still_true(fields: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
         return fields
     gone = {"scores"} | ({"judgment", "judge"} if verdict.correct and fields.get("judge") is not None else set())
     return {name: value for name, value in fields.items() if name not in gone}
-
-
-@dataclass
-class GradeReport:
-    """The result of grading a file.
-
-    Args:
-        grader: The grader that decided.
-        rows: How many rows there were.
-        ran: For each grader, on how many rows it gave a verdict.
-        correct: For each grader, how many of those it found correct.
-        differing: On how many rows the graders do not all agree.
-        examples: The first KEPT of those rows.
-    """
-
-    grader: str
-    rows: int = 0
-    ran: Counter[str] = field(default_factory=Counter)
-    correct: Counter[str] = field(default_factory=Counter)
-    differing: int = 0
-    examples: list[Graded] = field(default_factory=list)
-
-    def add(self, row: Graded) -> None:
-        """Count one graded row."""
-        self.rows += 1
-        for name, verdict in row.grades.items():
-            self.ran[name] += 1
-            self.correct[name] += verdict.correct
-        if len({verdict.correct for verdict in row.grades.values()}) > 1:
-            self.differing += 1
-            if len(self.examples) < KEPT:
-                self.examples.append(row)
-
-
-def grade_file(
-    source: str | Path,
-    output: str | Path | None,
-    grader: str = "gsm8k-flexible",
-    also: Sequence[str] = (),
-) -> GradeReport:
-    """Grade a JSONL file of attempts, row by row in constant memory, into another.
-
-    Args:
-        source: The attempts; graded or judged ones are graded again.
-        output: The graded file, written atomically; may be `source` itself. None writes nothing.
-        grader: Decides the verdict.
-        also: Further graders, recorded under `grades`.
-
-    Raises:
-        ConfigError: for a grader that does not exist.
-        DataError: with file and line, for a row that cannot be read, or whose reference cannot.
-    """
-    source, report = Path(source), GradeReport(grader)
-    for name in (grader, *also):
-        get_grader(name)  # an unknown one is refused before anything is read
-
-    def lines() -> Iterator[str]:
-        with progress("grading", _count_rows(source)) as bar:
-            for number, record in read_numbered(source, Attempt):
-                try:
-                    row = grade_one(record, grader, also)
-                except DataError as error:
-                    raise DataError(error.message, file=source, line=number, remedy=error.remedy) from None
-                report.add(row)
-                bar.advance()
-                yield to_line(row)
-
-    if output is None:
-        deque(lines(), maxlen=0)
-    else:
-        write_lines(output, lines())
-    return report
-
-
-def _count_rows(path: Path) -> int:
-    """How many lines are not blank; 0 for a pipe, and for what reading will refuse."""
-    if not path.is_file():
-        return 0
-    with path.open("rb") as stream:
-        return sum(1 for line in stream if line.strip())

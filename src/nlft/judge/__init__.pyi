@@ -1,4 +1,5 @@
-from .factory import JudgeSettings, make_judge
+from .config import JudgeSettings
+from .factory import make_judge
 from .judges import Judge, ModelJudge, ReplayJudge, RuleJudge
 from .quality import QualityReport, quality_report
 from .rule import rule_judgment

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from nlft.answer.journal import Journal, failed_path, journal_path, rejected_path, sole_writer
+from nlft.answer.journal import Journal
 from nlft.answer.step import FailedRow, ask, write_or_remove
 from nlft.answer.types import Usage
 from nlft.errors import DataError
-from nlft.files import refuse_same_file
+from nlft.files import failed_path, journal_path, refuse_same_file, rejected_path, sole_writer
 from nlft.judge.judges import Judge
 from nlft.records import Graded, Judged, read_records, write_records
 
@@ -54,7 +54,7 @@ def judge(
     rows = list(graded)
     journal = journal if journal is not None else Journal()
     requests = {place: judge.request(row) for place, row in enumerate(rows) if needs_judgment(row)}
-    usage = ask(list(requests.values()), judge, journal, retry_failed=retry_failed, label="judging")
+    usage = ask(list(requests.values()), judge.reply, journal, retry_failed=retry_failed, label="judging")
     result = Judgments(usage=usage)
     unanswered = 0
     for place, row in enumerate(rows):

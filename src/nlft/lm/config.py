@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nlft.config import Config, Idle, NamesFile
+from nlft.config import Config, Flags, Idle, NamesFile
 
 __all__ = ["LoadSettings", "ModelSettings", "SamplingSettings"]
 
@@ -17,14 +17,14 @@ class LoadSettings(Config):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="type of the weights; auto is bfloat16 where the device is fast at it"
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda or mps")
+    device: str = Field(default="auto", description="device: auto, cpu, cuda or mps")
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
 
 
 class ModelSettings(LoadSettings):
     """A model, and the adapter on it."""
 
-    model: Annotated[str, NamesFile()] = Field(description="folder, hub id or GGUF file")
+    model: Annotated[str, NamesFile(), Flags(("--model", "-m"))] = Field(description="folder, hub id or GGUF file")
     adapter: Annotated[str | None, NamesFile()] = Field(default=None, description="folder of a LoRA adapter")
 
 

@@ -1,171 +1,204 @@
-"""Stages as command lines: run once, remembered by a fingerprint, run again only when something changed."""
+"""Steps: settings and inputs in, one output; run once, and again only when settings or contents changed."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from nlft.config import Config
-from nlft.errors import IncompleteError, LimitError, NLFTError
-from nlft.pipeline.workshop import run_command
-from nlft.provenance import adapter_hash, digest, tree_hash
-from nlft.records import write_lines
+from nlft.config import HASHED, Config
+from nlft.errors import ConfigError, IncompleteError, LimitError, NLFTError
+from nlft.files import content_hash, write_lines
+from nlft.pipeline.process import CrashError, call
+from nlft.pipeline.verbs import RUNNERS, run_verb
+from nlft.prompts import load_prompts
+from nlft.provenance import digest, public_name
 
-__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "relative", "run_stage", "sources_hash"]
-
-# Files of a folder given as a setting (a model, a data set) are hashed up to this size, larger ones told by size.
-SMALL = 1 << 20
-FAILED_ROWS = IncompleteError.exit_code  # of a stage that finished
+__all__ = [
+    "Slot",
+    "Step",
+    "StepError",
+    "StepRecord",
+    "fingerprint",
+    "read_record",
+    "refuse_old_folder",
+    "run_step",
+    "settings_hash",
+    "sources_hash",
+]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One command of a run: `nlft <words>`, what it reads and what it leaves, inside the run's folder."""
+class Step:
+    """One step of a run: `verb` is the stage that makes `output` from `inputs` under `settings`."""
 
     name: str
-    words: tuple[str, ...]
+    verb: str
+    settings: Config
     inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
-    again: tuple[str, ...] = ()  # added where the same stage was begun here before, to go on with it
-    anew: tuple[str, ...] = ()  # added otherwise, to replace what another run of it left
-    before: Callable[[], None] | None = None  # makes its inputs from other stages' outputs; cheap, the same each time
+    output: Path
 
-    @property
-    def command(self) -> str:
-        """The command line, as one could type it."""
-        return shlex.join(["nlft", *self.words])
+    def describe(self, folder: Path) -> str:
+        """As a line for people: the verb, what it reads and writes, and the settings that are not the defaults."""
+        given = self.settings.model_dump(mode="json", exclude_defaults=True, exclude={"source"})
+        inputs = [str(path) for path in self.inputs] or [getattr(self.settings, "source", "")]
+        words = [self.verb, *(_shown(path, folder) for path in inputs), "->", _relative(self.output, folder)]
+        return " ".join([*words, *(f"{key}={_shown(value, folder)}" for key, value in given.items())])
 
 
-class StageRecord(Config):
-    """What is kept of a finished stage."""
+@dataclass(frozen=True)
+class Slot:
+    """What one of several steps side by side may use: so many threads, and one GPU where there are several."""
 
-    fingerprint: str = Field(description="of its settings and of the content of its inputs")
-    command: str
+    threads: int | None = None
+    gpu: str | None = None
+
+
+class StepRecord(Config):
+    """What is kept of a finished step."""
+
+    fingerprint: str = Field(description="hash of its settings and of the content of its inputs")
+    verb: str
+    settings: dict[str, Any] = Field(description="those that are not the defaults")
     seconds: float
-    peak_memory_mb: float | None = Field(description="resident, of the stage's own process")
-    exit_code: int = Field(description="0, or 3 where some rows failed for good")
+    peak_memory_mb: float | None = Field(description="of the step's own process; of its GPU where it used one")
+    complete: bool = Field(description="false where some rows failed for good")
 
 
-class StageError(NLFTError):
-    """A stage whose command failed; its message is on stderr already."""
+class StepError(NLFTError):
+    """A step that failed, with what it said."""
 
-    def __init__(self, stage: Stage, code: int) -> None:
+    def __init__(self, step: Step, error: NLFTError | None = None) -> None:
+        said = f"{error}\n" if error is not None else ""
         super().__init__(
-            f"the stage {stage.name} stopped with exit code {code}",
-            remedy=f"mend what it says above and run again: finished stages are kept (its command: {stage.command})",
+            f"{said}the step {step.name} failed",
+            remedy="fix the error above and re-run: finished steps are kept",
         )
-        self.exit_code = code if code in (1, 2, LimitError.exit_code, 130) else 1
+        self.exit_code = error.exit_code if error is not None else 1
 
 
-def fingerprint(stage: Stage, folder: Path) -> str:
-    """A hash of the stage's settings and the content of everything it reads.
-
-    Paths inside the run's folder count by name and content only, so a folder may be moved.
-    """
-    words = [relative(word, folder) for word in stage.words]
-    # The verb is no path, though a folder `data` or `train` may well lie here.
-    outside = {word: _content(word) for word in stage.words[1:] if not Path(word).is_relative_to(folder)}
-    return digest(
-        {
-            "words": words,
-            "inputs": [[relative(str(path), folder), _input_hash(path)] for path in stage.inputs],
-            "outside": {word: content for word, content in outside.items() if content is not None},
-        }
-    )
+def fingerprint(step: Step, folder: Path) -> str:
+    """A hash of the step's settings and of the content of everything it reads; where those are does not count."""
+    inputs = [[_relative(path, folder), content_hash(path)] for path in step.inputs if path.is_relative_to(folder)]
+    outside = [content_hash(path) for path in step.inputs if not path.is_relative_to(folder)]
+    return digest([step.verb, _identity(step), inputs, outside])
 
 
-def sources_hash(stages: Sequence[Stage], folder: Path) -> str:
-    """A hash of the content of every file from outside the run's folder that the stages name, wherever it lies."""
-    words = {word for stage in stages for word in stage.words[1:] if not Path(word).is_relative_to(folder)}
-    paths = {path for word in words if (path := _named(word)) is not None}
-    return digest(sorted(tree_hash(path) for path in paths if path.is_file()))
+def settings_hash(steps: Iterable[Step], folder: Path) -> str:
+    """A hash of the settings of all these steps, with neither places nor contents of files."""
+    return digest([[step.verb, _without_contents(_identity(step, folder))] for step in steps])
 
 
-def read_stage(folder: Path, name: str) -> StageRecord | None:
-    """The record of a stage that has finished here; None where there is none, or it cannot be read."""
+def sources_hash(steps: Iterable[Step], folder: Path) -> str:
+    """A hash of the content of every file from outside the run's folder that the steps read or their settings name."""
+    found = set()
+    for step in steps:
+        found |= {content_hash(path) for path in step.inputs if not path.is_relative_to(folder) and path.exists()}
+        values = json.dumps(_identity(step, folder))
+        found |= {part[:64] for part in values.split(HASHED)[1:]}
+    return digest(sorted(found))
+
+
+def read_record(folder: Path, name: str) -> StepRecord | None:
+    """The record of a step that has finished here; None where there is none, or it cannot be read."""
     try:
-        return StageRecord.model_validate_json(_record_path(folder, name).read_text(encoding="utf-8"))
+        return StepRecord.model_validate_json(_record_path(folder, name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
 
 
-def run_stage(stage: Stage, folder: Path) -> bool:
-    """Run a stage unless it has finished with the same settings and inputs.
+def refuse_old_folder(folder: Path) -> None:
+    """Refuse a run's folder of version 0.1, whose steps were command lines: its work cannot be told from another's.
+
+    Raises:
+        ConfigError: for such a folder.
+    """
+    if (folder / "stages").is_dir():
+        raise ConfigError(
+            "nlft 0.1 made this folder, and this version cannot continue it",
+            file=folder,
+            remedy="choose another output, or move the folder away",
+        )
+
+
+def run_step(step: Step, folder: Path, slot: Slot = Slot(), tell: Callable[[str], None] = lambda text: None) -> bool:
+    """Run a step unless it has finished with the same settings and inputs.
+
+    Args:
+        step: What to run; its inputs are there.
+        folder: The run's folder.
+        slot: What it may use.
+        tell: Is given what the step has to say at its end.
 
     Returns:
         Whether it was run.
 
     Raises:
-        StageError: when its command fails; KeyboardInterrupt after it has put its work away.
+        StepError: when it fails; KeyboardInterrupt after it has saved its work.
     """
-    if stage.before is not None:
-        stage.before()
-    print_ = fingerprint(stage, folder)
-    record = read_stage(folder, stage.name)
-    if record is not None and record.fingerprint == print_ and all(path.exists() for path in stage.outputs):
+    print_ = fingerprint(step, folder)
+    record = read_record(folder, step.name)
+    if record is not None and record.fingerprint == print_ and step.output.exists():
         return False
-    _record_path(folder, stage.name).unlink(missing_ok=True)
-    begun = folder / "stages" / f"{stage.name}.begun"
-    more = stage.again if begun.exists() and begun.read_text("utf-8").strip() == print_ else stage.anew
+    _record_path(folder, step.name).unlink(missing_ok=True)
+    begun = folder / "steps" / f"{step.name}.begun"
+    resume = begun.exists() and begun.read_text("utf-8").strip() == print_
     write_lines(begun, [print_])
     start = time.perf_counter()
-    code, memory = run_command((*stage.words, *more))
-    if code == 130:
-        raise KeyboardInterrupt
-    if code not in (0, FAILED_ROWS):
-        raise StageError(stage, code)
-    record = StageRecord(
+    try:
+        if RUNNERS[step.verb].light:
+            outcome, peak = run_verb(step.verb, step.settings, step.inputs, step.output, resume), None
+        else:
+            arguments = (step.verb, step.settings, step.inputs, step.output, resume)
+            outcome, peak = call(run_verb, *arguments, threads=slot.threads, gpu=slot.gpu)
+    except CrashError:
+        raise StepError(step) from None
+    except NLFTError as error:
+        raise StepError(step, error) from None
+    tell(outcome.text)
+    if isinstance(outcome.shortfall, LimitError):
+        raise StepError(step, outcome.shortfall)
+    record = StepRecord(
         fingerprint=print_,
-        command=shlex.join(["nlft", *(relative(word, folder) for word in stage.words)]),
+        verb=step.verb,
+        settings=step.settings.model_dump(mode="json", exclude_defaults=True),
         seconds=time.perf_counter() - start,
-        peak_memory_mb=memory,
-        exit_code=code,
+        peak_memory_mb=peak,
+        complete=not isinstance(outcome.shortfall, IncompleteError),
     )
-    write_lines(_record_path(folder, stage.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
+    write_lines(_record_path(folder, step.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
     begun.unlink(missing_ok=True)
     return True
 
 
 def _record_path(folder: Path, name: str) -> Path:
-    return folder / "stages" / f"{name}.json"
+    return folder / "steps" / f"{name}.json"
 
 
-def relative(word: str, folder: Path) -> str:
-    """A path inside the folder as seen from there; any other word as it is."""
-    path = Path(word)
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else word
+def _identity(step: Step, inside: Path | None = None) -> dict[str, Any]:
+    """What decides the step's output, a shipped prompt set by its text; see `Config.identity`."""
+    row = step.settings.identity(inside)
+    if isinstance(row.get("prompts"), str) and not row["prompts"].startswith(HASHED):
+        row["prompts"] = digest(load_prompts(row["prompts"]).model_dump(mode="json"))
+    return row
 
 
-def _input_hash(path: Path) -> str:
-    return adapter_hash(path) if path.is_dir() else tree_hash(path)
+def _without_contents(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_contents(each) for key, each in value.items()}
+    return value.partition(HASHED)[0] + "FILE" if isinstance(value, str) and HASHED in value else value
 
 
-def _content(word: str) -> str | None:
-    """A hash of the file or folder that a setting names; None where it names none."""
-    path = _named(word)
-    if path is None:
-        return None
-    if path.is_file():
-        return tree_hash(path)
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    return digest([[f.name, f.stat().st_size, tree_hash(f) if _small(f) else ""] for f in files])
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _named(word: str) -> Path | None:
-    """The file or folder that a setting names, also as `replay:FILE`."""
-    for name in (word, word.partition(":")[2]):
-        with contextlib.suppress(OSError):
-            if name and (Path(name).is_file() or Path(name).is_dir()):
-                return Path(name)
-    return None
-
-
-def _small(file: Path) -> bool:
-    return file.stat().st_size <= SMALL
+def _shown(value: Any, folder: Path) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return _relative(Path(value), folder) if Path(value).is_relative_to(folder) else public_name(value)

@@ -11,8 +11,8 @@ from nlft.evaluate import Accuracy, Comparison, Interval, compare_solved, correc
 from nlft.evaluate.evaluation import GRADERS, Grade
 from nlft.evaluate.figures import COLOURS, new_figure, plain, save_figure
 from nlft.evaluate.table import Table, comparison_table, duration, interval, percent
+from nlft.pipeline.experiment import Experiment, Split, cells
 from nlft.pipeline.results import CellResult, read_results
-from nlft.pipeline.spec import Experiment, Split, cells
 from nlft.records import write_lines
 
 __all__ = ["Point", "points", "write_report"]

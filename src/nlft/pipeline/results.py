@@ -12,10 +12,12 @@ from nlft.config import Config
 from nlft.errors import DataError
 from nlft.evaluate import Evaluation
 from nlft.evaluate.evaluation import GRADERS, Grade, strip_computed
-from nlft.pipeline.spec import Cell
+from nlft.pipeline.experiment import Cell
 from nlft.records import write_lines
 
-__all__ = ["CellResult", "Training", "read_results", "result_path", "write_result"]
+__all__ = ["RESULTS_VERSION", "CellResult", "Training", "read_results", "result_path", "write_result"]
+
+RESULTS_VERSION = 2
 
 
 class Training(Config):
@@ -33,16 +35,16 @@ class Training(Config):
 class CellResult(Config):
     """One cell's number with its n, seed, command, commit, versions, device and data hash."""
 
-    version: int = 1
+    version: int = Field(default=1, description="1 where nlft 0.1 recorded it, whose hashes were of command lines")
     experiment: str
     split: str
     method: str
     size: int
     epoch: int | None
     seed: int
-    settings_hash: str = Field(description="of the commands the cell stands on")
+    settings_hash: str = Field(description="of the settings of every step the cell stands on")
     sources_hash: str | None = Field(
-        default=None, description="of the files those commands read: problems, responses, recorded answers"
+        default=None, description="of the files those steps read: problems, responses, recorded answers, the model"
     )
     evaluation: Evaluation
     solved: dict[str, str] = Field(description="per grader one digit a problem, 1 solved, in the order of their ids")

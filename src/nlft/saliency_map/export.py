@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from nlft.config import Config
 from nlft.core.settings import PRESETS, SaliencySettings
 from nlft.errors import DataError
+from nlft.files import refuse_same_file
+from nlft.progress import Outcome
 from nlft.records import Scored, read_records, write_lines
 from nlft.saliency_map.bundle import Page, assemble
 
-__all__ = ["Exported", "export_page", "page_row", "render_page"]
+__all__ = ["Exported", "export_page", "page_file", "page_row", "render_page"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,13 @@ def export_page(scored: str | Path, out: str | Path) -> Exported:
     page = render_page(rows, source=Path(scored).name)
     write_lines(out, [page.html])
     return Exported(Path(out), len(rows), len(page.html) + 1)
+
+
+def page_file(settings: Config, scored: Path, output: Path) -> Outcome:
+    """Write the saliency map of a file of scored rows."""
+    refuse_same_file(scored, output)
+    written = export_page(scored, output)
+    return Outcome(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
 
 
 def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | None = None) -> Page:

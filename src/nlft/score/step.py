@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
 from nlft.core import SaliencySettings
 from nlft.errors import DataError
 from nlft.lm.encode import EncodedExample, encode_example
-from nlft.lm.load import LanguageModel
+from nlft.lm.load import LanguageModel, load_model
 from nlft.lm.score import score_batch
 from nlft.objectives import get_objective
-from nlft.progress import progress
-from nlft.prompts import PromptSet
-from nlft.records import Judged, Scored
+from nlft.progress import Outcome, progress
+from nlft.prompts import PromptSet, load_prompts
+from nlft.records import Judged, Scored, read_records, write_records
+from nlft.score.config import ScoreSettings
 from nlft.score.pieces import token_pieces
 from nlft.score.schema import make_scores
 
@@ -78,3 +80,28 @@ def score(
                 given.pop("scores", None)
                 yield Scored.model_validate({**given, "scores": scores})
             bar.advance(len(batch))
+
+
+def score_file(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
+    """Score a file of judged rows into another.
+
+    Raises:
+        DataError: as `score`, and for a file that cannot be read or written.
+        ModelError: for a model that cannot be loaded.
+    """
+    rows = list(read_records(judged, Judged))[: settings.n]
+    lm = load_model(
+        settings.model,
+        adapter=settings.adapter,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    scored = list(score(rows, lm, load_prompts(settings.prompts), settings.saliency()))
+    write_records(output, scored)
+    excluded = sum(row.scores.excluded for row in scored)
+    tokens = sum(len(row.scores.token_ids) for row in scored)
+    salient = sum(sum(row.scores.salient) for row in scored)
+    return Outcome(
+        f"{len(scored)} rows, {tokens} tokens, {salient} salient, {excluded} rows excluded by the filter: {output}"
+    )

@@ -5,38 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from nlft.config import Config, did_you_mean, line_of, override, parse_config, read_yaml
-from nlft.core.settings import SaliencySettings
+from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
-from nlft.pipeline.recipe import Preparation, Section, beside
+from nlft.evaluate.config import EvaluateSettings
+from nlft.pipeline.recipe import Preparation, with_shared
+from nlft.pipeline.select import Rows
+from nlft.train.config import TrainSettings
 
 __all__ = ["Cell", "Experiment", "Method", "Split", "cells", "load_experiment"]
 
 Split = Literal["dev", "test"]
-Rows = Literal["all", "correct", "correct-or-reference"]
 UNTRAINED = 0
 
 
-class Method(Config):
-    """One peer: what differs from the others, and nothing else."""
+@dataclass(frozen=True)
+class Part:
+    """A mapping that holds some keys of a settings model, the same for all methods."""
 
-    train: Section | None = Field(
-        default_factory=dict, description="options of `nlft train` beyond the experiment's; null: the untouched model"
-    )
-    settings: dict[str, bool | int | float | str | list[str] | None] = Field(
-        default_factory=dict, description="saliency constants that differ from the preset's"
+    kind: type[Config]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The model's own keys."""
+        return handler.resolve_ref_schema(handler(self.kind.__pydantic_core_schema__))
+
+
+class Method(Config):
+    """One peer: what differs from the others, and nothing else. Its sections are filled with what all share."""
+
+    train: TrainSettings | None = Field(
+        description="training settings beyond the experiment's; null: the untrained model"
     )
     rows: Rows = Field(
         default="all",
-        description="all; only the correct ones; or all, the standard answer in the place of incorrect ones",
+        description="all; only the correct ones; or all, with the standard answer in place of incorrect ones",
     )
-    evaluate: Section = Field(default_factory=dict, description="options of `nlft evaluate` beyond the experiment's")
+    evaluate: EvaluateSettings = Field(description="evaluation settings beyond the experiment's")
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
-        default=None, min_length=1, description="where not the experiment's: one is enough for what repeats itself"
+        default=None, min_length=1, description="seeds of this method; one is enough where a second repeats the first"
     )
 
 
@@ -57,7 +68,12 @@ class Experiment(Preparation):
 
     title: str = Field(description="the figure's title")
     claim: str = Field(default="", description="what the paper says here")
-    train: Section = Field(default_factory=dict, description="options of `nlft train` that all methods share")
+    train: Annotated[dict[str, Any], Part(TrainSettings)] = Field(
+        default_factory=dict, description="training settings that all methods share"
+    )
+    evaluate: Annotated[dict[str, Any], Part(EvaluateSettings)] = Field(
+        default_factory=dict, description="evaluation settings that all methods share"
+    )
     methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], Method] = Field(
         min_length=1, description="peers by name; the order is that of the tables"
     )
@@ -66,13 +82,37 @@ class Experiment(Preparation):
         default=None, description="after which epochs of one training run to evaluate; null: at its end only"
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="of training and sampling")
-    dev: Section | None = Field(
+    dev: DataSettings | None = Field(
         default=None, description="problems to choose on, as in `data`; those that are trained on are left out"
     )
     baseline: str | None = Field(default=None, description="the method that the others are compared with")
     chart: Literal["epochs", "sizes", "bars", "memory", "time"] = Field(default="bars", description="the figure")
     grader: Literal["strict", "flexible"] = Field(default="flexible", description="whose accuracy the figure shows")
     estimate: Estimate | None = Field(default=None, description="for the dry run")
+
+    @classmethod
+    def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+        """Open `grid`, and fill each method's sections with what all share."""
+        filled = super()._sections(data, top)
+        given = data.get("grid")
+        grid: dict[str, Any] = given if isinstance(given, dict) else {}
+        methods = grid.get("methods", data.get("methods"))
+        if isinstance(methods, dict):
+            grid = {**grid, "methods": {name: cls._method(data, top, each) for name, each in methods.items()}}
+        return {**filled, **grid}
+
+    @staticmethod
+    def _method(data: dict[str, Any], top: dict[str, Any], method: Any) -> Any:
+        if not isinstance(method, dict):
+            return method
+        own = {key: value for key, value in method.items() if key != "settings"}
+        for verb in ("train", "evaluate"):
+            section, shared = own.get(verb, {}), data.get(verb, {})
+            if isinstance(section, dict) and isinstance(shared, dict):
+                own[verb] = with_shared(top, verb, {**shared, **section})
+        if isinstance(own["train"], dict) and method.get("settings"):
+            own["train"]["settings"] = method["settings"]
+        return own
 
     @property
     def last_epoch(self) -> int | None:
@@ -116,12 +156,13 @@ def cells(experiment: Experiment) -> list[Cell]:
 
 
 def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
-    """Read an experiment and check what can be told without its commands (`cells.plan_cells` checks those).
+    """Read and check an experiment; `assignments` as of `nlft.config.override`.
 
     Raises:
         ConfigError: naming file, line and key.
     """
-    experiment = beside(parse_config(override(read_yaml(path), assignments), Experiment, file=path), path)
+    data = override(read_yaml(path), assignments)
+    experiment = parse_config(data, Experiment, file=path)
     if experiment.baseline is not None and experiment.baseline not in experiment.methods:
         raise ConfigError(
             f'there is no method "{experiment.baseline}"',
@@ -129,13 +170,4 @@ def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experi
             line=line_of(path, ("baseline",)),
             remedy=did_you_mean(experiment.baseline, experiment.methods),
         )
-    for name, method in experiment.methods.items():
-        preset = (method.train or {}).get("preset") or experiment.train.get("preset") or "paper"
-        try:
-            SaliencySettings.from_mapping({"preset": preset, **method.settings})
-        except ConfigError as error:
-            place = ("methods", name, "settings")
-            raise ConfigError(
-                f"methods.{name}: {error.message}", file=path, line=line_of(path, place), remedy=error.remedy
-            ) from None
     return experiment

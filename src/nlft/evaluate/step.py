@@ -1,0 +1,178 @@
+"""The evaluate step: answer, grade, summarise; on the journal of the answer step, with any answerer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nlft.answer.factory import make_answerer
+from nlft.answer.journal import Journal
+from nlft.answer.step import answer
+from nlft.answer.types import Answerer
+from nlft.errors import DataError
+from nlft.evaluate.config import EvaluateSettings
+from nlft.evaluate.evaluation import (
+    GRADERS,
+    Evaluated,
+    Evaluation,
+    counts,
+    read_evaluation,
+    rows_path,
+    write_evaluation,
+)
+from nlft.evaluate.table import summary_table
+from nlft.files import journal_path, sole_writer
+from nlft.grade import get_grader, grade_response
+from nlft.progress import Outcome
+from nlft.prompts import PromptSet, load_prompts
+from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
+from nlft.records import Problem, read_records, write_records
+
+__all__ = ["evaluate", "evaluate_file"]
+
+
+def evaluate(
+    problems: Sequence[Problem],
+    answerer: Answerer,
+    prompts: PromptSet,
+    *,
+    output: str | Path | None = None,
+    data: str = "",
+    grader: str | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Let an answerer solve every problem and grade the answers: strictly and flexibly, or by a grader of your own.
+
+    Args:
+        problems: What is asked; ids must differ.
+        answerer: Who answers: a local model, a server, a recording.
+        prompts: The words around the question.
+        output: Where the summary goes, such as `eval.json`; the rows go to `eval.jsonl` beside it. Each reply is in
+            the journal beside them as soon as it is there, so an interrupted run resumes where it stopped. None keeps
+            all in memory.
+        data: What the problems are called, for the record.
+        grader: For answers that are not numbers (see `nlft.grade.get_grader`): its verdict is both the strict and the
+            flexible one. None takes GSM8K's two.
+        overwrite: Replace another evaluation at `output`.
+
+    Raises:
+        ConfigError: for a grader that does not exist.
+        DataError: when there is no problem, ids repeat, a reference holds no answer to grade against, a problem
+            got no answer, `output` holds another evaluation, or cannot be written.
+    """
+    graders = dict.fromkeys(GRADERS, grader) if grader is not None else GRADERS
+    _check(problems, graders["strict"])
+    asked = answerer.settings()
+    told = {"answerer": asked, "prompts": digest(prompts.model_dump(mode="json")), "data": data_hash(problems)}
+    run = digest(told | ({"grader": grader} if grader is not None else {}))[:16]
+    if output is None:
+        return _measure(problems, answerer, prompts, Journal(), graders, run=run, data=data, grader=grader)
+    with sole_writer(output), Journal(journal_path(output) if answerer.cacheable else None) as journal:
+        stored = read_evaluation(output, with_rows=False) if Path(output).exists() else None
+        if stored is not None and stored.run == run:
+            return read_evaluation(output)
+        if stored is not None and not overwrite:
+            raise DataError(
+                "this is another evaluation (of another model, other problems, prompts or settings)",
+                file=output,
+                remedy="choose another -o, or give --overwrite",
+            )
+        result = _measure(problems, answerer, prompts, journal, graders, run=run, data=data, grader=grader)
+        write_records(rows_path(output), result.rows)
+        write_evaluation(output, result)
+    return result
+
+
+def _measure(
+    problems: Sequence[Problem],
+    answerer: Answerer,
+    prompts: PromptSet,
+    journal: Journal,
+    graders: Any,
+    *,
+    run: str,
+    data: str,
+    grader: str | None,
+) -> Evaluation:
+    start = time.perf_counter()
+    answers = answer(
+        problems, answerer, prompts=prompts, journal=journal, retry_failed=True, keep_empty=True, label="evaluating"
+    )
+    seconds = time.perf_counter() - start
+    if answers.failed or answers.unanswered:
+        first = f": {answers.failed[0].failure}" if answers.failed else " (a limit was reached)"
+        raise DataError(
+            f"{len(answers.failed) + answers.unanswered} of {len(problems)} problems got no answer{first}",
+            remedy="run the same command again: finished answers are kept; or leave those problems out",
+        )
+    rows = [
+        Evaluated(
+            id=problem.id,
+            response=attempt.response,
+            **{kind: grade_response(attempt.response, problem.reference, name) for kind, name in graders.items()},
+            finish_reason=attempt.finish_reason or "stop",
+            tokens=reply.completion_tokens if reply is not None else 0,
+            run=run,
+        )
+        for problem, attempt, reply in zip(problems, answers.attempts, answers.replies, strict=True)
+    ]
+    generated = answers.usage.completion_tokens
+    settings = answerer.settings()
+    adapter = getattr(answerer, "adapter", None)
+    device = answerer.device if hasattr(answerer, "device") else "cpu"
+    return Evaluation(
+        model=public_name(answerer.model) if hasattr(answerer, "model") else answerer.name,
+        adapter=public_name(str(adapter)) if adapter is not None else None,
+        adapter_hash=adapter_hash(adapter) if adapter is not None else None,
+        settings={name: value for name, value in settings.items() if isinstance(value, int | float)},
+        prompts=prompts.name,
+        prompts_hash=digest(prompts.model_dump(mode="json")),
+        seed=settings.get("seed", 0),
+        data=public_name(data),
+        data_hash=data_hash(problems),
+        grader=grader,
+        run=run,
+        resumed=answers.usage.resumed,
+        seconds=seconds,
+        tokens_per_second=generated / seconds if generated else 0.0,
+        peak_memory_mb=peak_memory_mb(device),
+        provenance=provenance(device),
+        **counts(rows),
+    )
+
+
+def evaluate_file(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: bool = False) -> Outcome:
+    """Evaluate on a file of problems; the summary goes to `output`, a table to the user.
+
+    Raises:
+        ConfigError, DataError: as `evaluate`; for an answerer that the settings do not describe.
+    """
+    rows = rows_path(output)
+    asked = list(read_records(problems, Problem))[: settings.n]
+    evaluation = evaluate(
+        asked,
+        make_answerer(settings),
+        load_prompts(settings.prompts),
+        output=output,
+        data=str(problems),
+        grader=settings.grader,
+        overwrite=overwrite,
+    )
+    table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
+    return Outcome(f"{table}\nsummary: {output}\nrows: {rows}")
+
+
+def _check(problems: Sequence[Problem], grader: str) -> None:
+    """Refuse what would be found out only after the model is paid for."""
+    if not problems:
+        raise DataError("there is no problem to evaluate on", remedy="give a file with at least one row")
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise DataError(f"the id {problem.id!r} comes more than once", remedy="give every problem an id of its own")
+        seen.add(problem.id)
+    get_grader(grader)
+    for problem in problems:
+        grade_response("", problem.reference, grader)

@@ -1,0 +1,65 @@
+"""The recipes that come with the package: beside the source in a checkout, inside the package in a wheel."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import nlft
+from nlft.config import did_you_mean
+from nlft.errors import ConfigError
+
+__all__ = ["Shipped", "copy_recipe", "shipped_recipes"]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A recipe's folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """As `nlft recipes` calls it."""
+        return self.folder.name
+
+    @property
+    def files(self) -> list[Path]:
+        """Its YAML files."""
+        return sorted(self.folder.glob("*.yaml"))
+
+    @property
+    def title(self) -> str:
+        """The first line of its README."""
+        lines = (self.folder / "README.md").read_text(encoding="utf-8").splitlines()
+        return lines[0].lstrip("# ") if lines else ""
+
+
+def shipped_recipes() -> list[Shipped]:
+    """Every recipe, by name."""
+    return [Shipped(path.parent) for path in sorted(_home().glob("*/README.md"))]
+
+
+def copy_recipe(name: str, target: Path) -> list[Path]:
+    """Copy a recipe's YAML files and README to a new folder, and the data it reads beside that folder.
+
+    Raises:
+        ConfigError: for a name that does not exist, or a folder that does.
+    """
+    known = {recipe.name: recipe for recipe in shipped_recipes()}
+    if name not in known:
+        raise ConfigError(f'there is no recipe "{name}"', remedy=did_you_mean(name, known))
+    if target.exists():
+        raise ConfigError("this exists already", file=target, remedy="give another folder with -o")
+    target.mkdir(parents=True)
+    copied = [Path(shutil.copy(path, target)) for path in [*known[name].files, known[name].folder / "README.md"]]
+    for data in sorted(_home().glob("*.jsonl")):
+        if any(data.name in path.read_text(encoding="utf-8") for path in copied if path.suffix == ".yaml"):
+            copied.append(Path(shutil.copy(data, target.parent / data.name)))
+    return copied
+
+
+def _home() -> Path:
+    package = Path(nlft.__file__).parent
+    return next(path for path in (package / "recipes", package.parents[1] / "recipes") if path.is_dir())

@@ -1,0 +1,104 @@
+"""From the stage's settings and a file of judged rows to a trained adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nlft.errors import DataError
+from nlft.progress import Outcome
+from nlft.records import Judged, read_records
+from nlft.train.config import REFT, TrainSettings
+from nlft.train.summary import TrainResult
+
+__all__ = ["train_file"]
+
+
+def train_file(
+    settings: TrainSettings, judged: Path, output: Path, *, resume: bool = False, overwrite: bool = False
+) -> Outcome:
+    """Train on a file of judged rows; adapter, metrics and checkpoints go to the folder `output`.
+
+    Raises:
+        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
+        ConfigError, ModelError: for settings that do not fit, and a model that cannot be loaded.
+    """
+    rows = list(read_records(judged, Judged))[: settings.n]
+    if settings.correct_only:
+        rows = [row for row in rows if row.verdict.correct]
+        if not rows:
+            raise DataError("no row is correct", file=judged, remedy="leave --correct-only out")
+    result = (_train_reft if settings.objective == REFT else _train)(settings, rows, output, resume, overwrite)
+    return Outcome(
+        f"{result.rows} rows, {result.steps} steps, mean loss {result.loss:.4f}, "
+        f"{result.trainable:,} parameters trained, {result.seconds:.0f} s: {result.folder}"
+    )
+
+
+def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool) -> TrainResult:
+    from nlft.train.arguments import NLFTConfig
+    from nlft.train.step import train
+
+    config = NLFTConfig(
+        objective=settings.objective,
+        objective_options=settings.objective_option,
+        settings=settings.saliency(),
+        weights=settings.scale_schedule,
+        loss_average=settings.loss_average,
+        max_length=settings.max_length,
+        score_cache=settings.score_cache,
+        **_shared(settings, output),
+    )
+    lm = _load(settings)
+    return train(rows, lm, config, lora=settings.lora, full=settings.full, resume=resume, overwrite=overwrite)
+
+
+def _train_reft(
+    settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool
+) -> TrainResult:
+    from nlft.train.reft import ReFTConfig, train_reft
+
+    config = ReFTConfig(
+        warm_up_epochs=settings.warm_up_epochs,
+        warm_up_learning_rate=settings.warm_up_learning_rate,
+        num_iterations=settings.ppo_epochs,
+        kl_coefficient=settings.kl_coefficient,
+        max_completion_length=settings.max_new_tokens,
+        grader=settings.grader,
+        **_shared(settings, output),
+    )
+    return train_reft(rows, _load(settings), config, lora=settings.lora, resume=resume, overwrite=overwrite)
+
+
+def _load(settings: TrainSettings) -> Any:
+    from nlft.lm import load_model
+
+    return load_model(
+        settings.model,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+        quantization=settings.quantization,
+    )
+
+
+def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
+    """What transformers' arguments call otherwise, the same for both trainers."""
+    given = {"per_device_train_batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
+    return {
+        "output_dir": str(output),
+        "on": settings.target,
+        "prompts": settings.prompts,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps,
+        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "warmup_steps": settings.warmup,
+        "weight_decay": settings.weight_decay,
+        "activation_checkpointing": settings.gradient_checkpointing,
+        "seed": settings.seed,
+        "save_strategy": "steps" if settings.save_steps else "epoch",
+        "save_steps": settings.save_steps or 500,
+        "save_total_limit": settings.keep_checkpoints,
+        "use_cpu": settings.device == "cpu",
+        **{name: value for name, value in given.items() if value is not None},
+    }

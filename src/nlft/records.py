@@ -6,12 +6,17 @@ A training example is a record that gains a field at each stage of the paper's p
 
 Each stage reads one JSONL file and writes the next. A line is one record; fields a stage does not
 know are kept as they are, so a user's own columns travel through the whole pipeline.
+
+Every line written says which form it has (`schema_version`); in memory a record has the current one. A line
+without it has form 1, as files from before forms were numbered and users' own files do. `MIGRATIONS`
+reads older forms forward; a newer one is refused. The scores in a row have a version of their own, for an
+older form of them cannot be read forward: `nlft score` computes them again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -22,6 +27,9 @@ from nlft.errors import DataError
 from nlft.files import read_objects, write_lines
 
 __all__ = [
+    "MIGRATIONS",
+    "SCHEMA_VERSION",
+    "SCORES_VERSION",
     "Attempt",
     "Graded",
     "Judged",
@@ -35,10 +43,18 @@ __all__ = [
     "read_numbered",
     "read_objects",
     "read_records",
+    "refuse_repeated",
     "to_line",
     "write_lines",
     "write_records",
 ]
+
+
+SCHEMA_VERSION = 1
+SCORES_VERSION = 1
+
+# From form n to n + 1, by n. A row of form 1 may be a user's own, with some fields only: change what is there.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
 class Record(BaseModel):
@@ -58,7 +74,7 @@ class Problem(Record):
     @classmethod
     def _says_something(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError("holds nothing but white space")
+            raise ValueError("is blank")
         return value
 
 
@@ -70,7 +86,7 @@ class Attempt(Problem):
 
 
 class Verdict(Record):
-    """What a grader found: never only right or wrong, always also why."""
+    """What a grader found: right or wrong, and always why."""
 
     correct: bool
     value: str | None = Field(default=None, description="the number or choice compared, in canonical form")
@@ -90,9 +106,6 @@ class Judged(Graded):
 
     judgment: str | None = Field(default=None, description="None for a correct response")
     judge: str | None = Field(default=None, description="who judged")
-
-
-SCORES_VERSION = 1
 
 
 class Sketch(Record):
@@ -128,15 +141,10 @@ class Scores(Record):
     @model_validator(mode="before")
     @classmethod
     def _is_of_this_version(cls, data: object) -> object:
-        version = data.get("version") if isinstance(data, dict) else SCORES_VERSION
+        version = data.get("version") if isinstance(data, dict) else None
         if type(version) is int and version != SCORES_VERSION:
-            age = "an older" if version < SCORES_VERSION else "a newer"
-            remedy = "run `nlft score` again" if version < SCORES_VERSION else "update nlft"
-            raise PydanticCustomError(
-                "scores_version",
-                "these scores have form {found}, of {age} release; this one reads form {known}: {remedy}",
-                {"found": version, "age": age, "known": SCORES_VERSION, "remedy": remedy},
-            )
+            message, remedy = _other_version("these scores have", version, SCORES_VERSION, "run `nlft score` again")
+            raise PydanticCustomError("version", "{message}", {"message": message, "remedy": remedy})
         return data
 
     @model_validator(mode="after")
@@ -167,16 +175,16 @@ R = TypeVar("R", bound=Record)
 
 
 def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[R]:
-    """Yield the records of a JSONL file, one line at a time (constant memory but for a hash per id).
+    """Yield the records of a JSONL file, one line at a time (constant memory but for the ids).
 
     Args:
-        path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are passed over.
+        path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are skipped.
         kind: The record each line must be.
         unique_ids: Refuse an `id` that an earlier line has.
 
     Raises:
         DataError: with file, line and remedy, for a file that is missing, empty or binary, and a line
-            that is broken, no object, lacks a field, holds a wrong type or NaN, or repeats an id.
+            that is broken, not an object, lacks a field, has a wrong type or NaN, or repeats an id.
     """
     return (record for _, record in read_numbered(path, kind, unique_ids=unique_ids))
 
@@ -184,58 +192,73 @@ def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) ->
 def read_numbered(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[tuple[int, R]]:
     """Yield (line number, record); otherwise as `read_records`."""
     path = Path(path)
-    seen: set[int] = set()
+    seen: dict[str, int] = {}
     number = 0
     for number, row in read_objects(path):
         record = parse_record(row, kind, file=path, line=number)
         identity = getattr(record, "id", None)
         if unique_ids and identity is not None:
-            if hash(identity) in seen:
-                _refuse_duplicate(identity, path, number)
-            seen.add(hash(identity))
+            refuse_repeated(identity, seen, file=path, line=number)
         yield number, record
     if number == 0:
         raise DataError("the file holds no rows", file=path, remedy=_made_by(kind))
 
 
-def _refuse_duplicate(identity: str, path: Path, line: int) -> None:
-    """Refuse the id on `line` when an earlier line has it; two ids may also merely share a hash."""
-    if not path.is_file():
-        first = "an earlier line"  # a pipe cannot be read twice
-    else:
-        earlier = (number for number, row in read_objects(path) if number < line and row.get("id") == identity)
-        found = next(earlier, None)
-        if found is None:
-            return
-        first = f"line {found}"
-    raise DataError(
-        f"the id {identity!r} stands already on {first}",
-        file=path,
-        line=line,
-        remedy="give every row an id of its own",
-    )
+def refuse_repeated(identity: str, seen: dict[str, int], *, file: str | Path, line: int) -> None:
+    """Note in `seen` the line of an id.
+
+    Raises:
+        DataError: when an earlier line has it.
+    """
+    first = seen.setdefault(identity, line)
+    if first != line:
+        raise DataError(
+            f"the id {identity!r} is already on line {first}",
+            file=file,
+            line=line,
+            remedy="give every row an id of its own",
+        )
 
 
 def parse_record(row: dict[str, Any], kind: type[R], *, file: str | Path, line: int) -> R:
-    """Validate one object as `kind`.
+    """Read one object as `kind`, from any form up to the current one.
 
     Raises:
-        DataError: naming the field that is missing or of a wrong type.
+        DataError: naming the field that is missing or of a wrong type, or for a newer form.
     """
     try:
-        return kind.model_validate(row)
+        return kind.model_validate(_read_forward(row, file, line))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        field = field if field.isprintable() else ascii(field)  # a key of the data's may be part of it
-        if first["type"] == "missing":
-            message, remedy = f'the field "{field}" is missing', _made_by(kind)
-        else:
-            message, remedy = (
-                f'the field "{field}": {first["msg"].lower()}',
-                f"correct the value of {field!r}",
-            )
-        raise DataError(message, file=file, line=line, remedy=remedy) from None
+    field = ".".join(str(part) for part in first["loc"])
+    field = field if field.isprintable() else ascii(field)  # a key of the data's may be part of it
+    if first["type"] == "missing":
+        message, remedy = f'the field "{field}" is missing', _made_by(kind)
+    else:
+        message = f'the field "{field}": {first["msg"][:1].lower()}{first["msg"][1:]}'
+        remedy = first.get("ctx", {}).get("remedy", f"correct the value of {field!r}")
+    raise DataError(message, file=file, line=line, remedy=remedy)
+
+
+def _read_forward(row: dict[str, Any], file: str | Path, line: int) -> dict[str, Any]:
+    """A row of any form up to the current one, in the current form."""
+    version = row.get("schema_version", 1)
+    if type(version) is not int or version < 1:
+        what = f'the field "schema_version" holds {version!r:.40}, not the number of a form'
+        raise DataError(what, file=file, line=line, remedy="rename this column, or leave it out")
+    if version > SCHEMA_VERSION:
+        message, remedy = _other_version("this row has", version, SCHEMA_VERSION, "")
+        raise DataError(message, file=file, line=line, remedy=remedy)
+    row = {name: value for name, value in row.items() if name != "schema_version"}
+    for form in range(version, SCHEMA_VERSION):
+        row = MIGRATIONS[form](row)
+    return row
+
+
+def _other_version(what: str, found: int, known: int, older: str) -> tuple[str, str]:
+    """Message and remedy for a form that is not read; `older` is the remedy for an older one."""
+    age, remedy = ("an older", older) if found < known else ("a newer", "update nlft")
+    return f"{what} form {found}, of {age} release; this one reads form {known}", remedy
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> int:
@@ -252,7 +275,8 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
 
 def to_line(record: Record) -> str:
     """One record as its JSON line, without the newline; the same record gives the same bytes."""
-    return json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+    row = {"schema_version": SCHEMA_VERSION} | record.model_dump(mode="json", exclude={"schema_version"})
+    return json.dumps(row, ensure_ascii=False, allow_nan=False)
 
 
 def _made_by(kind: type[Record]) -> str:

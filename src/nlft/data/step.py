@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings
-from nlft.data.gsm8k import gsm8k
-from nlft.data.gsm_symbolic import gsm_symbolic
 from nlft.data.load import load_problems
+from nlft.data.sources import gsm8k, gsm_symbolic
 from nlft.data.subset import hold_out
 from nlft.files import refuse_same_file
 from nlft.progress import Outcome

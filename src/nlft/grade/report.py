@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ KEPT = 50  # differing rows that a report holds in full
 
 @dataclass
 class GradeReport:
-    """What grading a file gave.
+    """The result of grading a file.
 
     Args:
         grader: The grader that decided.
@@ -57,7 +57,7 @@ def grade_file(settings: GradeSettings, source: Path, output: Path | None, *, ex
 
     Args:
         settings: Who decides.
-        source: The attempts; graded or judged ones are graded anew.
+        source: The attempts; graded or judged ones are graded again.
         output: The graded file, written atomically; may be `source` itself. None writes nothing.
         explain: Run math-verify too, where it is installed, and show where the graders differ.
 
@@ -90,8 +90,7 @@ def grade_rows(source: Path, output: Path | None, grader: str, also: Sequence[st
                 yield to_line(row)
 
     if output is None:
-        for _ in lines():
-            pass
+        deque(lines(), maxlen=0)
     else:
         write_lines(output, lines())
     return report
@@ -119,7 +118,7 @@ def explanation(report: GradeReport) -> Iterator[str]:
 
 
 def _count_rows(path: Path) -> int:
-    """How many lines are not blank; 0 for what cannot be read twice or at all, which reading then tells."""
+    """How many lines are not blank; 0 for a pipe, and for what reading will refuse."""
     if not path.is_file():
         return 0
     with path.open("rb") as stream:

@@ -16,8 +16,8 @@ def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iter
     """Grade attempts one by one, in their order.
 
     Args:
-        records: The attempts; an earlier verdict is replaced, and other fields are kept, but for what was
-            made of a verdict that turned: its scores, and a judge's words on a response that is right after all.
+        records: The attempts; an earlier verdict is replaced, and other fields are kept, except what a
+            changed verdict makes obsolete: scores, and a judge's words on a response that is right after all.
         grader: Decides the verdict (see `nlft.grade.get_grader`).
         also: Further graders to run; what each said goes to `grades`, by name.
 

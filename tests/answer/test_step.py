@@ -273,7 +273,7 @@ def test_the_command_with_a_recording_ends_in_3_where_rows_failed(tmp_path: Path
     )  # fmt: skip
     assert ended.returncode == 3
     assert ended.stdout == "a.jsonl: 1 answers by replay:r.jsonl\n"
-    assert "1 rows failed for good; with the reasons they stand in a.failed.jsonl" in ended.stderr
+    assert "1 rows failed for good; a.failed.jsonl has them, with the reasons" in ended.stderr
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(server: Any, tmp_path: Path, capsys: Any) -> None:

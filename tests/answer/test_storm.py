@@ -161,7 +161,7 @@ def test_ctrl_c_says_what_is_kept_and_the_next_run_goes_on(problems, server, tmp
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130, told
-    assert "what was finished is on disk" in told
+    assert "finished work is on disk" in told
     assert "Traceback" not in told
     assert not output.exists()
     assert len(keys(journal_path(output))) >= 30 - 8, "more is missing than was under way"

@@ -118,7 +118,8 @@ def test_other_rows_are_not_mixed_in(problems: list[Problem], lm: LanguageModel,
     with pytest.raises(DataError, match="another evaluation"):
         run(problems, lm, output=tmp_path / "eval.json")
     assert (tmp_path / "eval.jsonl").read_bytes() == before
-    assert run(problems, lm, output=tmp_path / "eval.json", overwrite=True).resumed == 0
+    whole = run(problems, lm, output=tmp_path / "eval.json", overwrite=True)
+    assert (whole.n, whole.resumed) == (8, 2), "an answer to the same question is not paid for twice"
 
 
 @pytest.mark.parametrize("reference", ["no number at all", "####"])

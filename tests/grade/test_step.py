@@ -9,7 +9,7 @@ import pytest
 from nlft.cli import app as cli
 from nlft.errors import ConfigError, DataError
 from nlft.grade import grade
-from nlft.grade.report import grade_rows
+from nlft.grade.step import grade_rows
 from nlft.records import Attempt, Graded, Judged, read_records
 
 ROWS = [

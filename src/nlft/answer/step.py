@@ -8,14 +8,17 @@ from pathlib import Path
 
 from pydantic import Field
 
+from nlft.answer.config import AnswerSettings
+from nlft.answer.factory import make_answerer
 from nlft.answer.journal import Journal
+from nlft.answer.outcome import estimate_line, outcome
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
 from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
-from nlft.progress import progress
-from nlft.prompts import PromptSet
+from nlft.progress import Outcome, progress
+from nlft.prompts import PromptSet, load_prompts
 from nlft.records import Attempt, Problem, Record, Scored, read_records, write_records
 
-__all__ = ["Answers", "FailedRow", "answer", "answer_file", "answer_requests", "ask", "pending"]
+__all__ = ["Answers", "FailedRow", "answer", "answer_file", "answer_requests", "ask", "dry_run", "pending", "run"]
 
 
 # The fields that this stage and those after it fill.
@@ -211,3 +214,30 @@ def write_or_remove(path: Path, records: Sequence[Record]) -> None:
         write_records(path, records)
     else:
         path.unlink(missing_ok=True)
+
+
+def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
+    """The answer stage from file to file, as its settings say.
+
+    Raises:
+        ConfigError: for a missing model, key or adapter folder.
+        LockedError, DataError, EndpointError: as `answer_file`.
+    """
+    who = make_answerer(settings)
+    prompts = load_prompts(settings.prompts)
+    answers = answer_file(
+        problems, output, who, prompts=prompts, samples=settings.samples, retry_failed=settings.retry_failed
+    )
+    lines = [f"{output}: {len(answers.attempts)} answers by {who.name}"]
+    if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
+        lines.append(f"{cut} of them were cut off at {settings.max_new_tokens} tokens; raise --max-new-tokens")
+    return outcome(lines, answers.usage, settings, output, failed=len(answers.failed), unanswered=answers.unanswered)
+
+
+def dry_run(settings: AnswerSettings, problems: Path, output: Path) -> str:
+    """What `run` would send, and what that may cost."""
+    rows = read_records(problems, Problem)
+    requests = answer_requests(rows, make_answerer(settings), load_prompts(settings.prompts), settings.samples)
+    with Journal(journal_path(output)) as journal:
+        missing = pending(requests, journal, retry_failed=settings.retry_failed)
+    return estimate_line(missing, len(requests), settings)

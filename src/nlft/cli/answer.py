@@ -23,9 +23,9 @@ def answer(
     dry_run: DryRun = False,
 ) -> None:
     """Answer problems; an interrupted run resumes where it stopped."""
-    from nlft.answer.file import answer_dry_run, answer_file
+    from nlft.answer import step
 
     if dry_run:
-        print(answer_dry_run(settings, problems, output))
+        print(step.dry_run(settings, problems, output))
         return
-    conclude(answer_file(settings, problems, output))
+    conclude(step.run(settings, problems, output))

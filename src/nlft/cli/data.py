@@ -107,6 +107,6 @@ def show(
 
 
 def _make(settings: Any, output: Path, **held: Any) -> None:
-    from nlft.data.step import problems_file
+    from nlft.data.step import run
 
-    conclude(problems_file(settings, output, **held))
+    conclude(run(settings, output, **held))

@@ -23,6 +23,6 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Let a model, a server or a recording answer problems; write accuracy, intervals and every row."""
-    from nlft.evaluate.step import evaluate_file
+    from nlft.evaluate.step import run
 
-    conclude(evaluate_file(settings, problems, output, overwrite=overwrite))
+    conclude(run(settings, problems, output, overwrite=overwrite))

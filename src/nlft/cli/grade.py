@@ -33,8 +33,8 @@ def grade(
     the response, wherever it is (the convention of lm-evaluation-harness). Both are recorded for every
     row; --grader chooses the one that decides.
     """
-    from nlft.grade.report import grade_file
+    from nlft.grade.step import run
 
     if output is None and not explain:
         raise ConfigError("there is nowhere to write the grades", remedy="give -o graded.jsonl (or --explain)")
-    conclude(grade_file(settings, answers, output, explain=explain))
+    conclude(run(settings, answers, output, explain=explain))

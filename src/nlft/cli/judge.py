@@ -26,13 +26,13 @@ def judge(
     report: Annotated[bool, typer.Option("--report", help="Report on the judgments' quality.")] = False,
 ) -> None:
     """Judge graded responses; an interrupted run resumes where it stopped."""
-    from nlft.judge.file import judge_dry_run, judge_file, report_text
+    from nlft.judge import step
 
     if output is None:
         if not report:
             raise ConfigError("the output is missing", remedy="give -o, or --report to look at a judged file")
-        conclude(Outcome(report_text(graded)))
+        conclude(Outcome(step.report_text(graded)))
     elif dry_run:
-        print(judge_dry_run(settings, graded, output))
+        print(step.dry_run(settings, graded, output))
     else:
-        conclude(judge_file(settings, graded, output, report=report))
+        conclude(step.run(settings, graded, output, report=report))

@@ -13,7 +13,7 @@ from nlft.files import refuse_same_file
 from nlft.progress import Outcome
 from nlft.records import Problem, write_records
 
-__all__ = ["make_problems", "problems_file"]
+__all__ = ["make_problems", "run"]
 
 
 def make_problems(settings: GSM8KSettings | GSMSymbolicSettings | FileSettings) -> Iterable[Problem]:
@@ -40,7 +40,7 @@ def make_problems(settings: GSM8KSettings | GSMSymbolicSettings | FileSettings) 
     )
 
 
-def problems_file(
+def run(
     settings: GSM8KSettings | GSMSymbolicSettings | FileSettings,
     output: Path,
     *,

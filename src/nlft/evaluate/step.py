@@ -30,7 +30,7 @@ from nlft.prompts import PromptSet, load_prompts
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
 from nlft.records import Problem, read_records, write_records
 
-__all__ = ["evaluate", "evaluate_file"]
+__all__ = ["evaluate", "run"]
 
 
 def evaluate(
@@ -66,12 +66,12 @@ def evaluate(
     _check(problems, graders["strict"])
     asked = answerer.settings()
     told = {"answerer": asked, "prompts": digest(prompts.model_dump(mode="json")), "data": data_hash(problems)}
-    run = digest(told | ({"grader": grader} if grader is not None else {}))[:16]
+    fingerprint = digest(told | ({"grader": grader} if grader is not None else {}))[:16]
     if output is None:
-        return _measure(problems, answerer, prompts, Journal(), graders, run=run, data=data, grader=grader)
+        return _measure(problems, answerer, prompts, Journal(), graders, run=fingerprint, data=data, grader=grader)
     with sole_writer(output), Journal(journal_path(output) if answerer.cacheable else None) as journal:
         stored = read_evaluation(output, with_rows=False) if Path(output).exists() else None
-        if stored is not None and stored.run == run:
+        if stored is not None and stored.run == fingerprint:
             return read_evaluation(output)
         if stored is not None and not overwrite:
             raise DataError(
@@ -79,7 +79,7 @@ def evaluate(
                 file=output,
                 remedy="choose another -o, or give --overwrite",
             )
-        result = _measure(problems, answerer, prompts, journal, graders, run=run, data=data, grader=grader)
+        result = _measure(problems, answerer, prompts, journal, graders, run=fingerprint, data=data, grader=grader)
         write_records(rows_path(output), result.rows)
         write_evaluation(output, result)
     return result
@@ -143,7 +143,7 @@ def _measure(
     )
 
 
-def evaluate_file(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: bool = False) -> Outcome:
+def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: bool = False) -> Outcome:
     """Evaluate on a file of problems; the summary goes to `output`, a table to the user.
 
     Raises:

@@ -1,13 +1,13 @@
+from .config import GradeSettings
 from .graders import Grader, get_grader, grade_response, grader_names
-from .report import GradeReport, grade_file
-from .step import grade, grade_one
+from .step import GradeReport, grade, grade_one
 
 __all__ = [
     "GradeReport",
+    "GradeSettings",
     "Grader",
     "get_grader",
     "grade",
-    "grade_file",
     "grade_one",
     "grade_response",
     "grader_names",

@@ -17,7 +17,7 @@ class LoadSettings(Config):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="type of the weights; auto is bfloat16 where the device is fast at it"
     )
-    device: str = Field(default="auto", description="device: auto, cpu, cuda or mps")
+    device: Annotated[str, Idle()] = Field(default="auto", description="device: auto, cpu, cuda or mps")
     trust_remote_code: bool = Field(default=False, description="run Python code that comes with the model")
 
 

@@ -36,14 +36,14 @@ class Runner:
 
 
 RUNNERS = {
-    "data": Runner("nlft.data.step:problems_file"),
-    "answer": Runner("nlft.answer.file:answer_file"),
-    "grade": Runner("nlft.grade.report:grade_file"),
-    "judge": Runner("nlft.judge.file:judge_file"),
+    "data": Runner("nlft.data.step:run"),
+    "answer": Runner("nlft.answer.step:run"),
+    "grade": Runner("nlft.grade.step:run"),
+    "judge": Runner("nlft.judge.step:run"),
     "score": Runner("nlft.score.step:run"),
     "view": Runner("nlft.saliency_map.export:page_file"),
     "train": Runner("nlft.train.step:run", resumes=True),
-    "evaluate": Runner("nlft.evaluate.step:evaluate_file", replaces=True),
+    "evaluate": Runner("nlft.evaluate.step:run", replaces=True),
     "rows": Runner("nlft.pipeline.select:rows_file", light=True),
     "leave-out": Runner("nlft.pipeline.select:leave_out_file", light=True),
     "select": Runner("nlft.pipeline.select:select_file", light=True),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nlft.errors import DataError
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
 from nlft.train.config import REFT, TrainSettings
-from nlft.train.summary import TrainResult
+
+if TYPE_CHECKING:
+    from nlft.train.summary import TrainResult
 
 __all__ = ["run"]
 

@@ -93,7 +93,7 @@ def train(
 
     shared: dict[str, Any] = {
         "output_dir": str(output),
-        "on": on,
+        "target": on,
         "prompts": prompts,
         "num_train_epochs": epochs,
         "max_steps": max_steps,
@@ -143,7 +143,7 @@ def train(
             objective=objective,
             objective_options=own,
             settings=constants,
-            weights=weights,  # type: ignore[arg-type]  # checked by the config, with a message of ours
+            scale_schedule=weights,  # type: ignore[arg-type]  # checked by the config, with a message of ours
             loss_average=loss_average,  # type: ignore[arg-type]
             **shared,
         )

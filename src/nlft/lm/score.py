@@ -28,7 +28,7 @@ def score_batch(
 ) -> list[Scored]:
     """Compute what `objective` needs of each row.
 
-    Where an objective wants the standard path's likeliest tokens, first that path under the untouched
+    Where an objective wants the standard path's likeliest tokens, first that path under the base
     model, without gradient; then the base paths, and the judge paths the loss trains on, with gradient
     where torch's mode has one; then, without gradient, the paths that only weigh, continuing from the
     second pass's keys and values.
@@ -55,19 +55,19 @@ def score_batch(
     found: dict[tuple[int, str], PathLogprobs] = {}
 
     def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Prefix | None:
-        results, kept = path_logprobs(model, [path for *_, path in asked], **options)
+        results, prefix = path_logprobs(model, [path for *_, path in asked], **options)
         found.update({(place, name): result for (place, name, _), result in zip(asked, results, strict=True)})
-        return kept
+        return prefix
 
     if teaching:
         with torch.no_grad(), base_model(model):
             run(teaching, top_k=top_k)
     taught = {place: found[place, name].top for place, name, _ in teaching}
     choose = [top[1] if name == "base" and (top := taught.get(place)) else None for place, name, _ in trained]
-    kept = run(trained, choose=choose if teaching else None, keep=bool(weighing))
+    prefix = run(trained, choose=choose if teaching else None, keep_prefix=bool(weighing))
     if weighing:
         with torch.no_grad():
-            run(weighing, kept=kept)
+            run(weighing, prefix=prefix)
     return [_scored(place, example, found) for place, example in enumerate(examples)]
 
 

@@ -51,7 +51,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         >>> from nlft import NLFTConfig, NLFTTrainer, read_records, Judged
         >>> trainer = NLFTTrainer(                                              # doctest: +SKIP
         ...     model="HuggingFaceTB/SmolLM2-135M-Instruct",
-        ...     args=NLFTConfig("out", weights="once"),
+        ...     args=NLFTConfig("out", scale_schedule="once"),
         ...     train_dataset=list(read_records("judged.jsonl", Judged)),
         ...     peft_config=LoraConfig(r=16, target_modules="all-linear"),
         ... )
@@ -91,7 +91,12 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             if isinstance(rows, dict):
                 return {name: encoded(each) for name, each in rows.items()}
             return encode_dataset(
-                rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
+                rows,
+                processing_class,
+                self.prompt_set,
+                objective=self.objective,
+                context_length=limit,
+                target=args.target,
             )
 
         taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))
@@ -122,7 +127,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         )
         # transformers would take the number of tokens from `labels`, which no batch has here.
         self.model_accepts_loss_kwargs = False
-        self.weight_store = ScaleCache(self.objective, args, training, self.prompt_set)
+        self.scale_cache = ScaleCache(self.objective, args, training, self.prompt_set)
         self._encoded = encoded
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
@@ -194,9 +199,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         ]
 
     def _stored(self, examples: list[EncodedExample]) -> list[Allocation | None] | None:
-        if self.args.weights == "step":
+        if self.args.scale_schedule == "step":
             return None
-        return self.weight_store.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
+        return self.scale_cache.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
 
     def _note(self, losses: list[ExampleLoss], scored: list[Scored]) -> None:
         """Keep what the next log line shows, on the device: reading it would wait for the step."""

@@ -260,7 +260,7 @@ def test_sdfts_teacher_is_the_untouched_model(folder: Path, tmp_path: Path) -> N
         rows = score_batch(made.model, examples, made.objective)
     for row, then, now in zip(rows, still, drifted, strict=True):
         assert (now.top[0] - then.top[0]).abs().max() > 0.01
-        torch.testing.assert_close(row.example.top_standard.logp_standard, then.top[0])
+        torch.testing.assert_close(row.top_standard.logp_standard, then.top[0])
 
 
 def test_sdft_without_an_adapter_has_no_teacher(folder: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,17 +15,9 @@ from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A row with its log-probabilities, as objectives take it."""
-
-    id: str
-    example: Example
-
-
 def score_batch(
     model: nn.Module, examples: Sequence[EncodedExample], objective: Objective, *, stored: bool = False
-) -> list[Scored]:
+) -> list[Example]:
     """Compute what `objective` needs of each row.
 
     Where an objective wants the standard path's likeliest tokens, first that path under the base
@@ -78,7 +70,7 @@ def _path(example: EncodedExample, name: str) -> TokenPath:
     return path
 
 
-def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Scored:
+def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Example:
     base = found[place, "base"]
     standard, judge, teacher = (found.get((place, name)) for name in ("standard", "judge", "teacher"))
     row = Example(
@@ -92,4 +84,4 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
     if teacher is not None and teacher.top is not None and base.chosen is not None:
         row = replace(row, top_standard=TopTokens(teacher.top[0], base.chosen))
-    return Scored(example.id, row)
+    return row

@@ -81,8 +81,8 @@ class ScaleCache:
         with progress("scoring", len(ordered)) as bar:
             for start in range(0, len(ordered), ROWS_PER_PASS):
                 rows = ordered[start : start + ROWS_PER_PASS]
-                for row in score_batch(model, rows, self.objective):
-                    known[row.id] = self.objective.weigh(row.example)
+                for row, scored in zip(rows, score_batch(model, rows, self.objective), strict=True):
+                    known[row.id] = self.objective.weigh(scored)
                 bar.advance(len(rows))
         self.passes += 1
         return known

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nlft.answer.journal import sole_writer
 from nlft.cli.app import run
 from nlft.config import Config
 from nlft.data.config import FileSettings
 from nlft.errors import ConfigError, IncompleteError, LimitError, LockedError
+from nlft.files import sole_writer
 from nlft.grade.config import GradeSettings
 from nlft.judge.config import JudgeSettings
 from nlft.pipeline.graph import Step, StepError, fingerprint, read_record, run_step

@@ -98,7 +98,7 @@ def allocate_by_products(
     _check(logp_base, logp_standard, logp_judge, inner)
     if not correct and not settings.use_judge:
         return Allocation.nothing(logp_base, correct=False)
-    base = prepare(logp_base, settings, correct=correct)
+    base = prepare(logp_base, settings, correct=correct, base=True)
     standard = prepare(logp_standard, settings, correct=correct)
     if logp_judge is None:
         salient = salient_correct(base, standard, settings)

@@ -6,7 +6,7 @@ only each sequence's own part, a `Segment`, and the segment names the spans of t
 came before it. All position-wise layers (projections, MLP, norms, LoRA) run on the packed tokens as
 they are, without padding; only attention has to know who continues whom, and that is this module.
 
-A segment may also continue from a `KVCache`: keys and values kept, detached, from an earlier pass. The
+A segment may also continue from a `KVCache`: the keys and values of an earlier pass, detached. The
 paths without gradient continue that way from the pass that carries it.
 """
 
@@ -29,11 +29,11 @@ NAME = "nlft_shared_prefix"
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens `start` to `stop` of the pack, or of the memory where `kept` is set."""
+    """Tokens `start` to `stop` of the pack, or of the cache it continues from where `cached` is set."""
 
     start: int
     stop: int
-    kept: bool = False
+    cached: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -61,15 +61,15 @@ class Pack:
 
     Attributes:
         segments: Cover the pack without gap or overlap.
-        memory: What segments with kept spans continue from.
-        keep: Where to put this pass's own keys and values, if another pass shall continue from it.
+        past: The cache that segments with cached spans continue from.
+        store: Receives this pass's own keys and values, if another pass is to continue from it.
         calls: How often an attention layer has used this pack; 0 after a pass means the model never
             handed it on.
     """
 
     segments: Sequence[Segment]
-    memory: KVCache | None = None
-    keep: KVCache | None = None
+    past: KVCache | None = None
+    store: KVCache | None = None
     calls: int = field(default=0)
 
 
@@ -86,7 +86,7 @@ def shared_prefix_attention(
     """Attention over a pack; without one, what the `sdpa` implementation does.
 
     Args:
-        module: The attention layer; its `layer_idx` keys the memory.
+        module: The attention layer; its `layer_idx` is the key into the caches.
         query: (1, heads, tokens, dim).
         key: (1, key-value heads, tokens, dim).
         value: As `key`.
@@ -112,15 +112,15 @@ def _attend(
 ) -> Tensor:
     pack.calls += 1
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    if pack.keep is not None:
-        pack.keep.layers[layer] = (key.detach(), value.detach())
-    kept = pack.memory.layers[layer] if pack.memory is not None else (key, value)
+    if pack.store is not None:
+        pack.store.layers[layer] = (key.detach(), value.detach())
+    past = pack.past.layers[layer] if pack.past is not None else (key, value)
     pieces = []
     for segment in pack.segments:
         own = slice(segment.start, segment.stop)
         keys, values = [key[:, :, own]], [value[:, :, own]]
         if segment.context:
-            spans = [(kept if span.kept else (key, value), slice(span.start, span.stop)) for span in segment.context]
+            spans = [(past if span.cached else (key, value), slice(span.start, span.stop)) for span in segment.context]
             keys = [source[0][:, :, span] for source, span in spans] + keys
             values = [source[1][:, :, span] for source, span in spans] + values
         pieces.append(_causal(query[:, :, own], torch.cat(keys, 2), torch.cat(values, 2), scaling, dropout))

@@ -1,4 +1,4 @@
-"""Three prompts and one response, as token ids that are aligned by construction (method §1).
+"""Three prompts and one response, as token ids that are aligned by construction.
 
 The response is tokenised once; the same ids follow each prompt, so y_t is the same token on every
 path. Prompts go through the model's own chat template with the generation prompt.
@@ -90,7 +90,7 @@ def encode_response(tokenizer: Any, response: str, *, ended: bool = True) -> lis
 
 
 def encode_example(
-    tokenizer: Any, record: Judged, prompts: PromptSet, *, context_length: int | None = None, on: str = "response"
+    tokenizer: Any, record: Judged, prompts: PromptSet, *, context_length: int | None = None, target: str = "response"
 ) -> EncodedExample:
     """Encode a judged record's paths.
 
@@ -99,17 +99,17 @@ def encode_example(
         record: A correct response needs no judgment; an incorrect one without has no judge path.
         prompts: The words around question, standard answer and judgment.
         context_length: The longest path that is taken, in tokens.
-        on: "response", or "reference" to put the standard answer in the response's place (the SFT of
-            the paper's comparison).
+        target: "response", or "reference" to train on the standard answer instead (the SFT of the paper's
+            comparison).
 
     Raises:
         DataError: for a response that is empty, or a path longer than the context.
     """
-    text = record.reference if on == "reference" else record.response
+    text = record.reference if target == "reference" else record.response
     if not text.strip():
         raise DataError(f"row {record.id!r}: the response is empty", remedy="remove the row, or answer it again")
     # Ending in the middle of a sentence is nothing to learn.
-    ended = on == "reference" or record.finish_reason != "length"
+    ended = target == "reference" or record.finish_reason != "length"
     response = tuple(encode_response(tokenizer, text, ended=ended))
 
     def path(messages: list[Message]) -> TokenPath:
@@ -118,11 +118,11 @@ def encode_example(
     judgment = None if record.verdict.correct else record.judgment
     example = EncodedExample(
         id=record.id,
-        correct=on == "reference" or record.verdict.correct,
+        correct=target == "reference" or record.verdict.correct,
         base=path(prompts.base(record.question)),
         standard=path(prompts.standard(record.question, record.reference)),
         judge=path(prompts.judge(record.question, judgment)) if judgment else None,
-        token_weights=_token_weights(record, len(response), ended=ended) if on == "response" else None,
+        token_weights=_token_weights(record, len(response), ended=ended) if target == "response" else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(

@@ -44,10 +44,10 @@ class PathLogprobs:
 
 @dataclass(frozen=True)
 class Prefix:
-    """A finished pass that another may continue from: who stands where, and the keys and values."""
+    """A finished pass that another may continue from: its sequences, and their keys and values."""
 
-    placed: tuple[PackedSequence, ...]
-    memory: KVCache
+    sequences: tuple[PackedSequence, ...]
+    cache: KVCache
 
 
 def unwrap(model: nn.Module) -> Any:
@@ -76,8 +76,8 @@ def path_logprobs(
     *,
     top_k: int = 0,
     choose: Sequence[Tensor | None] | None = None,
-    kept: Prefix | None = None,
-    keep: bool = False,
+    prefix: Prefix | None = None,
+    keep_prefix: bool = False,
 ) -> tuple[list[PathLogprobs], Prefix | None]:
     """Score responses under their prompts; gradient as torch's grad mode says.
 
@@ -86,14 +86,14 @@ def path_logprobs(
         paths: What to score; no response may be empty, no prompt either.
         top_k: Also return that many likeliest tokens per position.
         choose: Also score these tokens, (n, k) ids for each path, or None for a path.
-        kept: Continue from an earlier pass, of the same weights, where beginnings agree.
-        keep: Return this pass's keys and values, detached, for another pass to continue from.
+        prefix: Continue from this earlier pass, of the same weights, where beginnings agree.
+        keep_prefix: Return this pass, with its keys and values detached, for another to continue from.
 
     Returns:
-        One entry per path, in order, and what was kept (None on the plain way).
+        One entry per path, in order, and the prefix if `keep_prefix` (None on the plain way).
     """
     if shares_prefixes(model):
-        return _shared(model, paths, top_k, kept, keep, choose)
+        return _shared(model, paths, top_k, prefix, keep_prefix, choose)
     return _plain(model, paths, top_k, choose), None
 
 
@@ -101,21 +101,21 @@ def _shared(
     model: nn.Module,
     paths: Sequence[TokenPath],
     top_k: int,
-    kept: Prefix | None,
-    keep: bool,
+    prefix: Prefix | None = None,
+    keep_prefix: bool = False,
     choose: Sequence[Tensor | None] | None = None,
 ) -> tuple[list[PathLogprobs], Prefix | None]:
     base = unwrap(model)
     layout = pack_sequences(
         [path.tokens for path in paths],
-        kept=kept.placed if kept is not None else (),
-        own=[len(path.prompt) - 1 for path in paths],
+        cached=prefix.sequences if prefix is not None else (),
+        fresh_from=[len(path.prompt) - 1 for path in paths],
     )
-    pack = Pack(layout.segments, kept.memory if kept is not None else None, KVCache() if keep else None)
+    pack = Pack(layout.segments, prefix.cache if prefix is not None else None, KVCache() if keep_prefix else None)
     states = run_packed(model, layout.ids, layout.positions, pack)
     where: list[int] = []
-    for path, placed in zip(paths, layout.placed, strict=True):
-        where += placed.positions(len(path.prompt) - 1, len(path.tokens) - 1)
+    for path, packed in zip(paths, layout.sequences, strict=True):
+        where += packed.positions(len(path.prompt) - 1, len(path.tokens) - 1)
     chosen = states[torch.tensor(where, device=states.device)]
     sizes = [len(path.response) for path in paths]
     result = _through_head(base, chosen, paths, sizes, top_k)
@@ -125,9 +125,9 @@ def _shared(
             each if ids is None else replace(each, chosen=gathered_logprobs(head, each.hidden_states, ids))
             for each, ids in zip(result, choose, strict=True)
         ]
-    if pack.keep is None:
+    if pack.store is None:
         return result, None
-    return result, Prefix(tuple(placed.kept() for placed in layout.placed), pack.keep)
+    return result, Prefix(tuple(packed.cached() for packed in layout.sequences), pack.store)
 
 
 def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], pack: Any) -> Tensor:
@@ -272,7 +272,7 @@ def _probe(base: Any) -> str | None:
         plain = torch.cat([scored.logp for scored in _plain(base, paths, 0)])
         base.set_attn_implementation(attention.NAME)
         try:
-            shared = torch.cat([scored.logp for scored in _shared(base, paths, 0, None, False)[0]])
+            shared = torch.cat([scored.logp for scored in _shared(base, paths, 0)[0]])
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
             base.set_attn_implementation(was)
             return f"the probe failed ({type(error).__name__}: {error})"

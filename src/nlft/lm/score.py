@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,20 +15,12 @@ from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A row with its log-probabilities, as objectives take it."""
-
-    id: str
-    example: Example
-
-
 def score_batch(
     model: nn.Module, examples: Sequence[EncodedExample], objective: Objective, *, stored: bool = False
-) -> list[Scored]:
+) -> list[Example]:
     """Compute what `objective` needs of each row.
 
-    Where an objective wants the standard path's likeliest tokens, first that path under the untouched
+    Where an objective wants the standard path's likeliest tokens, first that path under the base
     model, without gradient; then the base paths, and the judge paths the loss trains on, with gradient
     where torch's mode has one; then, without gradient, the paths that only weigh, continuing from the
     second pass's keys and values.
@@ -55,19 +47,19 @@ def score_batch(
     found: dict[tuple[int, str], PathLogprobs] = {}
 
     def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Prefix | None:
-        results, kept = path_logprobs(model, [path for *_, path in asked], **options)
+        results, prefix = path_logprobs(model, [path for *_, path in asked], **options)
         found.update({(place, name): result for (place, name, _), result in zip(asked, results, strict=True)})
-        return kept
+        return prefix
 
     if teaching:
         with torch.no_grad(), base_model(model):
             run(teaching, top_k=top_k)
     taught = {place: found[place, name].top for place, name, _ in teaching}
     choose = [top[1] if name == "base" and (top := taught.get(place)) else None for place, name, _ in trained]
-    kept = run(trained, choose=choose if teaching else None, keep=bool(weighing))
+    prefix = run(trained, choose=choose if teaching else None, keep_prefix=bool(weighing))
     if weighing:
         with torch.no_grad():
-            run(weighing, kept=kept)
+            run(weighing, prefix=prefix)
     return [_scored(place, example, found) for place, example in enumerate(examples)]
 
 
@@ -78,7 +70,7 @@ def _path(example: EncodedExample, name: str) -> TokenPath:
     return path
 
 
-def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Scored:
+def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Example:
     base = found[place, "base"]
     standard, judge, teacher = (found.get((place, name)) for name in ("standard", "judge", "teacher"))
     row = Example(
@@ -92,4 +84,4 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
     if teacher is not None and teacher.top is not None and base.chosen is not None:
         row = replace(row, top_standard=TopTokens(teacher.top[0], base.chosen))
-    return Scored(example.id, row)
+    return row

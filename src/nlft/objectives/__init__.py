@@ -3,8 +3,9 @@
 A user's own is a subclass of `Objective` with the decorator `register`; see there.
 """
 
+from nlft.core.loss import Loss
 from nlft.objectives.cut import CUT
-from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, TopTokens
+from nlft.objectives.interface import Example, Needs, Objective, TopTokens
 from nlft.objectives.likelihood import DFT, SFT, TokenWeights
 from nlft.objectives.nlft import NLFT
 from nlft.objectives.registry import available, get_objective, register
@@ -17,7 +18,7 @@ __all__ = [
     "SDFT",
     "SFT",
     "Example",
-    "ExampleLoss",
+    "Loss",
     "Needs",
     "Objective",
     "TokenWeights",

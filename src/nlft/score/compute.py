@@ -56,8 +56,7 @@ def score(
             batch = encoded[start : start + ROWS_PER_PASS]
             with torch.no_grad():
                 found = score_batch(lm.model, batch, objective)
-            for row, example, scored in zip(rows[start:], batch, found, strict=False):
-                paths = scored.example
+            for row, example, paths in zip(rows[start:], batch, found, strict=False):
                 if paths.logp_standard is None or paths.hidden_states is None:
                     raise DataError(
                         "these settings use no judge path, so incorrect rows have no scores",

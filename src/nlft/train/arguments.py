@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from transformers import TrainingArguments
 
@@ -17,6 +19,30 @@ from nlft.objectives import Objective, get_objective
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
+T = TypeVar("T", bound=type[Any])
+
+
+def accept_renamed(**renamed: str) -> Callable[[T], T]:
+    """A class decorator: its constructor also takes each old keyword, given as `old="new"`, with a warning."""
+
+    def decorate(kind: T) -> T:
+        init = kind.__init__
+
+        @functools.wraps(init)
+        def accepting(self: Any, *args: Any, **kwargs: Any) -> None:
+            for old, new in renamed.items():
+                if old in kwargs:
+                    warnings.warn(f"{old}= is now called {new}=", FutureWarning, stacklevel=2)
+                    kwargs[new] = kwargs.pop(old)
+            init(self, *args, **kwargs)
+
+        kind.__init__ = accepting
+        return kind
+
+    return decorate
+
+
+@accept_renamed(weights="scale_schedule", on="target")
 @dataclass
 class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     """transformers' `TrainingArguments`, with the paper's defaults and what is NLFT's own.
@@ -27,14 +53,14 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
         objective_options: The objective's own fields, such as `{"threshold": 1.1}` for "cut".
         preset: "paper" or "authors"; `settings` overrides.
         settings: The constants, as `SaliencySettings`, a mapping of its fields, or that as JSON.
-        weights: When the scales are computed: at each "step" with the current weights (as the authors
-            do), at each "epoch", or "once" with the untouched model.
-        on: Train on the "response", or on the "reference" (SFT on the standard answers).
+        scale_schedule: When the scales are computed: at each "step" with the current weights (as the authors
+            do), at each "epoch", or "once" with the base model.
+        target: Train on the "response", or on the "reference" (SFT on the standard answers).
         prompts: A prompt set's name, or a YAML file.
         loss_average: "example" is algorithm 1's mean over rows of each row's mean; "token" the mean over
             all tokens of the batch.
         max_length: Refuse rows whose longest path has more tokens; the model's context where None.
-        score_cache: Where weights of "once" and "epoch" are kept; the user's cache folder where None.
+        score_cache: Where the scales of "once" and "epoch" are kept; the user's cache folder where None.
     """
 
     objective: str = field(default="nlft", metadata={"help": "what a token is worth"})
@@ -46,8 +72,10 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     settings: SaliencySettings | str | dict[str, Any] | None = field(
         default=None, metadata={"help": "constants that override the preset"}
     )
-    weights: Literal["step", "epoch", "once"] = field(default="step", metadata={"help": "when scales are computed"})
-    on: Literal["response", "reference"] = field(default="response", metadata={"help": "what is trained on"})
+    scale_schedule: Literal["step", "epoch", "once"] = field(
+        default="step", metadata={"help": "when scales are computed"}
+    )
+    target: Literal["response", "reference"] = field(default="response", metadata={"help": "what is trained on"})
     prompts: str = field(default="paper", metadata={"help": "a prompt set's name, or a YAML file"})
     loss_average: Literal["example", "token"] = field(default="example", metadata={"help": "mean over rows or tokens"})
     max_length: int | None = field(default=None, metadata={"help": "refuse rows longer than this, in tokens"})
@@ -69,8 +97,8 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         choices = {
-            "weights": ("step", "epoch", "once"),
-            "on": ("response", "reference"),
+            "scale_schedule": ("step", "epoch", "once"),
+            "target": ("response", "reference"),
             "loss_average": ("example", "token"),
         }
         for name, known in choices.items():

@@ -42,7 +42,7 @@ def encode_dataset(
     *,
     objective: Objective,
     context_length: int | None = None,
-    on: str = "response",
+    target: str = "response",
 ) -> EncodedDataset:
     """Encode the rows that can be trained on under `objective`.
 
@@ -55,7 +55,7 @@ def encode_dataset(
         prompts: The words around question, standard answer and judgment.
         objective: Says which paths a row needs.
         context_length: The longest path that is taken, in tokens.
-        on: "response" or "reference".
+        target: "response" or "reference".
 
     Raises:
         DataError: for a row that is not of the form, cannot be encoded, or has no trained token; for an
@@ -65,7 +65,7 @@ def encode_dataset(
     left_out = 0
     lines: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
-        record = _as_judged(row, number, on)
+        record = _as_judged(row, number, target)
         if (first := lines.setdefault(record.id, number)) != number:
             raise DataError(
                 f"rows {first} and {number} have the same id {record.id!r}",
@@ -73,7 +73,7 @@ def encode_dataset(
                 line=number,
                 remedy="give each row an id of its own, as id#0, id#1, ...",
             )
-        example = encode_example(tokenizer, record, prompts, context_length=context_length, on=on)
+        example = encode_example(tokenizer, record, prompts, context_length=context_length, target=target)
         needs = objective.needs(correct=example.correct)
         if "judge" in needs.weigh | needs.loss and example.judge is None:
             left_out += 1
@@ -89,12 +89,12 @@ def encode_dataset(
     return EncodedDataset(examples)
 
 
-def _as_judged(row: Judged | Mapping[str, Any], number: int, on: str) -> Judged:
+def _as_judged(row: Judged | Mapping[str, Any], number: int, target: str) -> Judged:
     if isinstance(row, Judged):
         return row
     given = {key: value for key, value in row.items() if value is not None or key == "judgment"}
     given.setdefault("id", str(number))
-    if on == "reference":  # the standard answers need neither response nor grade
+    if target == "reference":  # the standard answers need neither response nor grade
         given.setdefault("response", given.get("reference", ""))
         given.setdefault("verdict", Verdict(correct=True, reason="the standard answer").model_dump())
     return parse_record(given, Judged, file="train_dataset", line=number)

@@ -51,7 +51,7 @@ class ScaleCache:
 
     def lookup(self, model: nn.Module, examples: Sequence[EncodedExample], *, epoch: int) -> list[Allocation | None]:
         """The stored scales of these rows; computed now if this is the first call of its moment."""
-        moment = 0 if self.args.weights == "once" else epoch
+        moment = 0 if self.args.scale_schedule == "once" else epoch
         if moment != self.moment:
             self.known = self._load_or_compute(model)
             self.moment = moment
@@ -65,7 +65,7 @@ class ScaleCache:
         model.eval()
         try:
             # `once` means the untouched model, also when a run is resumed with a trained adapter on it.
-            with base_model(model) if self.args.weights == "once" else nullcontext(), torch.no_grad():
+            with base_model(model) if self.args.scale_schedule == "once" else nullcontext(), torch.no_grad():
                 path = self.folder / f"{self._key(model)}.safetensors"
                 if path.exists() and (stored := _read(path, self.examples, device)) is not None:
                     return stored
@@ -81,24 +81,24 @@ class ScaleCache:
         with progress("scoring", len(ordered)) as bar:
             for start in range(0, len(ordered), ROWS_PER_PASS):
                 rows = ordered[start : start + ROWS_PER_PASS]
-                for row in score_batch(model, rows, self.objective):
-                    known[row.id] = self.objective.weigh(row.example)
+                for row, scored in zip(rows, score_batch(model, rows, self.objective), strict=True):
+                    known[row.id] = self.objective.weigh(scored)
                 bar.advance(len(rows))
         self.passes += 1
         return known
 
     def _key(self, model: nn.Module) -> str:
-        digest = hashlib.sha256(b"weights 1")
+        digest = hashlib.sha256(b"scales 1")
         described = {
             "objective": self.objective.name,
             "options": repr(self.objective),
             "prompts": self.prompts.model_dump(mode="json"),
-            "untouched": self.args.weights == "once",
+            "untouched": self.args.scale_schedule == "once",
         }
         digest.update(json.dumps(described, sort_keys=True).encode())
         for example in self.examples:
             digest.update(repr(example).encode())
-        adapters_off = self.args.weights == "once" and hasattr(model, "disable_adapter")
+        adapters_off = self.args.scale_schedule == "once" and hasattr(model, "disable_adapter")
         for name, parameter in model.named_parameters():
             if adapters_off and "lora_" in name:
                 continue

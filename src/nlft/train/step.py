@@ -45,7 +45,7 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bo
         objective=settings.objective,
         objective_options=settings.objective_option,
         settings=settings.saliency(),
-        weights=settings.scale_schedule,
+        scale_schedule=settings.scale_schedule,
         loss_average=settings.loss_average,
         max_length=settings.max_length,
         score_cache=settings.score_cache,
@@ -89,7 +89,7 @@ def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
     given = {"per_device_train_batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
     return {
         "output_dir": str(output),
-        "on": settings.target,
+        "target": settings.target,
         "prompts": settings.prompts,
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps,

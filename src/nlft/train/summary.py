@@ -13,7 +13,7 @@ from nlft.records import write_lines
 from nlft.train.trainer import NLFTTrainer
 
 SHARED_SETTINGS = (
-    "on", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "target", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
     "max_steps",
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
     """What `train.json` says of an objective's run beyond what it says of every run."""
     args = trainer.args
     return {
-        **{name: getattr(args, name) for name in ("objective", "objective_options", "weights", "loss_average")},
+        **{name: getattr(args, name) for name in ("objective", "objective_options", "scale_schedule", "loss_average")},
         "settings": args.saliency().to_mapping(),
         "data": digest([repr(example) for example in trainer.train_dataset.examples]),
     }

@@ -19,8 +19,8 @@ from nlft.core.allocation import Allocation
 from nlft.errors import ConfigError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.load import context_length, load_model
-from nlft.lm.score import Scored, score_batch
-from nlft.objectives import Example, ExampleLoss
+from nlft.lm.score import score_batch
+from nlft.objectives import Example, Loss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
@@ -51,7 +51,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         >>> from nlft import NLFTConfig, NLFTTrainer, read_records, Judged
         >>> trainer = NLFTTrainer(                                              # doctest: +SKIP
         ...     model="HuggingFaceTB/SmolLM2-135M-Instruct",
-        ...     args=NLFTConfig("out", weights="once"),
+        ...     args=NLFTConfig("out", scale_schedule="once"),
         ...     train_dataset=list(read_records("judged.jsonl", Judged)),
         ...     peft_config=LoraConfig(r=16, target_modules="all-linear"),
         ... )
@@ -91,7 +91,12 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             if isinstance(rows, dict):
                 return {name: encoded(each) for name, each in rows.items()}
             return encode_dataset(
-                rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
+                rows,
+                processing_class,
+                self.prompt_set,
+                objective=self.objective,
+                context_length=limit,
+                target=args.target,
             )
 
         taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))
@@ -122,7 +127,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         )
         # transformers would take the number of tokens from `labels`, which no batch has here.
         self.model_accepts_loss_kwargs = False
-        self.weight_store = ScaleCache(self.objective, args, training, self.prompt_set)
+        self.scale_cache = ScaleCache(self.objective, args, training, self.prompt_set)
         self._encoded = encoded
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
@@ -156,10 +161,10 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         scored = self._score(model, examples, stored)
         losses = []
         for place, row in enumerate(scored):
-            allocation = stored[place] if stored is not None else self.objective.weigh(row.example)
-            losses.append(self.objective.loss(row.example, allocation))
-        sizes = [loss.tokens if by_token else 1 for loss in losses]
-        total = torch.stack([loss.loss * size for loss, size in zip(losses, sizes, strict=True)]).sum()
+            allocation = stored[place] if stored is not None else self.objective.weigh(row)
+            losses.append(self.objective.loss(row, allocation))
+        sizes = [len(row.logp_base) if by_token else 1 for row in scored]
+        total = torch.stack([loss.total * size for loss, size in zip(losses, sizes, strict=True)]).sum()
         if model.training:
             self._note(losses, scored)
         loss = total / (num_items_in_batch or sum(sizes))
@@ -174,7 +179,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
 
     def _score(
         self, model: nn.Module, examples: list[EncodedExample], stored: list[Allocation | None] | None
-    ) -> list[Scored]:
+    ) -> list[Example]:
         """The rows' log-probabilities; a row that its stored scales exclude adds nothing, so it is not run.
 
         Of a batch with nothing else the shortest row runs all the same, for a backward pass to have a graph.
@@ -189,21 +194,21 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         device = next(model.parameters()).device
         nothing = [torch.zeros(len(example.response), device=device) for example in examples]
         return [
-            Scored(example.id, Example(zeros, example.correct)) if out else next(found)
+            Example(zeros, example.correct) if out else next(found)
             for example, out, zeros in zip(examples, idle, nothing, strict=True)
         ]
 
     def _stored(self, examples: list[EncodedExample]) -> list[Allocation | None] | None:
-        if self.args.weights == "step":
+        if self.args.scale_schedule == "step":
             return None
-        return self.weight_store.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
+        return self.scale_cache.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
 
-    def _note(self, losses: list[ExampleLoss], scored: list[Scored]) -> None:
+    def _note(self, losses: list[Loss], scored: list[Example]) -> None:
         """Keep what the next log line shows, on the device: reading it would wait for the step."""
         for loss in losses:
             for name, value in loss.parts.items():
-                self._parts.setdefault(name, []).append(value)
-        self._tokens += sum(len(row.example.logp_base) for row in scored if row.example.logp_base.requires_grad)
+                self._parts.setdefault(name, []).append(value.detach())
+        self._tokens += sum(len(row.logp_base) for row in scored if row.logp_base.requires_grad)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""

@@ -135,7 +135,7 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_warm_up_can_take_the_references(folder: Path, tmp_path: Path) -> None:
-    reft(folder, tmp_path / "out", on="reference", max_steps=2)
+    reft(folder, tmp_path / "out", target="reference", max_steps=2)
     assert json.loads((tmp_path / "out" / "warm-up" / "train.json").read_text())["rows"] == 4
 
 

@@ -200,7 +200,7 @@ def test_every_question_comes_up_and_rollouts_are_whole(rows: int, rollout: int,
 
 def test_settings_that_are_no_reft(tmp_path: Path) -> None:
     cases = {
-        "beta": 0.1, "num_generations": 4, "per_device_train_batch_size": 1, "partial_reward": 1.0, "on": "both",
+        "beta": 0.1, "num_generations": 4, "per_device_train_batch_size": 1, "partial_reward": 1.0, "target": "both",
         "grader": "gsm9k", "prompts": "nowhere", "gae_lambda": 2.0, "loss_type": "dapo", "disable_dropout": False,
         "temperature": 0.7, "mask_truncated_completions": True,
     }  # fmt: skip

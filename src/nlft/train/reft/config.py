@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nlft.errors import ConfigError
 from nlft.grade import get_grader
 from nlft.prompts import load_prompts
-from nlft.train.arguments import NLFTConfig, one_device
+from nlft.train.arguments import NLFTConfig, accept_renamed, one_device
 from nlft.train.reft.trl_names import GRPOConfig
 
 # Fields of TRL's that would change the method, with the one value they have here.
@@ -23,6 +23,7 @@ FIXED: dict[str, tuple[Any, str]] = {
 }
 
 
+@accept_renamed(on="target")
 @dataclass
 class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     """TRL's `GRPOConfig`, with ReFT's defaults and what is its own.
@@ -43,7 +44,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         partial_reward: For an answer that is found but wrong (ReFT: 0.1).
         grader: Decides what is found and correct; see `nlft.grade.get_grader`.
         prompts: A prompt set's name, or a YAML file.
-        on: Warm up on the correct "response"s, or on the "reference"s.
+        target: Warm up on the correct "response"s, or on the "reference"s.
         warm_up_epochs: Of SFT before PPO (NLFT: 2).
         warm_up_learning_rate: Of SFT (ReFT, NLFT: 1e-5).
     """
@@ -56,7 +57,9 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     partial_reward: float = field(default=0.1, metadata={"help": "for an answer that is found but wrong"})
     grader: str = field(default="gsm8k-flexible", metadata={"help": "decides what is found and correct"})
     prompts: str = field(default="paper", metadata={"help": "a prompt set's name, or a YAML file"})
-    on: Literal["response", "reference"] = field(default="response", metadata={"help": "what the warm-up trains on"})
+    target: Literal["response", "reference"] = field(
+        default="response", metadata={"help": "what the warm-up trains on"}
+    )
     warm_up_epochs: float = field(default=2.0, metadata={"help": "of SFT before PPO"})
     warm_up_learning_rate: float = field(default=1e-5, metadata={"help": "of SFT before PPO"})
 
@@ -114,7 +117,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
             "value_coefficient": (self.value_coefficient >= 0, "0 or more"),
             "partial_reward": (0 <= self.partial_reward < 1, "from 0 to less than 1, which a correct answer earns"),
             "warm_up_epochs": (self.warm_up_epochs > 0, "more than 0"),
-            "on": (self.on in ("response", "reference"), "one of response, reference"),
+            "target": (self.target in ("response", "reference"), "one of response, reference"),
         }
         for name, (fits, remedy) in ranges.items():
             if not fits:

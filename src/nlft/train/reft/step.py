@@ -38,7 +38,7 @@ def train_reft(
 
     Args:
         rows: What `nlft judge` wrote. The warm-up takes the correct responses (or the references, see
-            `ReFTConfig.on`), PPO the questions with their references as the answer key.
+            `ReFTConfig.target`), PPO the questions with their references as the answer key.
         lm: The model; its weights stay as they are.
         config: The settings; its `output_dir` is where everything goes, its epochs and steps are PPO's.
         lora: Arguments of `lora_config`.
@@ -77,9 +77,11 @@ def _warmed_up(
     from peft import PeftModel
 
     if not (folder / "train.json").exists():
-        chosen = [row for row in rows if config.on == "reference" or row.verdict.correct]
+        chosen = [row for row in rows if config.target == "reference" or row.verdict.correct]
         if not chosen:
-            raise DataError("no response is correct, so there is nothing to warm up on", remedy="--on reference")
+            raise DataError(
+                "no response is correct, so there is nothing to warm up on", remedy="set target to reference"
+            )
         with quiet():
             trainer = make_trainer(chosen, lm, _warm_up_config(config, folder), lora=lora)
         result = run_trainer(trainer, start=time.perf_counter(), resume=resume, label="warm-up")
@@ -95,7 +97,7 @@ def _warmed_up(
 def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
     """SFT under the settings that both phases share."""
     shared = (
-        "prompts", "on", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "prompts", "target", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
         "warmup_steps", "weight_decay", "max_grad_norm", "activation_checkpointing", "disable_tqdm",
     )  # fmt: skip
     return NLFTConfig(

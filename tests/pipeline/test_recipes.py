@@ -1,5 +1,6 @@
 """Every recipe that ships: it loads, its commands exist, and it runs on a tiny model through the real command."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,43 @@ def test_figure_10_scores_and_shows(world: Path, tmp_path: Path, capsys: pytest.
     assert (tmp_path / "run" / "map.html").exists()
     assert run(["show", str(tmp_path / "run" / "scored.jsonl"), "1"]) == 0
     assert "4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["run", "experiment"])
+def test_the_schemas_beside_the_recipes_are_those_of_the_settings(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["schema", kind]) == 0
+    assert (RECIPES / f"{kind}.schema.json").read_text("utf-8") == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_every_recipe_fits_the_schema_it_names(path: Path) -> None:
+    """As an editor checks it: the JSON Schema, not our own reader."""
+    import jsonschema
+
+    from nlft.config import read_yaml
+
+    first = path.read_text("utf-8").splitlines()[0]
+    kind = "experiment" if path in EXPERIMENTS else "run"
+    assert first == f"# yaml-language-server: $schema=../{kind}.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads((RECIPES / f"{kind}.schema.json").read_text("utf-8")))
+    data = read_yaml(path)
+    assert not list(validator.iter_errors(data))
+    assert list(validator.iter_errors(data | {"trian": {}})), "a key that does not exist is no part of it"
+    assert list(validator.iter_errors(data | {"evaluate": {"max_new_token": 3}}))
+
+
+def test_recipes_are_listed_and_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(path.parent.name in listed for path in ALL)
+    assert run(["recipes", "copy", "fig10-tokens"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"fig10-tokens", "gsm8k-100.jsonl", "run.schema.json"}
+    assert run(["run", "fig10-tokens/small.yaml", "--dry-run"]) == 0
+    assert run(["recipes", "copy", "fig10-tokens"]) == 2, "what is there is not overwritten"
+    assert run(["recipes", "copy", "fig10-token"]) == 2
+    assert 'did you mean "fig10-tokens"?' in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from nlft.data.config import SOURCES
 from nlft.pipeline.experiment import Experiment
 from nlft.pipeline.recipe import Recipe
 
@@ -17,6 +18,10 @@ def recipe_schema(kind: Literal["run", "experiment"]) -> dict[str, Any]:
     schema = (Recipe if kind == "run" else Experiment).model_json_schema()
     for definition in schema["$defs"].values():
         definition.pop("required", None)
+    named = [source for source in SOURCES if source != "file"]
+    schema["$defs"]["FileSettings"]["properties"]["source"]["not"] = {"enum": named}
+    for part in ("train", "evaluate"):
+        schema["properties"][part].pop("required", None)
     wanted = ["name", "model", "data"] + (["title"] if kind == "experiment" else [])
     schema["required"] = wanted
     properties = schema["properties"]

@@ -54,7 +54,7 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
         raise ConfigError("this exists already", file=target, remedy="give another folder with -o")
     target.mkdir(parents=True)
     copied = [Path(shutil.copy(path, target)) for path in [*known[name].files, known[name].folder / "README.md"]]
-    for data in sorted(_home().glob("*.jsonl")):
+    for data in sorted(path for path in _home().iterdir() if path.suffix in (".json", ".jsonl")):
         if any(data.name in path.read_text(encoding="utf-8") for path in copied if path.suffix == ".yaml"):
             copied.append(Path(shutil.copy(data, target.parent / data.name)))
     return copied

@@ -12,7 +12,7 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from nlft.lm import attention
+from nlft.lm import attention, logprobs
 from nlft.lm.attention import KVCache, Pack
 from nlft.lm.logprobs import (
     _plain,
@@ -188,6 +188,58 @@ def test_the_probe_catches_a_model_that_only_looks_right(caplog: pytest.LogCaptu
         assert not shares_prefixes(model)
     assert "probe" in caplog.text
     assert model.config._attn_implementation != attention.NAME
+
+
+def sharpened() -> Any:
+    """A bfloat16 model whose large weights give sharp logits, as training at a high rate does."""
+    model = tiny("qwen2")
+    torch.manual_seed(8)
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.data += 0.4 * torch.randn_like(parameter)
+    return model.to(torch.bfloat16)
+
+
+def test_rounding_alone_does_not_decide_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another kernel rounds otherwise, and sharp logits in bfloat16 then differ by a fifth of a nat."""
+    causal = attention._causal
+
+    def other_kernel(query: Any, key: Any, value: Any, *rest: Any) -> Any:
+        return causal(query.float(), key.float(), value.float(), *rest).to(query.dtype)
+
+    monkeypatch.setattr(attention, "_causal", other_kernel)
+    assert shares_prefixes(sharpened())
+
+
+def test_the_probe_refuses_what_differs_by_more_than_rounding(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    causal = attention._causal
+
+    def forgetful(query: Any, key: Any, value: Any, *rest: Any) -> Any:
+        own = query.shape[2]
+        return causal(query, key[:, :, -own:], value[:, :, -own:], *rest)
+
+    monkeypatch.setattr(attention, "_causal", forgetful)
+    for model in (tiny("qwen2"), tiny("qwen2").to(torch.bfloat16), sharpened()):
+        caplog.clear()
+        assert not shares_prefixes(model)
+        assert "the probe's log-probabilities differ by" in caplog.text
+        assert model.config._attn_implementation != attention.NAME
+
+
+def test_the_probe_runs_once_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[Any] = []
+    probe = logprobs._probe
+    monkeypatch.setattr(logprobs, "_probe", lambda base: probed.append(base) or probe(base))
+    model = tiny("llama")
+    with torch.no_grad():
+        for paths in (SETS["one row"], SETS["identical rows"]):
+            path_logprobs(model, paths)
+        network = adapted(model)
+        path_logprobs(network, SETS["one row"])
+        assert shares_prefixes(network)
+    assert probed == [model]
 
 
 def test_without_a_pack_the_exchanged_attention_is_sdpa() -> None:

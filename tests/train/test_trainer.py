@@ -166,7 +166,7 @@ def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
     for stored in (tmp_path / "cache").glob("*.safetensors"):
         stored.write_bytes(stored.read_bytes()[:-9])
     third = run()
-    assert gradients(third, [[0, 1, 2, 3]])[0] == loss, "what a crash has damaged is computed anew"
+    assert gradients(third, [[0, 1, 2, 3]])[0] == loss, "what a crash has damaged is recomputed"
     assert third.scale_cache.passes == 1
     assert "cannot be read" in caplog.text
 

@@ -1,4 +1,4 @@
-"""What an objective asks of a batch, answered in as few passes over the model as can be."""
+"""What an objective asks of a batch, answered in as few passes over the model as possible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, detached, path_logprobs
+from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, path_logprobs
 from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
@@ -78,7 +78,7 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         correct=example.correct,
         logp_standard=standard.logp if standard is not None else None,
         logp_judge=judge.logp if judge is not None else None,
-        hidden_states=detached(base).hidden_states,
+        hidden_states=base.hidden_states.detach(),
     )
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))

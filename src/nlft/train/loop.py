@@ -51,7 +51,7 @@ def train(
         config: The trainer's settings; its `output_dir` is where everything goes.
         lora: Arguments of `lora_config`.
         full: Train the model itself, without an adapter.
-        resume: Go on from the last checkpoint in the folder; from the start if there is none.
+        resume: Resume from the last checkpoint in the folder; start afresh if there is none.
         overwrite: Allow a folder that holds a finished run.
 
     Raises:
@@ -93,7 +93,7 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
     Args:
         trainer: A `transformers.Trainer`.
         start: When the work on it began (`time.perf_counter`).
-        resume: Go on from the last checkpoint in the folder; from the start if there is none.
+        resume: Resume from the last checkpoint in the folder; start afresh if there is none.
         label: What the progress bar calls it.
 
     Raises:
@@ -112,12 +112,12 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
             output = trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
     except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors tell of a full disk in errors of their own, which name no disk.
+        # torch and safetensors report a full disk in errors of their own, which name no disk.
         if not isinstance(error, OSError) and shutil.disk_usage(folder).free > SMALLEST_CHECKPOINT:
             raise
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no space left on the disk"
         raise DataError(
-            f"cannot write: {why}; {_kept(folder)}", file=folder, remedy="free some space, then run it with --resume"
+            f"cannot write: {why}; {_kept(folder)}", file=folder, remedy="free some space, then re-run with --resume"
         ) from error
     except KeyboardInterrupt:
         print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
@@ -133,7 +133,7 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = False) -> None:
-    """Refuse a folder that holds another run, finished or `begun`, unless it shall be resumed or overwritten.
+    """Refuse a folder that holds another run, finished or `begun`, unless it is to be resumed or overwritten.
 
     Raises:
         DataError: for such a folder.
@@ -145,7 +145,7 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = F
     begun = begun or _last_checkpoint(folder) is not None
     if (finished or begun) and not (resume or overwrite):
         raise DataError(
-            "the folder holds a finished run" if finished else "the folder holds a run that was broken off",
+            "the folder holds a finished run" if finished else "the folder holds an interrupted run",
             file=folder,
             remedy="choose another -o, or give " + ("--overwrite" if finished else "--resume (or --overwrite)"),
         )
@@ -161,7 +161,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove what another run left, or a later --resume would go on from that run's checkpoint."""
+    """Remove what another run left, or a later --resume would continue from that run's checkpoint."""
     for checkpoint in folder.glob("checkpoint-[0-9]*/"):
         shutil.rmtree(checkpoint)
     for name in FINISHED_FILES:
@@ -174,7 +174,7 @@ def _kept(folder: Path) -> str:
 
 
 class _Metrics(TrainerCallback):  # type: ignore[misc]
-    """Append what the trainer logs, a JSON line a step; a resumed run drops what it does again.
+    """Append what the trainer logs, a JSON line a step; a resumed run drops the lines it repeats.
 
     `seconds` of a line is the training time up to it, of the resumed parts together.
     """

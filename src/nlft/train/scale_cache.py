@@ -1,4 +1,4 @@
-"""Scales computed once or once an epoch, kept on disk so that a second run pays nothing.
+"""Scales computed once, or once an epoch, and cached on disk so that a second run pays nothing.
 
 A set of scales is keyed by everything it depends on: the model's weights, the adapter's, the prompts,
 the objective with its constants, and the rows. It is one safetensors file.
@@ -32,12 +32,12 @@ from nlft.train.dataset import EncodedDataset
 
 logger = logging.getLogger("nlft")
 
-# Rows scored in one pass; rows of like length stand together, so a pass's memory is foreseeable.
+# Rows scored in one pass; rows of similar length go together, so that a pass's memory is predictable.
 ROWS_PER_PASS = 8
 
 
 class ScaleCache:
-    """The scales of a training set, by row, for the moment the configuration names."""
+    """The scales of a training set, by row, as of the moment that `scale_schedule` names."""
 
     def __init__(
         self, objective: Objective, args: NLFTConfig, dataset: EncodedDataset | None, prompts: PromptSet
@@ -50,7 +50,7 @@ class ScaleCache:
         self.passes = 0
 
     def lookup(self, model: nn.Module, examples: Sequence[EncodedExample], *, epoch: int) -> list[Allocation | None]:
-        """The stored scales of these rows; computed now if this is the first call of its moment."""
+        """The cached scales of these rows, computed at the first call of the run or epoch."""
         moment = 0 if self.args.scale_schedule == "once" else epoch
         if moment != self.moment:
             self.known = self._load_or_compute(model)
@@ -64,7 +64,7 @@ class ScaleCache:
         training = model.training
         model.eval()
         try:
-            # `once` means the untouched model, also when a run is resumed with a trained adapter on it.
+            # `once` means the base model, also when a run is resumed with a trained adapter on it.
             with base_model(model) if self.args.scale_schedule == "once" else nullcontext(), torch.no_grad():
                 path = self.folder / f"{self._key(model)}.safetensors"
                 if path.exists() and (stored := _read(path, self.examples, device)) is not None:
@@ -93,7 +93,7 @@ class ScaleCache:
             "objective": self.objective.name,
             "options": repr(self.objective),
             "prompts": self.prompts.model_dump(mode="json"),
-            "untouched": self.args.scale_schedule == "once",
+            "base_model": self.args.scale_schedule == "once",
         }
         digest.update(json.dumps(described, sort_keys=True).encode())
         for example in self.examples:
@@ -133,7 +133,7 @@ def _read(path: Path, examples: Sequence[EncodedExample], device: torch.device) 
         with safe_open(path, framework="pt") as stream:
             ids = json.loads(stream.metadata()["ids"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        logger.warning("%s: the scores kept there cannot be read and are computed anew (%s)", path, error)
+        logger.warning("%s: the scores kept there cannot be read and are recomputed (%s)", path, error)
         return None
     found: dict[str, Allocation | None] = {example.id: None for example in examples}
     for number, identity in enumerate(ids):

@@ -47,7 +47,7 @@ class QuestionSampler(Sampler[int]):
 
     The questions of a rollout come together, and again for every later pass over its responses. A last
     rollout that is not full is filled up from the beginning of the order, where TRL's own sampler would
-    drop it; and as the order needs no memory of earlier epochs, a resumed run sees the one an unbroken
+    drop it; and as the order needs no memory of earlier epochs, a resumed run sees the one an uninterrupted
     run would have seen.
 
     Args:

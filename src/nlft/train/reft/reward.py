@@ -6,11 +6,18 @@ from collections.abc import Iterable
 
 from nlft.errors import DataError
 from nlft.grade import grade_response
+from nlft.grade.numeric import MARKER
 from nlft.records import Problem
+
+# These compare numbers, and accept one wherever it is in the response; a reward wants it after the marker.
+NUMERIC = ("gsm8k-strict", "gsm8k-flexible", "number")
 
 
 def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexible", partial: float = 0.1) -> float:
-    """1 for a correct answer, `partial` where an answer was found but is another, 0 where none was found.
+    """1 for a correct answer, `partial` for an answer that was found but is wrong, 0 where none was found.
+
+    Where the grader compares numbers, only what follows the first `####` counts: a number without the marker is
+    no answer.
 
     Args:
         response: What was sampled.
@@ -22,11 +29,14 @@ def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexibl
         DataError: when no answer can be read from the reference.
 
     Example:
-        >>> [answer_reward(response, "#### 4") for response in ("2+2 = 4", "2+2 = 5", "I do not know.")]
+        >>> [answer_reward(response, "#### 4") for response in ("2+2 = 4 #### 4", "2+2 = 4 #### 5", "2+2 = 4")]
         [1.0, 0.1, 0.0]
 
-    Source: arXiv 2401.08967, section 3.2.
+    Source: arXiv 2401.08967, section 3.2, and its authors' code.
     """
+    if grader in NUMERIC:
+        _, marker, answer = response.partition(MARKER)
+        response = marker + answer
     verdict = grade_response(response, reference, grader)
     if verdict.correct:
         return 1.0

@@ -42,7 +42,7 @@ def train_reft(
         lm: The model; its weights stay as they are.
         config: The settings; its `output_dir` is where everything goes, its epochs and steps are PPO's.
         lora: Arguments of `lora_config`.
-        resume: Go on from the last checkpoint of either phase.
+        resume: Resume from the last checkpoint of either phase.
         overwrite: Allow a folder that holds a finished run.
 
     Raises:
@@ -89,7 +89,7 @@ def _warmed_up(
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         trainer.model.unload()
-    # Always from its file, so that a run that is resumed here starts from the same numbers as one that went on.
+    # Always from its file, so that a run resumed here starts from the same numbers as an uninterrupted one.
     with quiet():
         return PeftModel.from_pretrained(lm.model, str(folder), is_trainable=True)
 

@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.objectives import Objective, get_objective
+from nlft.train.config import choices, default, setting
 
 # The projections the authors put their adapters on.
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
@@ -47,46 +48,36 @@ def accept_renamed(**renamed: str) -> Callable[[T], T]:
 class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     """transformers' `TrainingArguments`, with the paper's defaults and what is NLFT's own.
 
+    The fields of its own are those of `nlft.train.config.TrainSettings`, with their defaults and help.
+
     Args:
-        objective: What a token is worth: "nlft", "sft", "cut", "dft", "sdft", "token-weights", or one a
-            user registered.
-        objective_options: The objective's own fields, such as `{"threshold": 1.1}` for "cut".
-        preset: "paper" or "authors"; `settings` overrides.
+        objective: One of `nlft train --objective`, or one that you registered.
+        objective_options: The objective's own fields, such as `{"threshold": 1.2}` for "cut".
         settings: The constants, as `SaliencySettings`, a mapping of its fields, or that as JSON.
-        scale_schedule: When the scales are computed: at each "step" with the current weights (as the authors
-            do), at each "epoch", or "once" with the base model.
-        target: Train on the "response", or on the "reference" (SFT on the standard answers).
-        prompts: A prompt set's name, or a YAML file.
-        loss_average: "example" is algorithm 1's mean over rows of each row's mean; "token" the mean over
-            all tokens of the batch.
-        max_length: Refuse rows whose longest path has more tokens; the model's context where None.
-        score_cache: Where the scales of "once" and "epoch" are kept; the user's cache folder where None.
+        scale_schedule: "step" uses the current weights, as the authors do; "once" the base model's.
+        loss_average: "example" is algorithm 1's mean over rows of each row's mean.
     """
 
-    objective: str = field(default="nlft", metadata={"help": "what a token is worth"})
+    objective: str = setting("objective")
     # The order of the types is what transformers' HfArgumentParser can read: text, which is JSON on a command line.
-    objective_options: dict[str, Any] | str | None = field(
-        default_factory=dict, metadata={"help": "the objective's own fields"}
-    )
-    preset: str = field(default="paper", metadata={"help": 'constants: "paper" or "authors"'})
+    objective_options: dict[str, Any] | str | None = setting("objective_option")  # noqa: RUF009 - it makes a field
+    preset: str = setting("preset")
     settings: SaliencySettings | str | dict[str, Any] | None = field(
         default=None, metadata={"help": "constants that override the preset"}
     )
-    scale_schedule: Literal["step", "epoch", "once"] = field(
-        default="step", metadata={"help": "when scales are computed"}
-    )
-    target: Literal["response", "reference"] = field(default="response", metadata={"help": "what is trained on"})
-    prompts: str = field(default="paper", metadata={"help": "a prompt set's name, or a YAML file"})
-    loss_average: Literal["example", "token"] = field(default="example", metadata={"help": "mean over rows or tokens"})
-    max_length: int | None = field(default=None, metadata={"help": "refuse rows longer than this, in tokens"})
-    score_cache: str | None = field(default=None, metadata={"help": "where scores are kept"})
+    scale_schedule: Literal["step", "epoch", "once"] = setting("scale_schedule")
+    target: Literal["response", "reference"] = setting("target")
+    prompts: str = setting("prompts")
+    loss_average: Literal["example", "token"] = setting("loss_average")
+    max_length: int | None = setting("max_length")
+    score_cache: str | None = setting("score_cache")
 
     # The paper's §4.2 and appendix B.
     learning_rate: float = field(default=5e-5, metadata={"help": "paper 4.2"})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "paper 4.2"})
-    warmup_steps: float = field(default=0.1, metadata={"help": "a share of all steps, or a number of them"})
+    warmup_steps: float = setting("warmup")
     per_device_train_batch_size: int = field(default=4, metadata={"help": "paper 4.2"})
-    num_train_epochs: float = field(default=10.0, metadata={"help": "paper 4.2: 10 on small data, 3 on large"})
+    num_train_epochs: float = setting("epochs")
     logging_steps: float = field(default=1, metadata={"help": "log every so many steps"})
     report_to: None | str | list[str] = field(  # noqa: RUF036 - the order HfArgumentParser can read
         default="none", metadata={"help": "where transformers also reports to"}
@@ -96,14 +87,10 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "always off here"})
 
     def __post_init__(self) -> None:
-        choices = {
-            "scale_schedule": ("step", "epoch", "once"),
-            "target": ("response", "reference"),
-            "loss_average": ("example", "token"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy="one of " + ", ".join(known))
+        for name in ("scale_schedule", "target", "loss_average"):
+            if getattr(self, name) not in choices(name):
+                remedy = "one of " + ", ".join(choices(name))
+                raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy=remedy)
         if self.world_size_of_environment() > 1:
             raise ConfigError(
                 "training runs in one process; several are started",
@@ -160,9 +147,9 @@ def one_device(args: Any) -> None:
 def lora_config(
     model: Any,
     *,
-    r: int = 16,
-    alpha: int = 16,
-    dropout: float = 0.05,
+    r: int = default("lora_r"),
+    alpha: int = default("lora_alpha"),
+    dropout: float = default("lora_dropout"),
     target_modules: Sequence[str] | str | None = None,
 ) -> Any:
     """The adapter of the paper (appendix B): r 16, alpha 16, dropout 0.05.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from dataclasses import MISSING, field
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -13,7 +14,7 @@ from nlft.lm.config import LoadSettings
 from nlft.prompts import PromptSetName
 from nlft.score.config import Constants
 
-__all__ = ["REFT", "TrainSettings"]
+__all__ = ["REFT", "TrainSettings", "choices", "default", "setting"]
 
 REFT = "reft"
 # What only ReFT reads: with any other objective these would have no effect.
@@ -122,3 +123,21 @@ class TrainSettings(LoadSettings, Constants):
             "dropout": self.lora_dropout,
             "target_modules": self.target_modules,
         }
+
+
+def default(name: str) -> Any:
+    """The default of a training setting."""
+    return TrainSettings.model_fields[name].get_default(call_default_factory=True)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The words that a training setting may be."""
+    return get_args(TrainSettings.model_fields[name].annotation)
+
+
+def setting(name: str) -> Any:
+    """A dataclass field with the default and the help of a training setting, for transformers' arguments."""
+    info = TrainSettings.model_fields[name]
+    factory: Any = info.default_factory if info.default_factory is not None else MISSING
+    value = MISSING if info.default_factory is not None else info.default
+    return field(default=value, default_factory=factory, metadata={"help": info.description or ""})

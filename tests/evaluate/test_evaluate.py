@@ -14,22 +14,11 @@ from nlft.answer import LocalAnswerer
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import Evaluated, Evaluation, compare, evaluate, read_evaluation
 from nlft.files import journal_path, sole_writer
-from nlft.lm import LanguageModel, SamplingSettings, load_model
+from nlft.lm import LanguageModel, SamplingSettings
 from nlft.prompts import load_prompts
 from nlft.records import Problem, read_records, write_records
-from tiny import tiny_model
 
 SETTINGS = SamplingSettings(temperature=1.0, max_new_tokens=6, seed=5, batch_size=3)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def lm(folder: Path) -> LanguageModel:
-    return load_model(str(folder), dtype="float32", device="cpu")
 
 
 @pytest.fixture

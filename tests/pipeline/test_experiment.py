@@ -16,7 +16,6 @@ from nlft.pipeline.report import accuracy_table, compare_points, points, write_r
 from nlft.pipeline.results import read_result
 from nlft.pipeline.select import select_rows
 from nlft.records import Judged, Problem, Verdict, read_records
-from tiny import tiny_model, tiny_rows
 
 RECIPE = """\
 name: tiny
@@ -43,23 +42,22 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    tiny_model(folder / "model")
-    tiny_rows(folder / "train.jsonl", 4, answered=True)
-    tiny_rows(folder / "test.jsonl", 3, answered=False)
+def ran(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of its own, in which the experiment has run."""
+    folder = tmp_path_factory.mktemp("experiment")
+    shutil.copytree(world, folder, dirs_exist_ok=True)
     pool = (folder / "train.jsonl").read_text() + (folder / "test.jsonl").read_text()
     (folder / "pool.jsonl").write_text(pool)
     (folder / "recipe.yaml").write_text(RECIPE.format(folder=folder))
-    assert run(["experiment", str(folder / "recipe.yaml")]) == 0
+    assert run(["experiment", str(folder / "recipe.yaml"), "--jobs", "2"]) == 0
     return folder
 
 
-def test_every_cell_has_its_result(world: Path) -> None:
-    home = world / "results" / "recipe" / "test"
+def test_every_cell_has_its_result(ran: Path) -> None:
+    home = ran / "results" / "recipe" / "test"
     ids = ["base-s0", "sft-response-2-e1-s0", "sft-response-2-e3-s0", "nlft-c3-2-e1-s0", "nlft-c3-2-e3-s0"]
     assert sorted(path.stem for path in home.glob("*.json")) == sorted(ids)
-    assert not any(str(world) in (home / f"{each}.json").read_text() for each in ids)  # results are made to be shared
+    assert not any(str(ran) in (home / f"{each}.json").read_text() for each in ids)  # results are made to be shared
     early, late = (read_result(home / f"{each}.json") for each in ids[1:3])
     assert early.training is not None
     assert early.training == late.training, "one training run gives both"
@@ -68,73 +66,73 @@ def test_every_cell_has_its_result(world: Path) -> None:
     assert early.evaluation.data_hash == late.evaluation.data_hash
     assert read_result(home / "base-s0.json").training is None
     text = (home / "base-s0.json").read_text()
-    assert str(world) not in text
+    assert str(ran) not in text
     for field in ("commit", "versions", "device", "command", "data_hash", "seed", "interval"):
         assert f'"{field}"' in text
-    assert not list((world / "run" / "adapters").glob("*/checkpoint-*/optimizer.pt"))
+    assert not list((ran / "run" / "adapters").glob("*/checkpoint-*/optimizer.pt"))
 
 
-def test_only_missing_cells_are_run(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    home = world / "results" / "recipe" / "test"
+def test_only_missing_cells_are_run(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ran / "results" / "recipe" / "test"
     before = {path.name: path.stat().st_mtime_ns for path in home.glob("*.json")}
     (home / "base-s0.json").unlink()
-    assert run(["experiment", str(world / "recipe.yaml"), "--dry-run"]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), "--dry-run"]) == 0
     assert "5 cells, 1 missing" in capsys.readouterr().out
-    assert run(["experiment", str(world / "recipe.yaml")]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml")]) == 0
     out = capsys.readouterr()
     assert "1 cells run, 0 missing" in out.out
     after = {path.name: path.stat().st_mtime_ns for path in home.glob("*.json")}
     assert [name for name in before if before[name] != after[name]] == ["base-s0.json"]
 
 
-def test_results_of_other_settings_are_not_mixed_in(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_other_settings_are_not_mixed_in(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for change in ("train.learning_rate=0.02", "judge.judge=self", "methods.nlft-c3.settings.c3=0.7"):
-        assert run(["experiment", str(world / "recipe.yaml"), "--set", change]) == 2
+        assert run(["experiment", str(ran / "recipe.yaml"), "--set", change]) == 2
         assert "made with other settings" in capsys.readouterr().err
-    assert run(["experiment", str(world / "recipe.yaml"), "--set", "title=Another"]) == 0
-    assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), "--set", "title=Another"]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl"])
-def test_results_of_other_data_are_not_mixed_in(world: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    path = world / name
+def test_results_of_other_data_are_not_mixed_in(ran: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = ran / name
     before = path.read_text()
-    home = world / "results" / "recipe" / "test"
+    home = ran / "results" / "recipe" / "test"
     path.write_text(before.replace('"question": "', '"question": "Now: ', 1))
     try:
-        assert run(["experiment", str(world / "recipe.yaml")]) == 2
+        assert run(["experiment", str(ran / "recipe.yaml")]) == 2
         assert "files that have changed since" in capsys.readouterr().err
-        assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+        assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
     finally:
         path.write_text(before)
     one = home / "base-s0.json"
     recorded = one.read_text()
     one.write_text(json.dumps(json.loads(recorded) | {"version": 1}))  # its hashes are of another kind
     try:
-        assert run(["experiment", str(world / "recipe.yaml")]) == 2
+        assert run(["experiment", str(ran / "recipe.yaml")]) == 2
         assert "nlft 0.1" in capsys.readouterr().err
-        assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+        assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
     finally:
         one.write_text(recorded)
 
 
-def test_tables_need_the_results_alone(world: Path, tmp_path: Path) -> None:
+def test_tables_need_the_results_alone(ran: Path, tmp_path: Path) -> None:
     """Copied elsewhere without the run's folder, the results give the same bytes again."""
-    home = world / "results" / "recipe" / "test"
+    home = ran / "results" / "recipe" / "test"
     shutil.copytree(home, tmp_path / "r" / "test", ignore=shutil.ignore_patterns("table*", "compar*", "figure*"))
     words = ["--tables", "--results", str(tmp_path / "r"), "--set", f"output={tmp_path / 'nowhere'}"]
-    assert run(["experiment", str(world / "recipe.yaml"), *words]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 0
     names = [f"{kind}.{form}" for kind in ("table", "comparison") for form in ("md", "csv")]
     for name in [*names, "figure.svg", "figure.png"]:
         assert (tmp_path / "r" / "test" / name).read_bytes() == (home / name).read_bytes(), name
 
 
-def test_dev_leaves_out_what_is_trained_on(world: Path) -> None:
-    assert run(["experiment", str(world / "recipe.yaml"), "--split", "dev", "--method", "base"]) == 0
-    ids = [row.id for row in read_records(world / "run" / "dev.jsonl", Problem)]
+def test_dev_leaves_out_what_is_trained_on(ran: Path) -> None:
+    assert run(["experiment", str(ran / "recipe.yaml"), "--split", "dev", "--method", "base"]) == 0
+    ids = [row.id for row in read_records(ran / "run" / "dev.jsonl", Problem)]
     assert ids == ["test-0", "test-1", "test-2"]
-    assert (world / "results" / "recipe" / "dev" / "base-s0.json").exists()
-    assert len(missing_cells(load_experiment(world / "recipe.yaml"), world / "results" / "recipe", "dev")) == 4
+    assert (ran / "results" / "recipe" / "dev" / "base-s0.json").exists()
+    assert len(missing_cells(load_experiment(ran / "recipe.yaml"), ran / "results" / "recipe", "dev")) == 4
 
 
 METHODS = ("base", "sft-response", "nlft-c3")
@@ -229,9 +227,9 @@ def test_rows_of_a_method() -> None:
     assert [(r.response, r.verdict.correct, r.judgment) for r in mixed] == [("a", True, None), ("#### 1", True, None)]
 
 
-def test_more_rows_than_there_are_is_told(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_rows_than_there_are_is_told(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--set", "sizes=[9]", "--results", str(tmp_path), "--method", "sft-response"]
-    assert run(["experiment", str(world / "recipe.yaml"), *words]) == 1
+    assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 1
     assert "9 training rows are asked for, but there are 4" in capsys.readouterr().err
 
 

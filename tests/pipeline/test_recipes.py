@@ -11,7 +11,6 @@ from nlft.pipeline.experiment import cells, load_experiment
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.results import read_result
-from tiny import tiny_model, tiny_rows
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ALL = sorted(RECIPES.glob("*/*.yaml"))
@@ -58,15 +57,6 @@ def test_every_run_has_commands(path: Path) -> None:
     assert {"score", "train"} & set(verbs)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    tiny_model(folder / "model")
-    tiny_rows(folder / "train.jsonl", 4, answered=True)
-    tiny_rows(folder / "test.jsonl", 2, answered=False)
-    return folder
-
-
 # One trained method of each recipe: the whole of an experiment is in test_experiment.py, every objective here.
 CHOSEN = {
     "ablations": "log-ratio",
@@ -107,7 +97,7 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
     result = read_result(found)
     assert result.training is not None
     assert result.training.steps == 2
-    assert result.evaluation.n == 2
+    assert result.evaluation.n == 3
     assert (results / "test" / "figure.png").stat().st_size > 5000
 
 

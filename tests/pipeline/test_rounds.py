@@ -11,7 +11,7 @@ from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.select import Mixture, best_round, leave_out_file, select_file
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
-from tiny import tiny_model, tiny_rows
+from tiny import tiny_rows
 
 RECIPE = """\
 name: tiny
@@ -31,8 +31,8 @@ evaluate: {{max_new_tokens: 4, dtype: float32, device: cpu}}
 """
 
 
-def test_two_rounds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    tiny_model(tmp_path / "model")
+def test_two_rounds(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").symlink_to(folder)
     tiny_rows(tmp_path / "train.jsonl", 4, answered=True)
     tiny_rows(tmp_path / "test.jsonl", 2, answered=False)
     tiny_rows(tmp_path / "dev.jsonl", 3, answered=False)

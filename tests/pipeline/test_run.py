@@ -22,7 +22,7 @@ from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.run import run_recipe
 from nlft.progress import Outcome
-from tiny import tiny_model, tiny_rows
+from tiny import tiny_rows
 
 RECIPE = """\
 name: tiny
@@ -38,8 +38,8 @@ STEPS = ["data", "grade", "judge", "train", "test", "before", "after"]
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    tiny_model(tmp_path / "model")
+def recipe(folder: Path, tmp_path: Path) -> Path:
+    (tmp_path / "model").symlink_to(folder)
     tiny_rows(tmp_path / "train.jsonl", 4, answered=True)
     tiny_rows(tmp_path / "test.jsonl", 2, answered=False)
     path = tmp_path / "recipe.yaml"

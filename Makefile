@@ -29,7 +29,7 @@ bench: $(STAMP)
 	$(BIN)/nlft bench
 
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # torch first and alone: so its pinned build is there before anything else could ask for another one.
 $(STAMP): pyproject.toml constraints.txt

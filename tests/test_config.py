@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from nlft.config import Config, did_you_mean, parse_config, read_yaml
+from nlft.config import Config, did_you_mean, parse_config
 from nlft.errors import ConfigError
+from nlft.files.yaml import read_yaml
 
 
 class Inner(Config):

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from tests.tiny import tiny_model
 
-from nlft.config import read_yaml
 from nlft.data import gsm_symbolic
 from nlft.demo import run_demo
 from nlft.demo.demo import FOLDER, RECIPE
+from nlft.files.yaml import read_yaml
 from nlft.grade import grade_response
 from nlft.pipeline.recipe import load_recipe
 from nlft.records import Attempt, Problem, read_records

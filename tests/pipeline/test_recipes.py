@@ -129,7 +129,7 @@ def test_every_recipe_fits_the_schema_it_names(path: Path) -> None:
     """As an editor checks it: the JSON Schema, not our own reader."""
     import jsonschema
 
-    from nlft.config import read_yaml
+    from nlft.files.yaml import read_yaml
 
     first = path.read_text("utf-8").splitlines()[0]
     kind = "experiment" if path in EXPERIMENTS else "run"

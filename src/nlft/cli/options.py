@@ -13,7 +13,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from nlft.config import Config, Flags, Renamed, override, parse_config
+from nlft.config import Config, Flags, Renamed, parse_config
+from nlft.files.yaml import override
 
 __all__ = ["Assignments", "DryRun", "Output", "Overwrite", "make_app", "with_settings"]
 

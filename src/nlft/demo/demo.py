@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from nlft.config import read_yaml
+from nlft.files.yaml import read_yaml
 from nlft.pipeline.run import run_recipe
 from nlft.records import Scored, read_records
 from nlft.saliency_map.terminal import legend, token_view

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from nlft.config import Config
@@ -25,8 +22,8 @@ from nlft.pipeline.graph import (
     settings_hash,
     sources_hash,
 )
+from nlft.pipeline.parallel import side_by_side
 from nlft.pipeline.plan import Plan
-from nlft.pipeline.process import interrupt_all
 from nlft.pipeline.results import (
     RESULTS_VERSION,
     CellResult,
@@ -145,16 +142,11 @@ def run_cells(
     with sole_writer(experiment.folder / "experiment"):
         for step in shared:
             run_step(step, experiment.folder, tell=_tell)
-    slots = _slots(min(jobs, len(wanted)))
 
-    def work(run: Run) -> int:
-        slot = slots.get()
-        try:
-            return _run(experiment, results, split, run, todo, hashes, slot)
-        finally:
-            slots.put(slot)
+    def work(run: Run, slot: Slot) -> int:
+        return _run(experiment, results, split, run, todo, hashes, slot)
 
-    return _side_by_side(work, wanted, min(jobs, len(wanted)))
+    return sum(side_by_side(work, wanted, min(jobs, len(wanted))))
 
 
 def _run(
@@ -184,42 +176,6 @@ def _run(
     except LockedError:
         print(f"{first.run}-s{first.seed}: another process is at it", file=sys.stderr)
     return done
-
-
-def _side_by_side(work: Callable[[Run], int], runs: Sequence[Run], jobs: int) -> int:
-    """Work on the runs, `jobs` at a time; the first failure lets the others finish what they are at."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(work, run) for run in runs]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            interrupt_all()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return sum(future.result() for future in futures if not future.cancelled())
-
-
-def _slots(jobs: int) -> SimpleQueue[Slot]:
-    """What each of `jobs` workers may use."""
-    slots: SimpleQueue[Slot] = SimpleQueue()
-    gpus = _gpus() if jobs > 1 else []
-    for number in range(jobs):
-        if len(gpus) > 1:
-            slots.put(Slot(gpu=gpus[number % len(gpus)]))
-        else:
-            slots.put(Slot(threads=max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None))
-    return slots
-
-
-def _gpus() -> list[str]:
-    """The CUDA devices that are visible, as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [each for each in visible.split(",") if each.strip()]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def _tell(text: str) -> None:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-from nlft.config import Config, did_you_mean, line_of, override, parse_config, read_yaml
+from nlft.config import Config, did_you_mean, parse_config
 from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
+from nlft.files.yaml import line_of, override, read_yaml
 from nlft.pipeline.recipe import Preparation, with_shared
 from nlft.pipeline.select import Rows
 from nlft.train.config import TrainSettings

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Slot:
-    """What one of several steps side by side may use: so many threads, and one GPU where there are several."""
+    """What one of several steps side by side may use: so many threads, one GPU where there are several.
+
+    Once `stop` is set, no step is begun.
+    """
 
     threads: int | None = None
     gpu: str | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class StepRecord(Config):
@@ -126,7 +131,9 @@ def refuse_old_folder(folder: Path) -> None:
         )
 
 
-def run_step(step: Step, folder: Path, slot: Slot = Slot(), tell: Callable[[str], None] = lambda text: None) -> bool:
+def run_step(
+    step: Step, folder: Path, slot: Slot | None = None, tell: Callable[[str], None] = lambda text: None
+) -> bool:
     """Run a step unless it has finished with the same settings and inputs.
 
     Args:
@@ -141,6 +148,9 @@ def run_step(step: Step, folder: Path, slot: Slot = Slot(), tell: Callable[[str]
     Raises:
         StepError: when it fails; KeyboardInterrupt after it has saved its work.
     """
+    slot = slot or Slot()
+    if slot.stop.is_set():
+        raise KeyboardInterrupt
     print_ = fingerprint(step, folder)
     record = read_record(folder, step.name)
     if record is not None and record.fingerprint == print_ and step.output.exists():

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from nlft.answer.config import AnswerSettings
-from nlft.config import Config, line_of, override, parse_config, read_yaml
+from nlft.config import Config, parse_config
 from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
+from nlft.files.yaml import line_of, override, read_yaml
 from nlft.grade.config import GradeSettings
 from nlft.judge.config import JudgeSettings
 from nlft.pipeline.select import Mixture

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
-from nlft.config import Config, NamesFile, checked_by, did_you_mean, parse_config, read_yaml
+from nlft.config import Config, NamesFile, checked_by, did_you_mean, parse_config
 from nlft.errors import ConfigError
+from nlft.files.yaml import read_yaml
 
 FOLDER = Path(__file__).parent
 _MARKUP = " \t\r#*_`\"'“”‘’.!"

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nlft.config import Config, NamesFile, read_yaml, refused
+from nlft.config import Config, NamesFile, refused
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
+from nlft.files.yaml import read_yaml
 from nlft.lm.config import ModelSettings
 from nlft.prompts import PromptSetName
 

@@ -238,7 +238,10 @@ def test_files_named_in_settings_count(tmp_path: Path) -> None:
 
 
 def test_what_changes_no_result_does_not_count(tmp_path: Path) -> None:
-    settings = [JudgeSettings(batch_size=size, concurrency=size) for size in (1, 9)]
+    settings = [
+        JudgeSettings(judge="local", model="m", batch_size=size, device=place)
+        for size, place in ((1, "cpu"), (9, "cuda"))
+    ]
     one, other = (Step("judge", "judge", each, (), tmp_path / "o") for each in settings)
     assert fingerprint(one, tmp_path) == fingerprint(other, tmp_path)
 

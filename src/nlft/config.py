@@ -198,7 +198,9 @@ def parse_config(
             f'there is no "{first["input"]}"',
             did_you_mean(first["input"], re.findall(r"'([^']*)'", words)),
         )
-    raise ConfigError(f"{where}: {message[:1].lower()}{message[1:]}", file=file, line=line, remedy=remedy)
+    told = f"{message[:1].lower()}{message[1:]}"
+    # Where several keys together do not fit, the message itself names them.
+    raise ConfigError(f"{where}: {told}" if [*at, *loc] else told, file=file, line=line, remedy=remedy)
 
 
 def _place(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[int | str]]:

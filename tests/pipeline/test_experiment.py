@@ -116,6 +116,33 @@ def test_results_of_other_data_are_not_mixed_in(ran: Path, capsys: pytest.Captur
         one.write_text(recorded)
 
 
+def test_where_one_stands_decides_nothing(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same recipe and files from another working folder, and after the data has moved: its own results."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["experiment", str(ran / "recipe.yaml")]) == 0
+    assert "0 cells run, 0 missing" in capsys.readouterr().out
+    shutil.copy(ran / "train.jsonl", tmp_path / "moved.jsonl")
+    assert run(["experiment", str(ran / "recipe.yaml"), "--set", f"data.source={tmp_path / 'moved.jsonl'}"]) == 0
+    assert "0 cells run, 0 missing" in capsys.readouterr().out
+
+
+def test_one_job_gives_what_two_give(ran: Path, tmp_path: Path) -> None:
+    """But for the rounding of sums over another number of threads."""
+    words = ["--set", f"output={tmp_path / 'run'}", "--results", str(tmp_path / "results"), "--method", "nlft-c3"]
+    assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 0
+    for cell in ("nlft-c3-2-e1-s0", "nlft-c3-2-e3-s0"):
+        one = read_result(tmp_path / "results" / "test" / f"{cell}.json")
+        two = read_result(ran / "results" / "recipe" / "test" / f"{cell}.json")
+        assert one.training is not None
+        assert two.training is not None
+        assert one.training.model_copy(update={"seconds": 0, "peak_memory_mb": 0, "tokens_per_second": 0}) == (
+            two.training.model_copy(update={"seconds": 0, "peak_memory_mb": 0, "tokens_per_second": 0})
+        )
+        assert (one.solved, one.settings_hash, one.sources_hash) == (two.solved, two.settings_hash, two.sources_hash)
+
+
 def test_tables_need_the_results_alone(ran: Path, tmp_path: Path) -> None:
     """Copied elsewhere without the run's folder, the results give the same bytes again."""
     home = ran / "results" / "recipe" / "test"

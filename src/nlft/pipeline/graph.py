@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -45,11 +46,20 @@ class Step:
     output: Path
 
     def describe(self, folder: Path) -> str:
-        """As a line for people: the verb, what it reads and writes, and the settings that are not the defaults."""
+        """The step as the command line that does the same, with paths as seen from the run's folder.
+
+        The small steps between the stages, which have no command, are told in the same form.
+        """
         given = self.settings.model_dump(mode="json", exclude_defaults=True, exclude={"source"})
-        inputs = [str(path) for path in self.inputs] or [getattr(self.settings, "source", "")]
-        words = [self.verb, *(_shown(path, folder) for path in inputs), "->", _relative(self.output, folder)]
-        return " ".join([*words, *(f"{key}={_shown(value, folder)}" for key, value in given.items())])
+        operands = [str(path) for path in self.inputs] or [getattr(self.settings, "source", "")]
+        words = ["nlft", self.verb, *(_shown(path, folder) for path in operands), "-o", _relative(self.output, folder)]
+        for key, value in given.items():
+            flag = "--" + key.replace("_", "-")
+            if isinstance(value, dict):
+                words += [word for name, each in value.items() for word in (flag, f"{name}={each}")]
+            elif value is not False:
+                words += [flag] if value is True else [flag, _shown(value, folder)]
+        return shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -209,6 +219,8 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _shown(value: Any, folder: Path) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
     if not isinstance(value, str):
         return json.dumps(value)
     return _relative(Path(value), folder) if Path(value).is_relative_to(folder) else public_name(value)

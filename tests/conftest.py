@@ -24,7 +24,7 @@ STORM = ("answer/test_storm.py",)
 TRAINING = ("train/", "demo/", "pipeline/test_experiment.py", "pipeline/test_rounds.py")
 TRAINING_BY_NAME = {
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
-    "pipeline/test_run.py": ("whole_run", "failing_step", "ended_run", "crashes"),
+    "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes"),
     "evaluate/test_evaluate.py": ("interrupted",),
 }
 QUICK = ("train/test_config.py",)

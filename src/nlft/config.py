@@ -125,12 +125,11 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 
 
-def refused(error: ConfigError) -> PydanticCustomError:
-    """An error that a validator may raise: the key's place is added, the remedy stays."""
+def refused(error: ConfigError, *at: str) -> PydanticCustomError:
+    """An error that a validator may raise: the key's place, and `at` below it, is added; the remedy stays."""
     place = f"{error.file}: " if error.line is None else f"{error.file}:{error.line}: "
-    return PydanticCustomError(
-        "refused", "{message}", {"message": (place if error.file else "") + error.message, "remedy": error.remedy}
-    )
+    message = (place if error.file else "") + error.message
+    return PydanticCustomError("refused", "{message}", {"message": message, "remedy": error.remedy, "at": at})
 
 
 def checked_by(check: Callable[[str], object]) -> AfterValidator:
@@ -182,7 +181,8 @@ def parse_config(
     except ValidationError as error:
         # A mistyped key is often also a missing one; the typing is the cause.
         first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
-    known, loc = _place(kind, first["loc"])
+    context = first.get("ctx", {})
+    known, loc = _place(kind, (*first["loc"], *context.get("at", ())))
     where = ".".join(str(part) for part in [*at, *loc])
     where = spell(where) if spell is not str else f'"{where}"'
     line = line_of(file, [*at, *loc])
@@ -191,7 +191,6 @@ def parse_config(
     if first["type"] == "missing":
         raise ConfigError(f"the key {where} is missing", file=file, line=line, remedy="add it")
     message = first["msg"].removeprefix("Value error, ")
-    context = first.get("ctx", {})
     words, remedy = context.get("expected"), context.get("remedy", "correct the value")
     if first["type"] == "literal_error" and isinstance(first["input"], str) and words:
         message, remedy = (

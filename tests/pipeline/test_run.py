@@ -187,6 +187,8 @@ def test_two_runs_in_one_folder_are_refused(recipe: Path, tmp_path: Path) -> Non
         ("train: {settings: {p0_corect: 0.9}}\n", 'did you mean "p0_correct"?'),
         ("train: {objective: sft, ppo_epochs: 3}\n", "no effect"),
         ("rounds: {k: 1, dev: {source: f}}\ntrain: null\n", "need a section `train`"),
+        ("test: {source: f}\nevaluate: {base_url: 'http://x/v1'}\n", "must ask the trained adapter"),
+        ("rounds: {k: 1, dev: {source: f}, answer: {base_url: 'http://x/v1'}}\n", "must ask the trained adapter"),
         ("methods: {}\n", "nlft experiment"),
         ("name: a/b\n", '"name"'),
         ("seed: -1\n", '"seed"'),
@@ -264,6 +266,14 @@ def test_the_teacher_is_not_given_the_students_name(tmp_path: Path) -> None:
     assert answer["model"] is None
     path.write_text("name: x\nmodel: student\ndata: {source: f}\nanswer: {}\ntrain: null\n")
     assert plan(load_recipe(path))[1].settings.model_dump()["model"] == "student"
+
+
+def test_an_untrained_run_may_evaluate_a_server_or_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    text = "name: x\nmodel: m\ndata: {{source: f}}\ntrain: null\ntest: {{source: g}}\nevaluate: {}\n"
+    for section in ("{base_url: 'http://localhost:1/v1'}", "{answerer: 'replay:a.jsonl'}"):
+        path.write_text(text.replace("{}", section).replace("{{", "{").replace("}}", "}"))
+        assert plan(load_recipe(path))[-1].verb == "evaluate"
 
 
 def test_judging_can_be_skipped(tmp_path: Path) -> None:

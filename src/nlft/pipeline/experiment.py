@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, GetJsonSchemaHandler
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from nlft.config import Config, did_you_mean, parse_config
@@ -15,7 +15,7 @@ from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
-from nlft.pipeline.recipe import Preparation, with_shared
+from nlft.pipeline.recipe import Preparation, refuse_elsewhere, with_shared
 from nlft.pipeline.select import Rows
 from nlft.train.config import TrainSettings
 
@@ -50,6 +50,12 @@ class Method(Config):
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
         default=None, min_length=1, description="seeds of this method; one is enough where a second repeats the first"
     )
+
+    @model_validator(mode="after")
+    def _adapter_answers(self) -> Self:
+        if self.train is not None:
+            refuse_elsewhere(self.evaluate, "evaluate")
+        return self
 
 
 class Estimate(Config):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from nlft.answer.config import AnswerSettings
-from nlft.config import Config, parse_config
+from nlft.answer.config import AnswerSettings, AskSettings
+from nlft.config import Config, parse_config, refused
 from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
@@ -20,7 +20,7 @@ from nlft.pipeline.select import Mixture
 from nlft.score.config import ScoreSettings
 from nlft.train.config import TrainSettings
 
-__all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "with_shared"]
+__all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "refuse_elsewhere", "with_shared"]
 
 # What a section takes from the recipe's top where it does not say itself.
 SHARED: dict[str, tuple[str, ...]] = {
@@ -38,11 +38,22 @@ def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
         return section
     keys: tuple[str, ...] = SHARED.get(verb, ())
     elsewhere = section.get("answerer") not in (None, "local") or section.get("base_url") is not None
-    if verb == "answer" and elsewhere:
-        keys = keys[1:]  # a teacher does not have the student's name
+    if (verb == "answer" and elsewhere) or (verb == "evaluate" and "replay:" in str(section.get("answerer"))):
+        keys = keys[1:]  # a teacher does not have the student's name, a recording has none
     if verb == "judge" and section.get("judge") == "self":
         keys = (*keys, "model")
     return {**{key: top[key] for key in keys if top.get(key) is not None}, **section}
+
+
+def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
+    """Refuse a server or a recording where the adapter that was just trained must answer.
+
+    Raises:
+        PydanticCustomError: for use in a validator.
+    """
+    if settings.kind != "local":
+        told = f"must ask the trained adapter, which {settings.kind} does not have"
+        raise refused(ConfigError(told, remedy="leave answerer and base_url out"), *section)
 
 
 class Preparation(Config):
@@ -103,6 +114,14 @@ class Recipe(Preparation):
     )
     train: TrainSettings | None = Field(description="training; null, nothing is trained")
     evaluate: EvaluateSettings = Field(description="evaluation, before and after training")
+
+    @model_validator(mode="after")
+    def _adapters_answer(self) -> Self:
+        if self.test is not None and self.train is not None:
+            refuse_elsewhere(self.evaluate, "evaluate")
+        if self.rounds is not None:
+            refuse_elsewhere(self.rounds.answer, "rounds", "answer")
+        return self
 
     @classmethod
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

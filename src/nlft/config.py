@@ -1,7 +1,7 @@
 """Settings: one model per stage, the one home of each setting's type, default, range and description.
 
 The command line makes its options from a model's fields, a recipe its sections, the JSON Schema its keys. What a
-field's type cannot say stands beside it in `Annotated`: `Flags`, `Renamed`, `NamesFile`, `Idle`.
+field's type cannot say is in `Annotated`, next to it: `Flags`, `Renamed`, `NamesFile`, `Idle`.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Flags:
-    """How a field is called on the command line, where that is not its name with dashes, as `("--model", "-m")`."""
+    """A field's names on the command line, if not its own name with dashes, such as `("--model", "-m")`."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A field's former name, which is accepted for one version with a line that names the new one."""
+    """A field's old name, accepted for one version with a message that gives the new one."""
 
     old: str
 
@@ -60,20 +60,20 @@ class Renamed:
 class NamesFile:
     """The field names a file or folder, whose content, not its place, decides the result.
 
-    Behind one of the `prefixes` too, as in `replay:FILE`. A value that names nothing here counts as it is.
+    The name may follow one of the `prefixes`, as in `replay:FILE`. A value that is not a path here is hashed as text.
     """
 
     prefixes: tuple[str, ...] = ()
 
     def content(self, value: str, inside: Path | None = None) -> str:
-        """The hash of what the value names; its place where it is `inside` a folder; else the value."""
+        """The hash of the file or folder; its relative path if it is `inside` that folder; otherwise the value."""
         prefix, path = self._parts(value)
         if inside is not None and path.is_relative_to(inside):
             return f"{prefix}{path.relative_to(inside).as_posix()}"
         return f"{prefix}{HASHED}{content_hash(path)}" if path.exists() else value
 
     def beside(self, value: str, folder: Path) -> str:
-        """The value, with a path that exists in `folder` but not here as seen from here."""
+        """The value; if its file exists only in `folder`, the path to it from the current folder."""
         prefix, path = self._parts(value)
         found = not path.exists() and (folder / path).is_file()
         return f"{prefix}{os.path.relpath(folder / path)}" if found else value
@@ -85,35 +85,35 @@ class NamesFile:
 
 @dataclass(frozen=True)
 class Idle:
-    """The field changes how fast or where a result is made, never what it is."""
+    """The field changes how fast or where a result is computed, never the result."""
 
 
 class Config(BaseModel):
-    """The base of every stage's settings: frozen, and closed to keys it does not name."""
+    """The base of every stage's settings: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data: Any, info: ValidationInfo) -> Any:
-        """Take former names, and find files that are not here but beside the file the settings are from."""
+        """Accept old names, and look for missing files next to the file that holds the settings."""
         if not isinstance(data, dict):
             return data
         folder = (info.context or {}).get("folder")
         for name, field in cls.model_fields.items():
             for mark in field.metadata:
                 if isinstance(mark, Renamed) and mark.old in data and name not in data:
-                    logger.warning('"%s" is now called "%s"; the old name goes in the next version', mark.old, name)
+                    logger.warning('"%s" is now called "%s"; the next version drops the old name', mark.old, name)
                     data = {name if key == mark.old else key: value for key, value in data.items()}
                 elif isinstance(mark, NamesFile) and folder is not None and isinstance(data.get(name), str):
                     data = {**data, name: mark.beside(data[name], folder)}
         return data
 
     def identity(self, inside: Path | None = None) -> dict[str, Any]:
-        """What of these settings decides a result, as JSON: no idle fields, and hashes in the place of paths.
+        """The part of these settings that decides a result, as JSON: no idle fields, and hashes instead of paths.
 
         Args:
-            inside: Paths in this folder are named as seen from it, without their content.
+            inside: Paths in this folder count by their relative name, not by content.
         """
         row = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
@@ -137,7 +137,7 @@ def refused(error: ConfigError) -> PydanticCustomError:
 
 
 def checked_by(check: Callable[[str], object]) -> AfterValidator:
-    """A field's validator from a function that raises ConfigError for a value that does not fit."""
+    """Make a field's validator from a function that raises ConfigError for an invalid value."""
 
     def validate(value: str) -> str:
         try:
@@ -157,20 +157,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else "known are: " + ", ".join(known)
+    return f'did you mean "{close[0]}"?' if close else "choose from: " + ", ".join(known)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; a key stands once."""
+    """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; no repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # no key a settings file has; the base class refuses what cannot be one
+                continue  # settings have no such keys; the base class rejects unhashable ones
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f'the key "{key.value}" stands twice', problem_mark=key.start_mark
+                    problem=f'the key "{key.value}" occurs twice', problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -192,44 +192,46 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping with a safe loader.
 
     Raises:
-        ConfigError: when the file is missing, no YAML, or no mapping, or a key stands twice.
+        ConfigError: if the file is missing, is not valid YAML or not a mapping, or repeats a key.
     """
     path = Path(path)
     try:
-        # The loader is a SafeLoader: it makes nothing but plain values.
+        # The loader is a SafeLoader: it builds only plain values.
         data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506
     except FileNotFoundError:
-        raise ConfigError("there is no such file", file=path, remedy="check the path") from None
+        raise ConfigError("no such file", file=path, remedy="check the path") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=path) from None
+        raise ConfigError(f"cannot read: {error}", file=path) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"broken YAML: {problem}", file=path, line=line, remedy="correct that line") from None
+        problem = getattr(error, "problem", None) or "malformed"
+        raise ConfigError(f"invalid YAML: {problem}", file=path, line=line, remedy="correct that line") from None
     if not isinstance(data, dict):
-        raise ConfigError("the file holds no mapping of keys to values", file=path, remedy="write `key: value` lines")
+        raise ConfigError("the file is not a mapping of keys to values", file=path, remedy="write `key: value` lines")
     return data
 
 
 def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """The mapping with `key=value` assignments made; the key may be dotted, the value is YAML.
+    """The mapping with `key=value` assignments applied; keys may be dotted, values are YAML.
 
     >>> override({"train": {"epochs": 3}}, ["train.epochs=1", "sizes=[2, 4]", "answer=null"])
     {'train': {'epochs': 1}, 'sizes': [2, 4], 'answer': None}
 
     Raises:
-        ConfigError: for an assignment of another form, or a value that is no YAML.
+        ConfigError: for a malformed assignment, or a value that is not valid YAML.
     """
     result: dict[str, Any] = dict(data)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not key or not equals:
-            raise ConfigError(f'"{assignment}" sets nothing', remedy="write it as key=value, such as train.epochs=1")
+            raise ConfigError(
+                f'"{assignment}" is not an assignment', remedy="write it as key=value, such as train.epochs=1"
+            )
         try:
             value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
         except yaml.YAMLError:
-            raise ConfigError(f'"{assignment}": the value is no YAML', remedy="quote it") from None
+            raise ConfigError(f'"{assignment}": the value is not valid YAML', remedy="quote it") from None
         *path, last = key.split(".")
         place = result
         for part in path:
@@ -253,17 +255,17 @@ def parse_config(
     Args:
         data: Keys and values.
         kind: The settings model.
-        file: Where they are from, for messages.
-        at: Where in the file.
+        file: Where they come from, for messages.
+        at: Their position in the file.
         spell: How messages write a key, such as `--max-steps` on a command line.
 
     Raises:
-        ConfigError: naming the key and its line, with "did you mean" for one that is unknown.
+        ConfigError: naming the key and its line, with "did you mean" for an unknown key.
     """
     try:
         return kind.model_validate(dict(data), context={"folder": Path(file).parent} if file is not None else None)
     except ValidationError as error:
-        # A mistyped key is often also a missing one; the typing is the cause.
+        # A mistyped key often causes a missing one, too, so report the typo.
         first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     known, loc = _place(kind, first["loc"])
     where = ".".join(str(part) for part in [*at, *loc])
@@ -278,14 +280,14 @@ def parse_config(
     words, remedy = context.get("expected"), context.get("remedy", "correct the value")
     if first["type"] == "literal_error" and isinstance(first["input"], str) and words:
         message, remedy = (
-            f'there is no "{first["input"]}"',
+            f'unknown value "{first["input"]}"',
             did_you_mean(first["input"], re.findall(r"'([^']*)'", words)),
         )
     raise ConfigError(f"{where}: {message[:1].lower()}{message[1:]}", file=file, line=line, remedy=remedy)
 
 
 def line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
-    """The line of a YAML file on which the value at `loc`, or the nearest that encloses it, begins."""
+    """The line of a YAML file on which the value at `loc`, or the nearest enclosing value, begins."""
     if file is None or not Path(file).is_file():
         return None
     node, line = yaml.compose(Path(file).read_text(encoding="utf-8-sig"), Loader=_Loader), None

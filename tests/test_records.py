@@ -125,10 +125,10 @@ def test_a_migration_stands_for_every_step() -> None:
     ("version", "message", "remedy"),
     [
         (2, "this row has form 2, of a newer release; this one reads form 1", "update nlft"),
-        (0, "not the number of a form", "rename this column"),
-        ("1.0", "not the number of a form", "rename this column"),
-        (True, "not the number of a form", "rename this column"),
-        (None, "not the number of a form", "rename this column"),
+        (0, "not the number of a form", "rename or remove this column"),
+        ("1.0", "not the number of a form", "rename or remove this column"),
+        (True, "not the number of a form", "rename or remove this column"),
+        (None, "not the number of a form", "rename or remove this column"),
     ],
 )
 def test_an_unknown_form_is_refused(tmp_path: Path, version: object, message: str, remedy: str) -> None:

@@ -1,7 +1,7 @@
 """Settings: one model per stage, the one home of each setting's type, default, range and description.
 
 The command line makes its options from a model's fields, a recipe its sections, the JSON Schema its keys. What a
-field's type cannot say stands beside it in `Annotated`: `Flags`, `Renamed`, `NamesFile`, `Idle`.
+field's type cannot say is in `Annotated`, next to it: `Flags`, `Renamed`, `NamesFile`, `Idle`.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Flags:
-    """How a field is called on the command line, where that is not its name with dashes, as `("--model", "-m")`."""
+    """A field's names on the command line, if not its own name with dashes, such as `("--model", "-m")`."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A field's former name, which is accepted for one version with a line that names the new one."""
+    """A field's old name, accepted for one version with a message that gives the new one."""
 
     old: str
 
@@ -57,20 +57,20 @@ class Renamed:
 class NamesFile:
     """The field names a file or folder, whose content, not its place, decides the result.
 
-    Behind one of the `prefixes` too, as in `replay:FILE`. A value that names nothing here counts as it is.
+    The name may follow one of the `prefixes`, as in `replay:FILE`. A value that is not a path here is hashed as text.
     """
 
     prefixes: tuple[str, ...] = ()
 
     def content(self, value: str, inside: Path | None = None) -> str:
-        """The hash of what the value names; its place where it is `inside` a folder; else the value."""
+        """The hash of the file or folder; its relative path if it is `inside` that folder; otherwise the value."""
         prefix, path = self._parts(value)
         if inside is not None and path.is_relative_to(inside):
             return f"{prefix}{path.relative_to(inside).as_posix()}"
         return f"{prefix}{HASHED}{content_hash(path)}" if path.exists() else value
 
     def beside(self, value: str, folder: Path) -> str:
-        """The value, with a path that exists in `folder` but not here as seen from here."""
+        """The value; if its file exists only in `folder`, the path to it from the current folder."""
         prefix, path = self._parts(value)
         found = not path.exists() and (folder / path).is_file()
         return f"{prefix}{os.path.relpath(folder / path)}" if found else value
@@ -82,35 +82,35 @@ class NamesFile:
 
 @dataclass(frozen=True)
 class Idle:
-    """The field changes how fast or where a result is made, never what it is."""
+    """The field changes how fast or where a result is computed, never the result."""
 
 
 class Config(BaseModel):
-    """The base of every stage's settings: frozen, and closed to keys it does not name."""
+    """The base of every stage's settings: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data: Any, info: ValidationInfo) -> Any:
-        """Take former names, and find files that are not here but beside the file the settings are from."""
+        """Accept old names, and look for missing files next to the file that holds the settings."""
         if not isinstance(data, dict):
             return data
         folder = (info.context or {}).get("folder")
         for name, field in cls.model_fields.items():
             for mark in field.metadata:
                 if isinstance(mark, Renamed) and mark.old in data and name not in data:
-                    logger.warning('"%s" is now called "%s"; the old name goes in the next version', mark.old, name)
+                    logger.warning('"%s" is now called "%s"; the next version drops the old name', mark.old, name)
                     data = {name if key == mark.old else key: value for key, value in data.items()}
                 elif isinstance(mark, NamesFile) and folder is not None and isinstance(data.get(name), str):
                     data = {**data, name: mark.beside(data[name], folder)}
         return data
 
     def identity(self, inside: Path | None = None) -> dict[str, Any]:
-        """What of these settings decides a result, as JSON: no idle fields, and hashes in the place of paths.
+        """The part of these settings that decides a result, as JSON: no idle fields, and hashes instead of paths.
 
         Args:
-            inside: Paths in this folder are named as seen from it, without their content.
+            inside: Paths in this folder count by their relative name, not by content.
         """
         row = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
@@ -133,7 +133,7 @@ def refused(error: ConfigError, *at: str) -> PydanticCustomError:
 
 
 def checked_by(check: Callable[[str], object]) -> AfterValidator:
-    """A field's validator from a function that raises ConfigError for a value that does not fit."""
+    """Make a field's validator from a function that raises ConfigError for an invalid value."""
 
     def validate(value: str) -> str:
         try:
@@ -153,7 +153,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else "known are: " + ", ".join(known)
+    return f'did you mean "{close[0]}"?' if close else "choose from: " + ", ".join(known)
 
 
 def parse_config(
@@ -169,17 +169,17 @@ def parse_config(
     Args:
         data: Keys and values.
         kind: The settings model.
-        file: Where they are from, for messages.
-        at: Where in the file.
+        file: Where they come from, for messages.
+        at: Their position in the file.
         spell: How messages write a key, such as `--max-steps` on a command line.
 
     Raises:
-        ConfigError: naming the key and its line, with "did you mean" for one that is unknown.
+        ConfigError: naming the key and its line, with "did you mean" for an unknown key.
     """
     try:
         return kind.model_validate(dict(data), context={"folder": Path(file).parent} if file is not None else None)
     except ValidationError as error:
-        # A mistyped key is often also a missing one; the typing is the cause.
+        # A mistyped key often causes a missing one, too, so report the typo.
         first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     context = first.get("ctx", {})
     known, loc = _place(kind, (*first["loc"], *context.get("at", ())))
@@ -194,7 +194,7 @@ def parse_config(
     words, remedy = context.get("expected"), context.get("remedy", "correct the value")
     if first["type"] == "literal_error" and isinstance(first["input"], str) and words:
         message, remedy = (
-            f'there is no "{first["input"]}"',
+            f'unknown value "{first["input"]}"',
             did_you_mean(first["input"], re.findall(r"'([^']*)'", words)),
         )
     told = f"{message[:1].lower()}{message[1:]}"

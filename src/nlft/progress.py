@@ -1,4 +1,4 @@
-"""What a step tells its user: progress while it runs (always on stderr), and its outcome at the end."""
+"""What a step reports: progress while it runs (always on stderr), and its outcome at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Outcome:
     """How a step ended: a few lines for its user, and what is missing from its output, if anything.
 
     `shortfall` is an `IncompleteError` (rows failed for good) or a `LimitError` (a limit was reached); the output is
-    written either way.
+    written in either case.
     """
 
     text: str
@@ -34,7 +34,7 @@ class Progress(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Show a few words (a loss, a rate) beside the count."""
+        """Show a short text (a loss, a rate) next to the count."""
         ...
 
 

@@ -218,7 +218,7 @@ def test_no_room_on_the_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> 
     (result,) = run_all(tmp_path, [["grade", "rows.jsonl", "-o", "out.jsonl"]], before=LIMIT)
     assert result["code"] == 1
     assert "out.jsonl" in result["err"]
-    assert "free some space" in result["err"]
+    assert "free some disk space" in result["err"]
     assert "Traceback" not in result["err"]
     assert (tmp_path / "out.jsonl").read_text() == "old\n"
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
@@ -238,7 +238,7 @@ nlft.cli.app.app = refuse
     (result,) = run_all(tmp_path, [["grade", "x.jsonl", "-o", "y.jsonl"]], before=before)
     assert result["code"] == 1
     assert result["err"].startswith("error: a/b: ")
-    assert "free some space" in result["err"]
+    assert "free some disk space" in result["err"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGPIPE")

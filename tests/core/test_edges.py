@@ -239,7 +239,7 @@ def test_a_likelihood_term_without_its_path_is_refused():
 
 def test_lengths_are_checked():
     empty = torch.zeros(0)
-    with pytest.raises(ValueError, match="one token at least"):
+    with pytest.raises(ValueError, match="at least one token"):
         allocate(empty, empty, None, torch.zeros(0, 2), PAPER)
     base, standard, _, hidden = world()
     allocation = allocate(base, standard, None, hidden, PAPER)

@@ -268,7 +268,7 @@ def test_the_command_with_a_local_judge(kind: str, tmp_path: Path, capsys: Any) 
         (["-o", "j.jsonl", "--judge", "openai", "--model", "m"], 2, "OPENAI_API_KEY"),
         (["-o", "j.jsonl", "--judge", "replay:no.jsonl"], 1, "no such file"),
         (["-o", "graded.jsonl"], 2, "same file"),
-        ([], 2, "the output is missing"),
+        ([], 2, "no output given"),
     ],
 )
 def test_wrong_usage(

@@ -52,7 +52,9 @@ def ran(errors: str) -> list[str]:
     lines = errors.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("[")]
     numbers = [
-        int(lines[i].partition("/")[0][1:]) for i in starts if "not run again" not in "".join(lines[i + 1 : i + 2])
+        int(lines[i].partition("/")[0][1:])
+        for i in starts
+        if "already finished, skipped" not in "".join(lines[i + 1 : i + 2])
     ]
     return [STEPS[number - 1] for number in numbers]
 
@@ -175,18 +177,18 @@ def test_two_runs_in_one_folder_are_refused(recipe: Path, tmp_path: Path) -> Non
             "test: {source: f}\nevaluate: {max_new_tokens: 0}\n",
             '"evaluate.max_new_tokens": input should be greater than',
         ),
-        ("evaluate: {seed: 1}\n", "nothing to evaluate on"),
+        ("evaluate: {seed: 1}\n", "no problems to evaluate on"),
         ("data: {n: 5}\n", 'the key "data.source" is missing'),
         ("data: {source: gsm8k, kinds: [1]}\n", 'unknown key "data.kinds"'),
         ("prompts: papr\n", 'there is no prompt set "papr"\n  remedy: did you mean "paper"?'),
         ("grade: {grader: numbr}\n", 'there is no grader "numbr"\n  remedy: did you mean "number"?'),
         ("judge: {judge: rul}\n", 'there is no judge "rul"\n  remedy: did you mean "rule"?'),
         ("answer: {answerer: locl}\n", 'there is no answerer "locl"\n  remedy: did you mean "local"?'),
-        ("train: {objective: cutt}\n", 'there is no "cutt"\n  remedy: did you mean "cut"?'),
-        ("train: {preset: papr}\n", 'there is no "papr"\n  remedy: did you mean "paper"?'),
+        ("train: {objective: cutt}\n", 'unknown value "cutt"\n  remedy: did you mean "cut"?'),
+        ("train: {preset: papr}\n", 'unknown value "papr"\n  remedy: did you mean "paper"?'),
         ("train: {settings: {p0_corect: 0.9}}\n", 'did you mean "p0_correct"?'),
         ("train: {objective: sft, ppo_epochs: 3}\n", "no effect"),
-        ("rounds: {k: 1, dev: {source: f}}\ntrain: null\n", "need a section `train`"),
+        ("rounds: {k: 1, dev: {source: f}}\ntrain: null\n", "needs a section `train`"),
         ("test: {source: f}\nevaluate: {base_url: 'http://x/v1'}\n", "must ask the trained adapter"),
         ("rounds: {k: 1, dev: {source: f}, answer: {base_url: 'http://x/v1'}}\n", "must ask the trained adapter"),
         ("methods: {}\n", "nlft experiment"),

@@ -54,7 +54,7 @@ def test_the_adapter_has_the_papers_defaults() -> None:
     [
         ({"ppo_epochs": 3}, "ppo_epochs has no effect"),
         ({"objective": "reft", "scale_schedule": "once"}, "scale_schedule has no effect"),
-        ({"objective": "reft", "full": True}, "leave --full out|trains an adapter"),
+        ({"objective": "reft", "full": True}, "drop --full|trains an adapter"),
         ({"objective": "cut", "objective_option": {"treshold": 1.1}}, "treshold"),
         ({"preset": "authors", "settings": {"p0_correct": 2}}, "p0_correct"),
         ({"device": "cuda:1"}, "first GPU"),

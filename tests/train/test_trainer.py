@@ -168,7 +168,7 @@ def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
     third = run()
     assert gradients(third, [[0, 1, 2, 3]])[0] == loss, "what a crash has damaged is recomputed"
     assert third.scale_cache.passes == 1
-    assert "cannot be read" in caplog.text
+    assert "cannot read" in caplog.text
 
 
 def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path, caplog: py
     dataset = encode_dataset([ROWS[0], unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
     assert len(dataset) == 1
     assert "1 incorrect rows have no judgment" in caplog.text
-    with pytest.raises(DataError, match="no row is left"):
+    with pytest.raises(DataError, match="no rows left"):
         encode_dataset([unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
     with pytest.raises(ConfigError, match='no module "gate_prj"'):
         lora_config(lm.model, target_modules=["gate_prj"])
@@ -314,7 +314,7 @@ def test_the_settings_can_come_from_a_command_line(tmp_path: Path) -> None:
     assert (read.objective, read.scale_schedule, read.learning_rate) == ("cut", "once", 1e-3)
     assert read.saliency().c1 == 3.0
     assert read.objective_options == {"threshold": 1.5}
-    with pytest.raises(ConfigError, match="settings is no JSON object"):
+    with pytest.raises(ConfigError, match="settings is not a JSON object"):
         NLFTConfig(str(tmp_path), settings="[1]")
     (plain,) = HfArgumentParser(NLFTConfig).parse_args_into_dataclasses(["--output_dir", str(tmp_path)])
     assert plain.saliency() == SaliencySettings.paper()

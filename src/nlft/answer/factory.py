@@ -38,7 +38,7 @@ def make_answerer(settings: AskSettings) -> Answerer:
     from nlft.answer.local import LocalAnswerer
 
     if settings.adapter is not None and not Path(settings.adapter).is_dir():
-        raise ConfigError("there is no such adapter folder", file=settings.adapter, remedy="check --adapter")
+        raise ConfigError("no such adapter folder", file=settings.adapter, remedy="check --adapter")
     return LocalAnswerer(model, settings, adapter=settings.adapter, load=settings)
 
 

@@ -1,4 +1,4 @@
-"""The root of `nlft`: loads a verb when it is asked for, and turns errors into messages and exit codes.
+"""The root of `nlft`: loads verbs on demand, and turns errors into messages and exit codes.
 
 Exit codes: 0 done; 1 something you can fix; 2 wrong usage or settings; 3 done, but some rows failed for good; 4 stopped
 at a limit on requests or cost; 130 interrupted.
@@ -19,26 +19,26 @@ from typer.core import TyperGroup
 from nlft.errors import ConfigError, NLFTError
 from nlft.progress import Outcome, printable
 
-# What the user can fix by making room; anything else the system refuses is shown with a traceback.
+# Errors that freeing disk space fixes; any other OSError is shown with a traceback.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Typer keeps the base of its usage errors private; this is its public subclass's parent.
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
-# In the order of the pipeline, so that `nlft --help` reads like the paper's figure 3. Each is a file of this folder
-# with its own `app`; the words here are what `nlft --help` says of it, without loading it.
+# In pipeline order, so that `nlft --help` reads like the paper's figure 3. Each verb is a file in this folder
+# with its own `app`; the text here is its line in `nlft --help`, which loads no verb.
 VERBS = {
     "demo": "Run the whole pipeline on a small real model, in minutes, without a GPU or a key.",
     "data": "Make a file of problems, check one, or show a row of it.",
-    "answer": "Get a response to each problem: from a local model, a server, or a recording.",
-    "grade": "Compare each response's final answer with the reference's.",
+    "answer": "Get a response to each problem from a local model, a server or a recording.",
+    "grade": "Compare each response's final answer with the reference.",
     "judge": "Say in words what is wrong with each incorrect response.",
-    "score": "Compute what each token of the responses is worth.",
+    "score": "Compute what each response token is worth.",
     "show": "Show scored responses in the terminal, with every token's role.",
     "view": "Make the saliency map, as a file or served on this machine.",
     "train": "Fine-tune a model on judged responses.",
     "evaluate": "Measure a model's accuracy on held-out problems.",
     "compare": "Compare evaluations problem by problem, with intervals.",
-    "run": "Run a recipe, from problems to the accuracy before and after.",
+    "run": "Run a recipe, from the problems to accuracy before and after training.",
     "experiment": "Compare methods: run the missing cells, draw tables and figures.",
     "recipes": "List the recipes that come with nlft, or copy one.",
     "schema": "Print the JSON Schema of a recipe, for your editor.",
@@ -48,7 +48,7 @@ VERBS = {
 
 
 class _Verbs(TyperGroup):
-    """The verbs, each loaded when it is asked for."""
+    """The verbs, each loaded on demand."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
@@ -81,7 +81,7 @@ def _show_version(value: bool) -> None:
 app = typer.Typer(
     name="nlft",
     cls=_Verbs,
-    help="Natural Language Fine-Tuning: train a language model on tens of examples, with words as the signal.",
+    help="Natural Language Fine-Tuning: train a language model on tens of examples, with words as the training signal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -116,12 +116,12 @@ def run(arguments: list[str]) -> int:
         if error.errno not in _DISK:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "free some space and run the same command again: finished work is on disk"
+        remedy = "free some disk space and re-run the same command; finished work is on disk"
         return _fail(f"{place}{error.strerror}\n  remedy: {remedy}", 1)
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        return _fail("interrupted: finished work is on disk; run the same command to continue", 130, mark="")
+        return _fail("interrupted: finished work is on disk; re-run the same command to resume", 130, mark="")
     return int(code)
 
 
@@ -129,7 +129,7 @@ def conclude(outcome: Outcome) -> None:
     """Print how a step ended.
 
     Raises:
-        IncompleteError, LimitError: where something is missing from its output.
+        IncompleteError, LimitError: if something is missing from its output.
     """
     print(printable(outcome.text))
     if outcome.shortfall is not None:
@@ -143,7 +143,7 @@ def _fail(message: str, code: int, mark: str = "error: ") -> int:
 
 
 def _refuse(error: typer.BadParameter) -> int:
-    """Wrong usage: what is wrong, and the option that may have been meant."""
+    """Report wrong usage, and suggest the option that was probably meant."""
     if error.message.startswith("Usage:"):  # a bare command, whose message is its help
         print(error.message)
         return 2
@@ -156,8 +156,8 @@ def _refuse(error: typer.BadParameter) -> int:
 
 
 def _leave_quietly() -> int:
-    """The reader of our output has gone (`nlft ... | head`): nothing to say, and nobody to say it to."""
+    """End silently when the reader of our output has gone (`nlft ... | head`)."""
     with contextlib.suppress(OSError):
-        # Python flushes stdout once more on its way out, which would complain.
+        # Python flushes stdout once more at exit, which would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + 13  # as a shell reports SIGPIPE

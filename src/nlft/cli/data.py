@@ -1,4 +1,4 @@
-"""`nlft data`: problems from GSM8K, from gsm_symbolic, or from a file; `check` and `show` look into a file."""
+"""`nlft data`: problems from GSM8K, from gsm_symbolic, or from a file; `check` and `show` inspect a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nlft.progress import printable
 
 FILE = "file"
 Model = Annotated[
-    str | None, typer.Option("--model", "-m", help="Use this model's tokens (only the tokenizer is loaded).")
+    str | None, typer.Option("--model", "-m", help="Count this model's tokens (loads only the tokenizer).")
 ]
-Prompts = Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")]
+Prompts = Annotated[str, typer.Option(help="Prompt set: a built-in name or a YAML file.")]
 
 
 class _SourceGroup(TyperGroup):
-    """A group in which every word that names no command is a file: `nlft data my.csv -o problems.jsonl`."""
+    """A group that takes any word other than a command for a file: `nlft data my.csv -o problems.jsonl`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
@@ -37,7 +37,7 @@ class _SourceGroup(TyperGroup):
 app = make_app(
     cls=_SourceGroup,
     no_args_is_help=True,
-    help="Make a file of problems: nlft data gsm8k|gsm_symbolic|FILE -o problems.jsonl; or look into one.",
+    help="Make a file of problems: nlft data gsm8k|gsm_symbolic|FILE -o problems.jsonl; or inspect one.",
 )
 
 
@@ -51,7 +51,7 @@ def gsm8k(output: Output, settings: GSM8KSettings) -> None:
 @app.command("gsm_symbolic")
 @with_settings(GSMSymbolicSettings, leave_out=["source"])
 def gsm_symbolic(output: Output, settings: GSMSymbolicSettings) -> None:
-    """Word problems made on the spot, offline, with worked solutions."""
+    """Word problems generated offline, with worked solutions."""
     _make(settings, output)
 
 
@@ -60,31 +60,31 @@ def gsm_symbolic(output: Output, settings: GSMSymbolicSettings) -> None:
 def file(
     output: Output,
     settings: FileSettings,
-    hold_out: Annotated[
-        Path | None, typer.Option(help="A second JSONL file, for rows kept from training, to test on.")
-    ] = None,
+    hold_out: Annotated[Path | None, typer.Option(help="JSONL file for held-out test rows.")] = None,
     hold_out_n: Annotated[
-        int | None, typer.Option(min=1, help="How many questions to hold out; a fifth if not given.")
+        int | None, typer.Option(min=1, help="Number of questions to hold out; a fifth by default.")
     ] = None,
 ) -> None:
-    """Any file of questions and answers (the word `file` may be left out): `nlft data my.csv -o problems.jsonl`."""
+    """Any file of questions and answers (you may omit the word `file`): `nlft data my.csv -o problems.jsonl`."""
     if hold_out is None and hold_out_n is not None:
-        raise ConfigError("there is nowhere to write what is held out", remedy="name a file: --hold-out test.jsonl")
+        raise ConfigError("no file for the held-out rows", remedy="name one: --hold-out test.jsonl")
     _make(settings, output, test=hold_out, test_n=hold_out_n)
 
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Any file of the pipeline, or one that `data` takes.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Any file of the pipeline, or any file that `nlft data` reads.")
+    ],
     model: Model = None,
-    against: Annotated[Path | None, typer.Option(help="The test set, to look for overlap.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Test set to check for overlap.")] = None,
     max_length: Annotated[
-        int | None, typer.Option(min=1, help="Tokens a path may have; the model's context if not given.")
+        int | None, typer.Option(min=1, help="Maximum tokens per path; the model's context length by default.")
     ] = None,
     prompts: Prompts = "paper",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Look for what would spoil a training run; exit code 1 when there are errors."""
+    """Find what would spoil a training run; exits with 1 if there are errors."""
     from nlft.data.check import check_file
 
     report = check_file(path, model=model, against=against, max_length=max_length, prompts=prompts)
@@ -96,11 +96,11 @@ def check(
 @app.command()
 def show(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Any file of the pipeline.")],
-    row: Annotated[str, typer.Argument(help="The row: its number, from 1, or its id.")],
+    row: Annotated[str, typer.Argument(help="Row number (from 1) or id.")],
     model: Model = None,
     prompts: Prompts = "paper",
 ) -> None:
-    """One row: as it is in the file, each prompt as the model sees it, and its tokens, the trained ones marked."""
+    """Show one row as stored, each prompt as the model sees it, and its tokens, with the trained ones marked."""
     from nlft.data.show import show_row
 
     print(printable(show_row(path, row, model=model, prompts=prompts)))

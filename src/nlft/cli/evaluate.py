@@ -1,4 +1,4 @@
-"""`nlft evaluate`: accuracy on a file of problems, of any answerer."""
+"""`nlft evaluate`: the accuracy of any answerer on a file of problems."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ app = make_app()
 @with_settings(EvaluateSettings)
 def evaluate(
     problems: Annotated[Path, typer.Argument(help="JSONL of problems: id, question, reference.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="JSON summary; its rows go to a .jsonl beside it.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="JSON summary; its rows go to a .jsonl file next to it.")
+    ],
     settings: EvaluateSettings,
     overwrite: Overwrite = False,
 ) -> None:
-    """Let a model, a server or a recording answer problems; write accuracy, intervals and every row."""
+    """Measure accuracy on problems; write a summary with intervals, and every row."""
     from nlft.evaluate.step import run
 
     conclude(run(settings, problems, output, overwrite=overwrite))

@@ -1,4 +1,4 @@
-"""`nlft experiment`: methods compared; the missing cells are run, tables and figures drawn from results files."""
+"""`nlft experiment`: compare methods; run the missing cells, then draw tables and figures from results files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ app = make_app()
 
 @app.command()
 def experiment(
-    recipe: Annotated[Path, typer.Argument(help="YAML of an experiment; see `nlft recipes`.")],
-    split: Annotated[Literal["test", "dev"], typer.Option(help="test: each cell once; dev: while choosing.")] = "test",
+    recipe: Annotated[Path, typer.Argument(help="Experiment recipe (YAML); `nlft recipes` lists those that ship.")],
+    split: Annotated[
+        Literal["test", "dev"], typer.Option(help="test (each cell once) or dev (while you make choices).")
+    ] = "test",
     results: Annotated[
-        Path | None, typer.Option(help="Folder of results files; beside the recipe if not given.")
+        Path | None, typer.Option(help="Folder for results files; next to the recipe by default.")
     ] = None,
-    method: Annotated[list[str] | None, typer.Option(help="Only this method; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Run only this method; repeatable.")] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Training runs side by side, each on its own GPU or share of the CPU.")
+        int, typer.Option(min=1, help="Training runs in parallel, each on its own GPU or share of the CPU.")
     ] = 1,
     assign: Assignments = None,
     dry_run: DryRun = False,
     tables: Annotated[bool, typer.Option("--tables", help="Only redraw tables and figures.")] = False,
 ) -> None:
-    """Run the missing cells of an experiment; one that was interrupted resumes where it stopped."""
+    """Run the missing cells of an experiment; an interrupted one resumes where it stopped."""
     from nlft.config import did_you_mean
     from nlft.errors import ConfigError
     from nlft.pipeline.cells import missing_cells, plan_cells, run_cells

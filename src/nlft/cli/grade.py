@@ -21,20 +21,20 @@ def grade(
     answers: Annotated[Path, typer.Argument(help="JSONL of attempts: id, question, reference, response.")],
     settings: GradeSettings,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSONL file to write; may be left out with --explain.")
+        Path | None, typer.Option("--output", "-o", help="JSONL file to write; optional with --explain.")
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show strict, flexible and math side by side, and where they differ.")
     ] = False,
 ) -> None:
-    """Compare each response's final answer with the reference's.
+    """Compare each response's final answer with the reference.
 
-    gsm8k-strict is GSM8K's official form, the first `#### number`. gsm8k-flexible is the last number of
+    gsm8k-strict is GSM8K's official form, the first `#### number`. gsm8k-flexible is the last number in
     the response, wherever it is (the convention of lm-evaluation-harness). Both are recorded for every
     row; --grader chooses the one that decides.
     """
     from nlft.grade.step import run
 
     if output is None and not explain:
-        raise ConfigError("there is nowhere to write the grades", remedy="give -o graded.jsonl (or --explain)")
+        raise ConfigError("no output given", remedy="add -o graded.jsonl or --explain")
     conclude(run(settings, answers, output, explain=explain))

@@ -19,18 +19,20 @@ app = make_app()
 @app.command()
 @with_settings(JudgeSettings)
 def judge(
-    graded: Annotated[Path, typer.Argument(help="JSONL of graded responses; or, with --report alone, of judged ones.")],
+    graded: Annotated[
+        Path, typer.Argument(help="JSONL of graded responses; with --report alone, of judged responses.")
+    ],
     settings: JudgeSettings,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSONL file to write.")] = None,
     dry_run: DryRun = False,
-    report: Annotated[bool, typer.Option("--report", help="Report on the judgments' quality.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Print a report on the quality of the judgments.")] = False,
 ) -> None:
     """Judge graded responses; an interrupted run resumes where it stopped."""
     from nlft.judge import step
 
     if output is None:
         if not report:
-            raise ConfigError("the output is missing", remedy="give -o, or --report to look at a judged file")
+            raise ConfigError("no output given", remedy="add -o, or --report to inspect a judged file")
         conclude(Outcome(step.report_text(graded)))
     elif dry_run:
         print(step.dry_run(settings, graded, output))

@@ -18,12 +18,13 @@ from nlft.files.yaml import override
 
 __all__ = ["Assignments", "DryRun", "Output", "Overwrite", "make_app", "with_settings"]
 
-# Options of several verbs that are no settings: they say where to, or what this call shall do.
+# Options that several verbs share but that are not settings: where to write, and what this call does.
 Output = Annotated[Path, typer.Option("--output", "-o", help="JSONL file to write.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, then stop.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in -o.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite an earlier run in -o.")]
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=1.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=1; repeatable."),
 ]
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -52,7 +53,7 @@ def with_settings(
         operands: Fields that are positional, before everything else.
         leave_out: Fields that the command line does not offer.
     """
-    # A stage's own settings first, those it shares with other stages after them.
+    # A stage's own settings come first, then those it shares with other stages.
     names = [
         name for each in kind.__mro__ for name in getattr(each, "__annotations__", {}) if name in kind.model_fields
     ]
@@ -89,7 +90,7 @@ def _sentence(text: str) -> str:
 
 
 def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
-    """The parameter that typer reads an option from."""
+    """The parameter that typer turns into an option."""
     flags = next((mark.names for mark in field.metadata if isinstance(mark, Flags)), (_flag(name),))
     kind, choices = _kind(field.annotation)
     required = field.is_required() and not hidden
@@ -116,14 +117,14 @@ def _flag(name: str) -> str:
 
 
 def _value(field: FieldInfo | None, value: Any) -> Any:
-    """What the model reads: a mapping's assignments together; any other value as typer read it."""
+    """The value for the model: a mapping's assignments merged; any other value as typer read it."""
     if field is not None and _is_mapping(field.annotation):
         return override({}, value)
     return value
 
 
 def _default(field: FieldInfo) -> str:
-    """The default as the help shows it; nothing for a flag, for what is required, and for None."""
+    """The default as the help shows it; empty for a flag, a required option, or None."""
     default = field.get_default(call_default_factory=True)
     if default in (PydanticUndefined, None, {}) or default is False:
         return ""

@@ -28,9 +28,9 @@ def recipes(context: typer.Context) -> None:
 
 @app.command()
 def copy(
-    name: Annotated[str, typer.Argument(help="The recipe's folder, as `nlft recipes` lists it.")],
+    name: Annotated[str, typer.Argument(help="Name of the recipe, as `nlft recipes` lists it.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to copy to; NAME in this folder if not given.")
+        Path | None, typer.Option("--output", "-o", help="Folder to copy to; by default, NAME in the current folder.")
     ] = None,
 ) -> None:
     """Copy a recipe's files, and the data it reads, to a folder of yours."""

@@ -1,4 +1,4 @@
-"""`nlft run`: a recipe from problems to the two accuracies, resumable."""
+"""`nlft run`: a resumable run of a recipe, from the problems to accuracy before and after training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ app = make_app()
 
 @app.command()
 def run(
-    recipe: Annotated[Path, typer.Argument(help="YAML: one section per stage, its keys the command's options.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe (YAML): one section per stage; its keys are that stage's settings.")
+    ],
     assign: Assignments = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Run every step of a recipe; those that have finished are not run again."""
+    """Run every step of a recipe, skipping finished ones."""
     if dry_run:
         from nlft.pipeline.plan import plan
         from nlft.pipeline.recipe import load_recipe

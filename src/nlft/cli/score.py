@@ -21,7 +21,7 @@ def score(
     output: Output,
     settings: ScoreSettings,
 ) -> None:
-    """Compute the three paths' probabilities and what each token is worth."""
+    """Compute each token's probabilities on the three paths, and what it is worth."""
     from nlft.score.step import run
 
     conclude(run(settings, judged, output))

@@ -1,4 +1,4 @@
-"""`nlft train`: from judged responses to an adapter."""
+"""`nlft train`: train an adapter on judged responses."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Loss:
 
     Attributes:
         total: what is minimised, with gradient; of `example_loss`: factor * (weighted + likelihood).
-        parts: what it consists of, and whatever else the logs show, by name.
+        parts: its components, and anything else to log, by name.
     """
 
     total: Float[Tensor, ""]
@@ -54,13 +54,13 @@ def example_loss(
 
     Args:
         logp_base: log P(y_t | base), nats, with gradient.
-        allocation: what `allocate` found, now or earlier.
+        allocation: the result of `allocate`, new or stored.
         settings: the constants.
         logp_judge: log P(y_t | judge), nats, with gradient; needed for the authors' extra term of an
-            incorrect response, and not used otherwise.
+            incorrect response, otherwise unused.
 
     Raises:
-        ValueError: where lengths differ, or the extra term lacks the judge path.
+        ValueError: if lengths differ, or the extra term lacks the judge path.
 
     >>> import torch
     >>> everything = torch.ones(2, dtype=torch.bool)
@@ -109,7 +109,7 @@ def log_one_minus(logp: Float[Tensor, " n"], floor: float) -> Float[Tensor, " n"
     """log(1 - P) from log P, with 1 - P no less than `floor`.
 
     The value stops at log(floor) as P nears 1, the gradient at -P / floor: a token the model is sure
-    of still hears that it is wrong. (A plain clamp would leave it without a gradient.)
+    of still gets a gradient, which a plain clamp would remove.
     """
     rest = -torch.expm1(logp)
     # Straight through: the forward value is floored, the backward pass sees 1 - P.

@@ -76,7 +76,7 @@ def _round(logp: Float[Tensor, " n"], to: Float[Tensor, " n"]) -> Float[Tensor, 
     """log P with P at the value `to`; the gradient with respect to P passes unchanged, as through a cast."""
     probability = logp.exp()
     rounded = probability + (to - probability).detach()
-    # Where `to` is 0 the caller takes another value; log 1 keeps the unused gradient finite.
+    # If `to` is 0, the caller uses another value; log 1 keeps the unused gradient finite.
     return torch.log(torch.where(to == 0, 1.0, rounded))
 
 

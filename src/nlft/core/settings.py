@@ -1,6 +1,6 @@
-"""Every constant of the paper's method, with its equation and where its value is from.
+"""Every constant of the paper's method, with its equation and the source of its value.
 
-This module loads no torch, so a command line can check settings before it pays for that.
+This module loads no torch, so that a command line can check settings quickly.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class SaliencySettings(Config):
     """How tokens are found salient, scaled and trained; the defaults are the preset `paper`.
 
     `describe()` gives each field's meaning and source. The constructor raises pydantic's `ValidationError` for a
-    value that does not fit; `from_mapping` and `replace` raise `ConfigError`, naming the field.
+    invalid value; `from_mapping` and `replace` raise `ConfigError`, naming the field.
     """
 
-    # Whole numbers pass for floats, as YAML writes them, but neither text nor true and false do.
+    # Integers are accepted as floats, as YAML writes them; text and booleans are not.
     model_config = ConfigDict(strict=True)
 
     # Which tokens are salient (§3.3)
@@ -45,14 +45,14 @@ class SaliencySettings(Config):
     )
     ratio_threshold: float | None = _setting(
         None,
-        "the threshold of r1 and r2 where it is not r0",
+        "the threshold of r1 and r2, if not r0",
         "the authors' code compares with 1.5 whatever its flag says, and uses the flag in eq. 4 only",
         gt=0,
     )
     cluster: Literal["similarity", "distance", "none"] = _setting(
         "similarity",
         "a neighbour joins a phrase while its cosine similarity, or its distance 1 - cosine, to the centre is high",
-        "paper 3.3 says semantic similarity; the authors' code takes a distance for one; none is an ablation",
+        "paper 3.3 says semantic similarity; the authors' code uses a distance; none is an ablation",
     )
     cluster_threshold: float = _setting(
         0.6, "similarity or distance above which a neighbour joins", "paper: not given, 0.6 is ours; authors' code: 0.4"
@@ -73,10 +73,12 @@ class SaliencySettings(Config):
     # Filter (§6.1)
     filter: Literal["drop", "mask", "off"] = _setting(
         "drop",
-        "an incorrect response with too large a share of salient tokens is dropped, or keeps its salient tokens only",
+        "an incorrect response with too large a share of salient tokens is dropped, or keeps only its salient tokens",
         "paper 6.1: drop; authors' code: mask",
     )
-    filter_threshold: float = _setting(0.06, "the share of salient tokens above which it is", "authors' code", ge=0)
+    filter_threshold: float = _setting(
+        0.06, "the share of salient tokens above which the filter applies", "authors' code", ge=0
+    )
 
     # Loss (eq. 5)
     incorrect_term: Literal["literal", "unlikelihood"] = _setting(
@@ -91,7 +93,7 @@ class SaliencySettings(Config):
         "paper: none; authors' code: 1",
         ge=0,
     )
-    factor: float = _setting(1.0, "the whole loss is multiplied by this", "authors' code: 10", gt=0)
+    factor: float = _setting(1.0, "multiplier of the whole loss", "authors' code: 10", gt=0)
     unlikelihood_floor: float = _setting(
         1e-6, "the least 1 - P(base) in log(1 - P), so that P = 1 stays finite and keeps a gradient", "ours", gt=0, lt=1
     )
@@ -120,9 +122,9 @@ class SaliencySettings(Config):
         "S = 2 / (1 + exp(-(log P(standard) - log P(base)))) for every token of a correct response",
         "ablation",
     )
-    use_judge: bool = _setting(True, "without the judge path every incorrect response is excluded", "ablation")
+    use_judge: bool = _setting(True, "false: skip the judge path, which excludes every incorrect response", "ablation")
     mean_one: bool = _setting(
-        False, "divide an example's scales by their mean, so that a learning rate means the same", "ablation"
+        False, "divide an example's scales by their mean, so that learning rates are comparable", "ablation"
     )
 
     @classmethod
@@ -156,7 +158,7 @@ class SaliencySettings(Config):
 
     @classmethod
     def preset(cls, name: str) -> SaliencySettings:
-        """The preset of that name, `paper` or `authors`.
+        """The preset with that name, `paper` or `authors`.
 
         Raises:
             ConfigError: for any other name.
@@ -167,13 +169,13 @@ class SaliencySettings(Config):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> SaliencySettings:
-        """Settings from a YAML mapping: any fields by name, on top of `preset` (`paper` where it is not given).
+        """Settings from a YAML mapping: any fields by name, on top of `preset` (default: `paper`).
 
         >>> SaliencySettings.from_mapping({"preset": "authors", "c1": 4}).c1
         4.0
 
         Raises:
-            ConfigError: for a key that is no field, with the nearest one, and for a value that does not fit.
+            ConfigError: for an unknown field, with the nearest one, and for an invalid value.
         """
         changes = dict(mapping)
         return cls.preset(changes.pop("preset", "paper")).replace(**{str(key): value for key, value in changes.items()})
@@ -182,13 +184,13 @@ class SaliencySettings(Config):
         """These settings with some fields changed, and checked.
 
         Raises:
-            ConfigError: as `from_mapping`.
+            ConfigError: like `from_mapping`.
         """
         kind = type(self)
         try:
             return kind.model_validate(self.model_dump() | changes)
         except ValidationError as error:
-            # A field that does not exist comes first: its value was meant for another.
+            # Report an unknown field first: its value was meant for another.
             found = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
         name, value = str(found["loc"][0]), found["input"]
         if found["type"] == "extra_forbidden":

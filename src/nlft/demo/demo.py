@@ -1,4 +1,4 @@
-"""`nlft demo`: an ordinary recipe, with its teacher's responses recorded beside it."""
+"""`nlft demo`: an ordinary recipe, with its teacher's responses recorded next to it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ RECIPE = FOLDER / "recipe.yaml"
 
 
 def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, console: Console | None = None) -> None:
-    """Run the demo's recipe in `folder` and show what came out.
+    """Run the demo's recipe in `folder` and show the results.
 
-    Finished steps are not run again, so an interrupted demo resumes where it stopped.
+    It skips finished steps, so an interrupted demo resumes where it stopped.
 
     Args:
-        folder: Where everything goes.
-        model: Another student than the recipe's.
-        fresh: Start over, whatever is in the folder.
+        folder: The output folder.
+        model: The student, instead of the recipe's.
+        fresh: Start over, replacing an earlier demo.
         console: Where to print; stdout if None.
     """
     console = console or Console()
-    if fresh and (folder / "recipe.yaml").exists():  # only ever a folder that a run has made
+    if fresh and (folder / "recipe.yaml").exists():  # delete only folders made by a run
         shutil.rmtree(folder)
     assignments = [f"output={json.dumps(str(folder))}"]
     assignments += [f"model={json.dumps(model)}"] if model is not None else []
     console.print(
-        f"student {model or read_yaml(RECIPE)['model']}; problems made on the spot; responses recorded from a 1.5B teacher\n"
-        f"everything goes to {folder}\n",
+        f"student {model or read_yaml(RECIPE)['model']}; problems generated on the spot; "
+        "responses recorded from a 1.5B teacher\n"
+        f"output folder: {folder}\n",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -48,11 +49,11 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
 
 
 def show_tokens(scored: Path, console: Console) -> None:
-    """The tokens of one correct and one incorrect response, coloured by what they are and weigh."""
+    """The tokens of one correct and one incorrect response, coloured by role and scale."""
     rows = list(read_records(scored, Scored))
     for correct in (True, False):
         matching = [row for row in rows if row.verdict.correct is correct]
-        # One that is trained on and marks something says more than one that the filter drops.
+        # Prefer a row that is trained on and has salient tokens to one that the filter drops.
         matching.sort(key=lambda row: (row.scores.excluded, not any(row.scores.salient)))
         if not matching:
             continue

@@ -1,4 +1,4 @@
-"""The evaluate step: answer, grade, summarise; on the journal of the answer step, with any answerer."""
+"""The evaluate step: answer, grade, summarise; with any answerer, on the answer step's journal."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def evaluate(
     grader: str | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
-    """Let an answerer solve every problem and grade the answers: strictly and flexibly, or by a grader of your own.
+    """Let an answerer solve every problem, and grade its answers strictly and flexibly, or with your own grader.
 
     Args:
-        problems: What is asked; ids must differ.
+        problems: The problems; their ids must be unique.
         answerer: Who answers: a local model, a server, a recording.
-        prompts: The words around the question.
-        output: Where the summary goes, such as `eval.json`; the rows go to `eval.jsonl` beside it. Each reply is in
-            the journal beside them as soon as it is there, so an interrupted run resumes where it stopped. None keeps
-            all in memory.
-        data: What the problems are called, for the record.
-        grader: For answers that are not numbers (see `nlft.grade.get_grader`): its verdict is both the strict and the
-            flexible one. None takes GSM8K's two.
+        prompts: The text around the question.
+        output: The summary file, such as `eval.json`; rows go to `eval.jsonl` next to it. Each reply is stored in
+            a journal next to them on arrival, so an interrupted run resumes where it stopped. None keeps
+            everything in memory.
+        data: The name of the problems, for the record.
+        grader: For answers that are not numbers (see `nlft.grade.get_grader`): its verdict counts as the strict and the
+            flexible one. None uses GSM8K's two graders.
         overwrite: Replace another evaluation at `output`.
 
     Raises:
-        ConfigError: for a grader that does not exist.
-        DataError: when there is no problem, ids repeat, a reference holds no answer to grade against, a problem
+        ConfigError: for an unknown grader.
+        DataError: if there are no problems, ids repeat, a reference holds no answer to grade against, a problem
             got no answer, `output` holds another evaluation, or cannot be written.
     """
     graders = dict.fromkeys(GRADERS, grader) if grader is not None else GRADERS
@@ -75,9 +75,9 @@ def evaluate(
             return read_evaluation(output)
         if stored is not None and not overwrite:
             raise DataError(
-                "this is another evaluation (of another model, other problems, prompts or settings)",
+                "this is another evaluation (different model, problems, prompts or settings)",
                 file=output,
-                remedy="choose another -o, or give --overwrite",
+                remedy="choose another -o, or add --overwrite",
             )
         result = _measure(problems, answerer, prompts, journal, graders, run=fingerprint, data=data, grader=grader)
         write_records(rows_path(output), result.rows)
@@ -105,7 +105,7 @@ def _measure(
         first = f": {answers.failed[0].failure}" if answers.failed else " (a limit was reached)"
         raise DataError(
             f"{len(answers.failed) + answers.unanswered} of {len(problems)} problems got no answer{first}",
-            remedy="run the same command again: finished answers are kept; or leave those problems out",
+            remedy="re-run the same command, which keeps finished answers; or remove those problems",
         )
     rows = [
         Evaluated(
@@ -147,7 +147,7 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
     """Evaluate on a file of problems; the summary goes to `output`, a table to the user.
 
     Raises:
-        ConfigError, DataError: as `evaluate`; for an answerer that the settings do not describe.
+        ConfigError, DataError: as `evaluate`; for settings that describe no answerer.
     """
     rows = rows_path(output)
     asked = list(read_records(problems, Problem))[: settings.n]
@@ -165,13 +165,13 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
 
 
 def _check(problems: Sequence[Problem], grader: str) -> None:
-    """Refuse what would be found out only after the model is paid for."""
+    """Reject problems that would otherwise fail only after the model has answered."""
     if not problems:
-        raise DataError("there is no problem to evaluate on", remedy="give a file with at least one row")
+        raise DataError("no problems to evaluate on", remedy="pass a file with at least one row")
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:
-            raise DataError(f"the id {problem.id!r} comes more than once", remedy="give every problem an id of its own")
+            raise DataError(f"the id {problem.id!r} occurs more than once", remedy="give every problem a unique id")
         seen.add(problem.id)
     get_grader(grader)
     for problem in problems:

@@ -87,7 +87,7 @@ class AppendOnlyFile:
             raise DataError(
                 f"cannot write: {error.strerror}",
                 file=self.path,
-                remedy="free some space and run the same command again: it resumes where it stopped",
+                remedy="free some disk space and re-run the same command; it resumes where it stopped",
             ) from error
 
     def close(self) -> None:

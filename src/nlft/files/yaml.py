@@ -15,16 +15,16 @@ __all__ = ["line_of", "override", "read_yaml"]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; a key stands once."""
+    """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; no repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # no key a settings file has; the base class refuses what cannot be one
+                continue  # settings have no such keys; the base class rejects unhashable ones
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f'the key "{key.value}" stands twice', problem_mark=key.start_mark
+                    problem=f'the key "{key.value}" occurs twice', problem_mark=key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -46,44 +46,46 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping with a safe loader.
 
     Raises:
-        ConfigError: when the file is missing, no YAML, or no mapping, or a key stands twice.
+        ConfigError: if the file is missing, is not valid YAML or not a mapping, or repeats a key.
     """
     path = Path(path)
     try:
-        # The loader is a SafeLoader: it makes nothing but plain values.
+        # The loader is a SafeLoader: it builds only plain values.
         data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506
     except FileNotFoundError:
-        raise ConfigError("there is no such file", file=path, remedy="check the path") from None
+        raise ConfigError("no such file", file=path, remedy="check the path") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=path) from None
+        raise ConfigError(f"cannot read: {error}", file=path) from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else None
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"broken YAML: {problem}", file=path, line=line, remedy="correct that line") from None
+        problem = getattr(error, "problem", None) or "malformed"
+        raise ConfigError(f"invalid YAML: {problem}", file=path, line=line, remedy="correct that line") from None
     if not isinstance(data, dict):
-        raise ConfigError("the file holds no mapping of keys to values", file=path, remedy="write `key: value` lines")
+        raise ConfigError("the file is not a mapping of keys to values", file=path, remedy="write `key: value` lines")
     return data
 
 
 def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """The mapping with `key=value` assignments made; the key may be dotted, the value is YAML.
+    """The mapping with `key=value` assignments applied; keys may be dotted, values are YAML.
 
     >>> override({"train": {"epochs": 3}}, ["train.epochs=1", "sizes=[2, 4]", "answer=null"])
     {'train': {'epochs': 1}, 'sizes': [2, 4], 'answer': None}
 
     Raises:
-        ConfigError: for an assignment of another form, or a value that is no YAML.
+        ConfigError: for a malformed assignment, or a value that is not valid YAML.
     """
     result: dict[str, Any] = dict(data)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not key or not equals:
-            raise ConfigError(f'"{assignment}" sets nothing', remedy="write it as key=value, such as train.epochs=1")
+            raise ConfigError(
+                f'"{assignment}" is not an assignment', remedy="write it as key=value, such as train.epochs=1"
+            )
         try:
             value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
         except yaml.YAMLError:
-            raise ConfigError(f'"{assignment}": the value is no YAML', remedy="quote it") from None
+            raise ConfigError(f'"{assignment}": the value is not valid YAML', remedy="quote it") from None
         *path, last = key.split(".")
         place = result
         for part in path:
@@ -95,7 +97,7 @@ def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
 
 
 def line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
-    """The line of a YAML file on which the value at `loc`, or the nearest that encloses it, begins."""
+    """The line of a YAML file on which the value at `loc`, or the nearest enclosing value, begins."""
     if file is None or not Path(file).is_file():
         return None
     node, line = yaml.compose(Path(file).read_text(encoding="utf-8-sig"), Loader=_Loader), None

@@ -39,7 +39,7 @@ class ExternalGrader:
         self.name, self.deadline, self.start = name, deadline, start
         self.file = Path(name.removeprefix("code:")) if name.startswith("code:") else None
         if self.file is not None and not self.file.is_file():
-            raise ConfigError("there is no such file", file=self.file, remedy="write --grader code:FILE.py")
+            raise ConfigError("no such file", file=self.file, remedy="write --grader code:FILE.py")
         self._worker: _Worker | None = None
         self._lock = threading.Lock()
 

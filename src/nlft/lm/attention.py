@@ -4,7 +4,7 @@ The rows of a batch begin alike (instruction, examples), and so do a row's three
 Here every token that two sequences share is computed once: the packed input holds, one after another,
 only each sequence's own part, a `Segment`, and the segment names the spans of the pack that hold what
 came before it. All position-wise layers (projections, MLP, norms, LoRA) run on the packed tokens as
-they are, without padding; only attention has to know who continues whom, and that is this module.
+they are, without padding; only attention needs to know which sequence continues which: this module.
 
 A segment may also continue from a `KVCache`: the keys and values of an earlier pass, detached. The
 paths without gradient continue that way from the pass that carries it.
@@ -29,7 +29,7 @@ NAME = "nlft_shared_prefix"
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens `start` to `stop` of the pack, or of the cache it continues from where `cached` is set."""
+    """Tokens `start` to `stop` of the pack, or, if `cached` is set, of the cache it continues from."""
 
     start: int
     stop: int
@@ -57,13 +57,13 @@ class KVCache:
 
 @dataclass
 class Pack:
-    """What one packed pass hands to its attention layers.
+    """What a packed pass hands to its attention layers.
 
     Attributes:
         segments: Cover the pack without gap or overlap.
         past: The cache that segments with cached spans continue from.
-        store: Receives this pass's own keys and values, if another pass is to continue from it.
-        calls: How often an attention layer has used this pack; 0 after a pass means the model never
+        store: Receives this pass's own keys and values, if another pass will continue from it.
+        calls: The number of times an attention layer has used this pack; 0 after a pass means the model never
             handed it on.
     """
 
@@ -83,7 +83,7 @@ def shared_prefix_attention(
     nlft_pack: Any = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention over a pack; without one, what the `sdpa` implementation does.
+    """Attention over a pack; without one, the same as the `sdpa` implementation.
 
     Args:
         module: The attention layer; its `layer_idx` is the key into the caches.
@@ -92,7 +92,7 @@ def shared_prefix_attention(
         value: As `key`.
         attention_mask: Ignored for a pack, whose segments say everything.
         nlft_pack: A `Pack`, or another object with `attend(module, query, key, value, scaling)`.
-        **kwargs: As every attention implementation of transformers takes them.
+        **kwargs: Further arguments that transformers passes to every attention implementation.
 
     Returns:
         (1, tokens, heads, dim), and no attention weights.
@@ -143,5 +143,5 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, dr
 
 
 AttentionInterface.register(NAME, shared_prefix_attention)
-# Whoever runs the model without a pack (generate, another library) gets sdpa's masks and numbers.
+# Anything that runs the model without a pack (generate, another library) gets sdpa's masks and numbers.
 AttentionMaskInterface.register(NAME, sdpa_mask)

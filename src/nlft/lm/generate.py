@@ -43,7 +43,7 @@ def generate(
         lm: Model and tokenizer.
         prompts: Token ids, generation prompt included.
         settings: Temperature (0 is greedy), length limit, seed, batch size.
-        streams: The number of each prompt's random stream; its place where None.
+        streams: The number of each prompt's random stream; its position if None.
 
     Raises:
         DataError: for a prompt that is empty or leaves no room in the model's context.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-# One chunk of logits in float32; large enough for an efficient matrix product, small beside a model.
+# One chunk of logits in float32; large enough for an efficient matrix product, small compared with a model.
 CHUNK_BYTES = 32 * 2**20
 
 
@@ -25,7 +25,7 @@ class _FrozenHead(torch.autograd.Function):
     """log P of one target per position, for a head that is not trained.
 
     d log P(y) / d h = W[y] - sum_v P(v) W[v] does not depend on what comes after, so it is computed
-    beside log P, chunk by chunk, and kept in place of the logits: n x d instead of n x V.
+    with log P, chunk by chunk, and kept instead of the logits: n x d instead of n x V.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ logger = logging.getLogger("nlft")
 
 @dataclass(frozen=True)
 class PathLogprobs:
-    """What one path says of its n response tokens.
+    """What one path says about its n response tokens.
 
     Attributes:
         logp: (n,) float32, log P(y_t | X, y_<t); with gradient where the pass had one.
@@ -65,7 +65,7 @@ def _in_parallel(model: nn.Module) -> Any:
 
 
 def base_model(model: nn.Module) -> AbstractContextManager[Any]:
-    """Inside, the model is what it was before training: without its adapter, if it has one."""
+    """Within this context, the model is as before training: without its adapter, if it has one."""
     inner = _in_parallel(model)
     return inner.disable_adapter() if hasattr(inner, "disable_adapter") else nullcontext()
 
@@ -235,7 +235,7 @@ def sharing_obstacle(model: nn.Module) -> str | None:
     if any(getattr(config, name, None) not in (None, 1, 1.0) for name in ("logit_scale", "logits_scaling")):
         return "it scales its logits"
     if getattr(config, "is_encoder_decoder", False):
-        return "it is no decoder-only model"
+        return "it is not a decoder-only model"
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type", "default") in ("dynamic", "longrope"):
         return "its positions depend on the length of the input"

@@ -71,7 +71,7 @@ def pack_sequences(
         sequences: Token ids, none empty.
         cached: Sequences of the pass whose keys and values this one continues from.
         fresh_from: For each sequence, the first token that must be computed here even if it is cached
-            (a cache holds no hidden states); none where left out.
+            (a cache holds no hidden states); none by default.
     """
     ids: list[int] = []
     positions: list[int] = []

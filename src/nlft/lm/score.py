@@ -1,4 +1,4 @@
-"""What an objective asks of a batch, answered in as few passes over the model as possible."""
+"""What an objective needs from a batch, in as few passes over the model as possible."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def score_batch(
     second pass's keys and values.
 
     Args:
-        model: Base model or PEFT model. Without an adapter the untouched model is the model as it is.
+        model: Base model or PEFT model. Without an adapter, the base model is the model itself.
         examples: The rows.
         objective: Says which paths it reads.
-        stored: The weights are known already, so the paths that only weigh are not run.
+        stored: The scales are known already, so skip the paths that only weigh.
     """
     trained: list[tuple[int, str, TokenPath]] = []
     weighing: list[tuple[int, str, TokenPath]] = []
@@ -65,7 +65,7 @@ def score_batch(
 
 def _path(example: EncodedExample, name: str) -> TokenPath:
     path = example.standard if name == "standard" else example.judge
-    if path is None:  # encode_dataset leaves such rows out
+    if path is None:  # encode_dataset skips such rows
         raise ValueError(f"row {example.id!r} has no {name} path")
     return path
 

@@ -1,1 +1,1 @@
-"""Recipes and experiments: steps with fingerprints, cells of a comparison, results, tables, figures."""
+"""Recipes and experiments: steps with fingerprints, the cells of a comparison, results, tables and figures."""

@@ -1,4 +1,4 @@
-"""Running the cells: one preparation, one training run per (method, size, seed), one evaluation per cell."""
+"""Run the cells: one preparation, one training run per (method, size, seed), one evaluation per cell."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["Run", "missing_cells", "plan_cells", "run_cells"]
 
 
 class Run(NamedTuple):
-    """One training run, and the cells that are evaluated on it."""
+    """One training run, and the cells evaluated on it."""
 
     train: tuple[Step, ...]  # rows and training; none for the untrained model
     evaluations: dict[Cell, Step]
@@ -54,10 +54,10 @@ def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[C
 
 
 def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None = None) -> tuple[list[Step], list[Run]]:
-    """The steps that all cells share, and the runs; nothing is run.
+    """The steps that all cells share, and the training runs; this runs nothing.
 
     Raises:
-        ConfigError: for a split without a section.
+        ConfigError: if the split has no section.
     """
     source = getattr(experiment, split)
     if source is None:
@@ -67,7 +67,7 @@ def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None 
     shared = Plan(experiment)
     judged = shared.prepare()
     problems = shared.data(split, source, "test.jsonl" if split == "test" else "dev-pool.jsonl")
-    if split == "dev":  # what is trained on says nothing of what was learned
+    if split == "dev":  # training problems do not show what the model learned
         problems = shared.add("leave-out", Config(), (problems, shared.folder / "problems.jsonl"), "dev.jsonl")
     runs: dict[tuple[str, int], Run] = {}
     for cell in cells(experiment):
@@ -113,23 +113,23 @@ def run_cells(
     methods: Sequence[str] | None = None,
     jobs: int = 1,
 ) -> int:
-    """Run the missing cells; each is evaluated once, and its result is on disk before the run's next begins.
+    """Run the missing cells, each once; a result is on disk before the next cell of its run begins.
 
     Args:
         experiment: What to run.
         results: The folder of its results files.
-        split: "dev" while choosing, "test" for what is reported.
+        split: "dev" while making choices, "test" for reported results.
         file: The recipe, for messages.
         methods: Only these.
-        jobs: Training runs side by side: each on a GPU of its own where there are several, else on its share of
+        jobs: Parallel training runs: each on its own GPU if there are several, otherwise on its share of
             the CPU's threads.
 
     Returns:
-        How many cells were run; those of a training run that another process holds are left to it.
+        The number of cells run; it skips the cells of a training run that another process is working on.
 
     Raises:
         ConfigError: before anything runs.
-        StepError: when a step fails; finished cells are kept.
+        StepError: if a step fails; finished cells are kept.
     """
     refuse_old_folder(experiment.folder)
     shared, runs = plan_cells(experiment, split, file=file)
@@ -174,7 +174,7 @@ def _run(
                 write_result(results, _result(experiment, cell, split, run, hashes[cell]))
                 done += 1
     except LockedError:
-        print(f"{first.run}-s{first.seed}: another process is at it", file=sys.stderr)
+        print(f"{first.run}-s{first.seed}: another process is running it", file=sys.stderr)
     return done
 
 
@@ -183,7 +183,7 @@ def _tell(text: str) -> None:
 
 
 def _at_checkpoint(step: Step, cell: Cell) -> Step:
-    """The evaluation of a cell that asks for an epoch in the middle of its training run looks at that checkpoint."""
+    """The evaluation of a cell, at the checkpoint of its epoch if it names one."""
     if cell.epoch is None:
         return step
     adapter = Path(str(step.settings.model_dump()["adapter"]))
@@ -192,18 +192,18 @@ def _at_checkpoint(step: Step, cell: Cell) -> Step:
 
 
 def _checkpoint(adapter: Path, epoch: int) -> Path:
-    """The checkpoint that was saved at the end of this epoch.
+    """The checkpoint saved at the end of this epoch.
 
     Raises:
-        DataError: when there is none.
+        DataError: if it does not exist.
     """
     for state in sorted(adapter.glob("checkpoint-*/trainer_state.json")):
         if abs(json.loads(state.read_text(encoding="utf-8"))["epoch"] - epoch) < 1e-6:
             return state.parent
     raise DataError(
-        f"no checkpoint of epoch {epoch} is there",
+        f"no checkpoint for epoch {epoch}",
         file=adapter,
-        remedy="leave save_steps out of the section `train`, so that each epoch is saved",
+        remedy="remove save_steps from the section `train`, so that each epoch is saved",
     )
 
 
@@ -215,27 +215,27 @@ def _prune(adapter: Path) -> None:
 
 
 class Hashes(NamedTuple):
-    """What a cell's result is told by."""
+    """What identifies a cell's result."""
 
     settings: str
     sources: str
 
 
 def _hashes(experiment: Experiment, shared: Iterable[Step], run: Run, cell: Cell) -> Hashes:
-    """Hashes of the settings a cell stands on, and of what they read; where the files are does not count."""
+    """Hashes of the settings a cell depends on, and of the files they read, wherever those are."""
     steps = [*shared, *run.train, run.evaluations[cell]]
     folder = experiment.folder
     return Hashes(settings_hash(steps, folder)[:16], sources_hash(steps, folder)[:16])
 
 
 def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> None:
-    """Cells of other settings or other data must not be in one table with these."""
+    """Keep results made with different settings or data out of this experiment's tables."""
     for cell, result in read_results(results, split, hashes).items():
         settings, sources = hashes[cell]
         if result.version == 1:
-            other = "with nlft 0.1, whose settings cannot be compared with the recipe's"
+            other = "with nlft 0.1, whose settings are not comparable with the recipe's"
         elif result.settings_hash != settings:
-            other = "with other settings than the recipe now has"
+            other = "with settings that differ from the recipe's"
         elif result.sources_hash != sources:
             other = "from files that have changed since (problems, responses, recorded answers or the model)"
         else:
@@ -243,7 +243,7 @@ def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> N
         raise ConfigError(
             f"this result was made {other}",
             file=result_path(results, split, cell),
-            remedy="give another folder with --results, or move the old results away",
+            remedy="choose another folder with --results, or move the old results",
         )
 
 

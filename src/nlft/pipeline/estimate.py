@@ -1,4 +1,4 @@
-"""The dry run: every cell, whether it is there, and what it would cost on the recipe's machine (arithmetic only)."""
+"""The dry run: every cell, whether it is finished, and its estimated cost on the recipe's machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nlft.train.config import REFT, TrainSettings
 __all__ = ["Cost", "cell_cost", "listing"]
 
 # Forward passes without gradient are a third of a step. NLFT adds one for a correct response and two for an
-# incorrect one; half of each is taken here. With weights computed once, they are paid in the first epoch only.
+# incorrect one; this assumes half of each. Scales computed once cost these passes in the first epoch only.
 EXTRA_PASSES = 1.5
 PER_PARAMETER = 6.0  # operations per token and parameter, forward and backward (Kaplan et al. 2020)
-BYTES_PER_PARAMETER = 2  # bfloat16; adapter and optimiser are small beside
-# What the program itself holds, and a token's activations. Those grow with layers x width, about the square root of
+BYTES_PER_PARAMETER = 2  # bfloat16; adapter and optimiser are small in comparison
+# The program's own memory, and a token's activations. Those grow with layers x width, about the square root of
 # the parameters; the factor is that of figure 8's SFT run at small size (6.4 GB, batch 4, 0.5B parameters).
 PROGRAM_GB = 1.0
 ACTIVATION_BYTES = 150
-JUDGE_PATH = 1.7  # times as many activations where the judge path is trained on too, in the same runs
+JUDGE_PATH = 1.7  # times as many activations if the judge path is also trained on, in the same runs
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Cost:
 
 
 def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
-    """Training run and evaluation of a cell; cells of one training run each show the whole run.
+    """Training run and evaluation of a cell; each cell shows its whole training run.
 
     training = epochs x rows x tokens x 6 x parameters x passes / flops, and
     evaluation = problems x new tokens / generated per second, and
@@ -65,7 +65,7 @@ def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
 
 
 def _reft_seconds(train: TrainSettings, rows: float, size: int, estimate: Estimate) -> float:
-    """A warm-up; then every answer is generated, looked at by two policies, and trained on in each PPO epoch."""
+    """A warm-up; then every answer is generated, scored by two policies, and trained on in each PPO epoch."""
     # `max_steps` counts passes, `epochs` count answers.
     answers = rows / train.ppo_epochs if train.max_steps > 0 else rows
     trained = train.warm_up_epochs * size + answers * (train.ppo_epochs + 2 / 3)
@@ -74,7 +74,7 @@ def _reft_seconds(train: TrainSettings, rows: float, size: int, estimate: Estima
 
 
 def listing(experiment: Experiment, missing: Sequence[Cell]) -> str:
-    """The cells of an experiment as text, with the estimate where the recipe has numbers for one."""
+    """The cells of an experiment as text, with an estimate if the recipe has numbers for one."""
     wanted, absent = cells(experiment), set(missing)
     estimate = experiment.estimate
     header = ["cell", "method", "state"]
@@ -100,7 +100,7 @@ def listing(experiment: Experiment, missing: Sequence[Cell]) -> str:
 
 
 def describe_method(experiment: Experiment, name: str) -> str:
-    """A method in a few words: what differs from the defaults and from what all methods share."""
+    """A method in a few words: what differs from the defaults and from the shared settings."""
     method = experiment.methods[name]
     if method.train is None:
         return "untrained model"

@@ -1,4 +1,4 @@
-"""An experiment: methods x sizes x epochs x seeds, on one preparation and one set of problems."""
+"""An experiment: methods x sizes x epochs x seeds, with shared preparation and problems."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNTRAINED = 0
 
 @dataclass(frozen=True)
 class Part:
-    """A mapping that holds some keys of a settings model, the same for all methods."""
+    """A mapping with some keys of a settings model, shared by all methods."""
 
     kind: type[Config]
 
@@ -37,18 +37,20 @@ class Part:
 
 
 class Method(Config):
-    """One peer: what differs from the others, and nothing else. Its sections are filled with what all share."""
+    """One method: only what differs from the others; its sections are completed with the shared settings."""
 
     train: TrainSettings | None = Field(
-        description="training settings beyond the experiment's; null: the untrained model"
+        description="training settings that add to the experiment's; null: the untrained model"
     )
     rows: Rows = Field(
         default="all",
-        description="all; only the correct ones; or all, with the standard answer in place of incorrect ones",
+        description="rows to train on: all, only correct, or all with the standard answer for incorrect ones",
     )
-    evaluate: EvaluateSettings = Field(description="evaluation settings beyond the experiment's")
+    evaluate: EvaluateSettings = Field(description="evaluation settings that add to the experiment's")
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
-        default=None, min_length=1, description="seeds of this method; one is enough where a second repeats the first"
+        default=None,
+        min_length=1,
+        description="seeds, if not the experiment's; one is enough for a deterministic method",
     )
 
     @model_validator(mode="after")
@@ -59,22 +61,22 @@ class Method(Config):
 
 
 class Estimate(Config):
-    """What the dry run's arithmetic needs to tell time and memory of a machine that is not here."""
+    """What the dry run needs to estimate time and memory on another machine."""
 
-    machine: str = Field(description="what the numbers are for, in words")
-    parameters: float = Field(gt=0, description="of the model")
-    tokens_per_row: float = Field(gt=0, description="prompt and response")
-    new_tokens: float = Field(gt=0, description="generated per evaluated problem")
-    problems: int = Field(gt=0, description="evaluated per cell")
-    flops: float = Field(gt=0, description="floating-point operations a second that training reaches")
-    generated_per_second: float = Field(gt=0, description="tokens a second in batched generation")
+    machine: str = Field(description="the machine and model these numbers describe")
+    parameters: float = Field(gt=0, description="number of parameters of the model")
+    tokens_per_row: float = Field(gt=0, description="tokens in prompt and response")
+    new_tokens: float = Field(gt=0, description="tokens generated per evaluated problem")
+    problems: int = Field(gt=0, description="problems evaluated per cell")
+    flops: float = Field(gt=0, description="floating-point operations per second reached in training")
+    generated_per_second: float = Field(gt=0, description="tokens per second in batched generation")
 
 
 class Experiment(Preparation):
     """A recipe with several methods; `nlft experiment` runs its missing cells."""
 
     title: str = Field(description="the figure's title")
-    claim: str = Field(default="", description="what the paper says here")
+    claim: str = Field(default="", description="the paper's claim")
     train: Annotated[dict[str, Any], Part(TrainSettings)] = Field(
         default_factory=dict, description="training settings that all methods share"
     )
@@ -82,24 +84,28 @@ class Experiment(Preparation):
         default_factory=dict, description="evaluation settings that all methods share"
     )
     methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], Method] = Field(
-        min_length=1, description="peers by name; the order is that of the tables"
+        min_length=1, description="methods by name, in the order of the tables"
     )
     sizes: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="training examples: the first k rows")
     epochs: list[Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="after which epochs of one training run to evaluate; null: at its end only"
+        default=None, description="epochs of a training run after which to evaluate; null: only at its end"
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="of training and sampling")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="seeds for training and sampling"
+    )
     dev: DataSettings | None = Field(
-        default=None, description="problems to choose on, as in `data`; those that are trained on are left out"
+        default=None, description="problems for making choices, as in `data`; training problems are excluded"
     )
-    baseline: str | None = Field(default=None, description="the method that the others are compared with")
+    baseline: str | None = Field(default=None, description="the method to compare the others with")
     chart: Literal["epochs", "sizes", "bars", "memory", "time"] = Field(default="bars", description="the figure")
-    grader: Literal["strict", "flexible"] = Field(default="flexible", description="whose accuracy the figure shows")
-    estimate: Estimate | None = Field(default=None, description="for the dry run")
+    grader: Literal["strict", "flexible"] = Field(
+        default="flexible", description="the grader whose accuracy the figure shows"
+    )
+    estimate: Estimate | None = Field(default=None, description="numbers for the dry run's estimate")
 
     @classmethod
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-        """Open `grid`, and fill each method's sections with what all share."""
+        """Unfold `grid`, and complete each method's sections with the shared settings."""
         filled = super()._sections(data, top)
         given = data.get("grid")
         grid: dict[str, Any] = given if isinstance(given, dict) else {}
@@ -123,13 +129,13 @@ class Experiment(Preparation):
 
     @property
     def last_epoch(self) -> int | None:
-        """How long each training run is, in epochs; None where the `train` section says."""
+        """How long each training run is, in epochs; None if the `train` section sets it."""
         return max(self.epochs) if self.epochs else None
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One number of the experiment."""
+    """One result of the experiment."""
 
     method: str
     size: int  # 0: nothing was trained
@@ -149,7 +155,7 @@ class Cell:
 
 
 def cells(experiment: Experiment) -> list[Cell]:
-    """Every cell: methods in their order, then seeds, sizes and epochs; the untouched model stands once a seed."""
+    """Every cell: methods in their order, then seeds, sizes and epochs; the untrained model occurs once per seed."""
     found: list[Cell] = []
     for name, method in experiment.methods.items():
         for seed in method.seeds or experiment.seeds:
@@ -163,7 +169,7 @@ def cells(experiment: Experiment) -> list[Cell]:
 
 
 def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
-    """Read and check an experiment; `assignments` as of `nlft.config.override`.
+    """Read and check an experiment; `assignments` as in `nlft.config.override`.
 
     Raises:
         ConfigError: naming file, line and key.

@@ -1,4 +1,4 @@
-"""Steps: settings and inputs in, one output; run once, and again only when settings or contents changed."""
+"""Steps: settings and inputs in, one output; run once, then only if settings or contents change."""
 
 from __future__ import annotations
 
@@ -75,42 +75,42 @@ class Slot:
 
 
 class StepRecord(Config):
-    """What is kept of a finished step."""
+    """The record of a finished step."""
 
     fingerprint: str = Field(description="hash of its settings and of the content of its inputs")
     verb: str
-    settings: dict[str, Any] = Field(description="those that are not the defaults")
+    settings: dict[str, Any] = Field(description="settings that are not defaults")
     seconds: float
-    peak_memory_mb: float | None = Field(description="of the step's own process; of its GPU where it used one")
-    complete: bool = Field(description="false where some rows failed for good")
+    peak_memory_mb: float | None = Field(description="peak memory of the step's process, or of its GPU if it used one")
+    complete: bool = Field(description="false if some rows failed for good")
 
 
 class StepError(NLFTError):
-    """A step that failed, with what it said."""
+    """A failed step, with its error message."""
 
     def __init__(self, step: Step, error: NLFTError | None = None) -> None:
         said = f"{error}\n" if error is not None else ""
         super().__init__(
             f"{said}the step {step.name} failed",
-            remedy="fix the error above and re-run: finished steps are kept",
+            remedy="fix the error above and re-run; finished steps are kept",
         )
         self.exit_code = error.exit_code if error is not None else 1
 
 
 def fingerprint(step: Step, folder: Path) -> str:
-    """A hash of the step's settings and of the content of everything it reads; where those are does not count."""
+    """A hash of the step's settings and of the content of everything it reads, wherever that is."""
     inputs = [[_relative(path, folder), content_hash(path)] for path in step.inputs if path.is_relative_to(folder)]
     outside = [content_hash(path) for path in step.inputs if not path.is_relative_to(folder)]
     return digest([step.verb, _identity(step), inputs, outside])
 
 
 def settings_hash(steps: Iterable[Step], folder: Path) -> str:
-    """A hash of the settings of all these steps, with neither places nor contents of files."""
+    """A hash of the settings of all these steps, without locations or contents of files."""
     return digest([[step.verb, _without_contents(_identity(step, folder))] for step in steps])
 
 
 def sources_hash(steps: Iterable[Step], folder: Path) -> str:
-    """A hash of the content of every file from outside the run's folder that the steps read or their settings name."""
+    """A hash of every file outside the run's folder that the steps read or their settings name."""
     found = set()
     for step in steps:
         found |= {content_hash(path) for path in step.inputs if not path.is_relative_to(folder) and path.exists()}
@@ -120,7 +120,7 @@ def sources_hash(steps: Iterable[Step], folder: Path) -> str:
 
 
 def read_record(folder: Path, name: str) -> StepRecord | None:
-    """The record of a step that has finished here; None where there is none, or it cannot be read."""
+    """The record of a step that has finished here; None if it is missing or unreadable."""
     try:
         return StepRecord.model_validate_json(_record_path(folder, name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
@@ -128,16 +128,16 @@ def read_record(folder: Path, name: str) -> StepRecord | None:
 
 
 def refuse_old_folder(folder: Path) -> None:
-    """Refuse a run's folder of version 0.1, whose steps were command lines: its work cannot be told from another's.
+    """Reject a folder of version 0.1, whose steps were command lines, so that its results cannot be identified.
 
     Raises:
-        ConfigError: for such a folder.
+        ConfigError: if the folder is one of those.
     """
     if (folder / "stages").is_dir():
         raise ConfigError(
             "nlft 0.1 made this folder, and this version cannot continue it",
             file=folder,
-            remedy="choose another output, or move the folder away",
+            remedy="choose another output, or move the folder",
         )
 
 
@@ -147,16 +147,16 @@ def run_step(
     """Run a step unless it has finished with the same settings and inputs.
 
     Args:
-        step: What to run; its inputs are there.
+        step: The step to run; its inputs exist.
         folder: The run's folder.
-        slot: What it may use.
-        tell: Is given what the step has to say at its end.
+        slot: The threads and GPU it may use.
+        tell: Called with the step's final message.
 
     Returns:
-        Whether it was run.
+        Whether it ran.
 
     Raises:
-        StepError: when it fails; KeyboardInterrupt after it has saved its work.
+        StepError: if it fails; KeyboardInterrupt once it has saved its work.
     """
     slot = slot or Slot()
     if slot.stop.is_set():
@@ -201,7 +201,7 @@ def _record_path(folder: Path, name: str) -> Path:
 
 
 def _identity(step: Step, inside: Path | None = None) -> dict[str, Any]:
-    """What decides the step's output, a shipped prompt set by its text; see `Config.identity`."""
+    """The settings that decide the step's output, with a built-in prompt set as text; see `Config.identity`."""
     row = step.settings.identity(inside)
     if isinstance(row.get("prompts"), str) and not row["prompts"].startswith(HASHED):
         row["prompts"] = digest(load_prompts(row["prompts"]).model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""From a recipe to the steps it stands for."""
+"""Turn a recipe into steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Plan", "plan"]
 
 
 def plan(recipe: Recipe) -> list[Step]:
-    """The steps of a recipe in their order; nothing is run, and no input needs to be there yet."""
+    """The steps of a recipe in order; this runs nothing, and inputs need not exist yet."""
     steps = Plan(recipe)
     judged = steps.prepare()
     if recipe.score is not None:
@@ -42,16 +42,16 @@ class Plan:
     def add(
         self, verb: str, settings: Config, inputs: tuple[Path, ...], output: str, *, name: str | None = None
     ) -> Path:
-        """Add a step; where its output goes."""
+        """Add a step, and return the path of its output."""
         self.steps.append(Step(name or verb, verb, settings, inputs, self.folder / output))
         return self.steps[-1].output
 
     def data(self, name: str, settings: Config, output: str) -> Path:
-        """Problems from a source."""
+        """Add the step that makes problems from a source."""
         return self.add("data", settings, (), output, name=name)
 
     def prepare(self) -> Path:
-        """The steps up to the judged rows; where those go."""
+        """Add the steps up to the judged rows, and return their path."""
         rows = self.data("data", self.recipe.data, "problems.jsonl")
         if self.recipe.answer is not None:
             rows = self.add("answer", self.recipe.answer, (rows,), "answers.jsonl")
@@ -59,7 +59,7 @@ class Plan:
         return self.judge(graded, "judged.jsonl")
 
     def judge(self, graded: Path, output: str, name: str = "judge", adapter: Path | None = None) -> Path:
-        """Words for what is wrong; a judge that is the student itself has its adapter so far."""
+        """Add the judge step; if the student is the judge, it uses its current adapter."""
         settings = self.recipe.judge
         if settings is None:
             return graded
@@ -68,17 +68,17 @@ class Plan:
         return self.add("judge", settings, (graded,), output, name=name)
 
     def evaluate(self, name: str, settings: EvaluateSettings, problems: Path, adapter: Path | None) -> Path:
-        """Evaluation of the model, or of an adapter on it."""
+        """Add the evaluation of the model, or of an adapter on it."""
         if adapter is not None:
             settings = settings.model_copy(update={"adapter": str(adapter)})
         return self.add("evaluate", settings, (problems,), f"{name}.json", name=name)
 
 
 def _rounds(steps: Plan, recipe: Recipe, rounds: Rounds, train: TrainSettings, judged: Path, adapter: Path) -> Path:
-    """Add the steps of every round of self-study; the folder that will hold the best round's adapter.
+    """Add the steps of every round of self-study, and return the folder of the best round's adapter.
 
-    Round 0 is the training before; each later round trains a fresh adapter on the answers of the one before. Only
-    new answers are paid for: a reply is kept by model, adapter and question.
+    Round 0 is the first training; each later round trains a new adapter on the answers of the previous one. Only
+    new answers cost anything, because replies are cached by model, adapter and question.
     """
     problems = steps.folder / "problems.jsonl"
     pool = steps.data("dev", rounds.dev, "dev-pool.jsonl")

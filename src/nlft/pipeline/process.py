@@ -1,8 +1,8 @@
-"""A function in a process of its own: its peak memory and its crash are nobody else's.
+"""Run a function in its own process, to isolate its peak memory and any crash.
 
 The processes are forked from multiprocessing's fork server, which has torch and transformers loaded, so that each
-starts at once; where there is no fork server (Windows), they are spawned. However the process that asks may end,
-what it has started is interrupted and saves its work.
+starts at once; without a fork server (Windows), they are spawned. However the calling process ends,
+the processes it started are interrupted and save their work.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ FORK_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 class Returned(NamedTuple):
-    """What a function returned, and its process's peak memory in MiB (None where the system keeps no count)."""
+    """What a function returned, and its process's peak memory in MiB (None if the system does not record it)."""
 
     value: Any
     peak_memory_mb: float | None
 
 
 class CrashError(Exception):
-    """The process ended without a result; what it had to say is on stderr."""
+    """The process ended without a result; its messages are on stderr."""
 
 
 def call(function: Callable[..., R], *args: Any, threads: int | None = None, gpu: str | None = None) -> Returned:
@@ -45,13 +45,13 @@ def call(function: Callable[..., R], *args: Any, threads: int | None = None, gpu
     Args:
         function: A function of a module.
         args: Its arguments; they are pickled.
-        threads: How many CPU threads torch may use.
-        gpu: The only CUDA device it shall see.
+        threads: The number of CPU threads torch may use.
+        gpu: The only CUDA device visible to it.
 
     Raises:
-        NLFTError, OSError: what the function raised.
+        NLFTError, OSError: if the function raised one.
         CrashError: for anything else that ended it.
-        KeyboardInterrupt: after the process has saved its work.
+        KeyboardInterrupt: once the process has saved its work.
     """
     context: Any = multiprocessing.get_context("forkserver" if FORK_SERVER else "spawn")
     if FORK_SERVER:
@@ -85,9 +85,9 @@ _running: set[Any] = set()
 
 
 def interrupt_all() -> None:
-    """Interrupt every process that runs for this one, and wait for its end.
+    """Interrupt every process started here, and wait until it ends.
 
-    A terminal's Ctrl-C reaches them too; they ignore a second interrupt, which would cut off their saving.
+    A terminal's Ctrl-C reaches them, too; they ignore a second interrupt, which could stop them from saving.
     """
     for process in list(_running):
         if process.is_alive() and sys.platform != "win32":
@@ -97,7 +97,7 @@ def interrupt_all() -> None:
 
 
 def _stderr() -> Any:
-    """This process's stderr, for the child: the fork server may have started with another one."""
+    """This process's stderr, for the child: the fork server may have inherited another one."""
     try:
         return DupFd(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)
     except (OSError, ValueError):
@@ -135,12 +135,12 @@ def _work(
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    with contextlib.suppress(BrokenPipeError):  # whoever asked has ended
+    with contextlib.suppress(BrokenPipeError):  # the caller has ended
         sender.send(result)
 
 
 def _interrupted(number: int, frame: object) -> None:
-    """The first interrupt ends the work; a second one must not cut off its saving."""
+    """The first interrupt ends the work; a second one must not stop it from saving."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -22,7 +22,7 @@ from nlft.train.config import TrainSettings
 
 __all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "refuse_elsewhere", "with_shared"]
 
-# What a section takes from the recipe's top where it does not say itself.
+# The top-level keys that a section inherits unless it sets its own.
 SHARED: dict[str, tuple[str, ...]] = {
     "answer": ("model", "prompts", "seed"),
     "judge": ("prompts",),
@@ -33,7 +33,7 @@ SHARED: dict[str, tuple[str, ...]] = {
 
 
 def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
-    """A section with the recipe's own model, prompts and seed where it has none and takes them."""
+    """A section, completed with the recipe's model, prompts and seed if it takes them and sets none."""
     if not isinstance(section, dict):
         return section
     keys: tuple[str, ...] = SHARED.get(verb, ())
@@ -57,29 +57,29 @@ def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
 
 
 class Preparation(Config):
-    """What a run and an experiment share: the student, and the steps that make its judged training rows."""
+    """The part that runs and experiments share: the student, and the steps that make judged training rows."""
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="name of the run, and of its folder if `output` is not given")
-    output: str | None = Field(default=None, description="the run's folder; runs/NAME if not given")
+    name: str = Field(pattern=r"^[\w.-]+$", description="the run's name; also its folder, unless `output` is set")
+    output: str | None = Field(default=None, description="the run's folder; runs/NAME by default")
     model: str = Field(description="the student: folder, hub id or GGUF file")
-    prompts: str = Field(default="paper", description="prompt set of every section that does not name its own")
-    seed: int = Field(default=0, ge=0, description="seed of every section that does not name its own")
+    prompts: str = Field(default="paper", description="prompt set for every section that does not set its own")
+    seed: int = Field(default=0, ge=0, description="seed for every section that does not set its own")
     data: DataSettings = Field(
-        description="the training problems: `source` (gsm8k, gsm_symbolic or a file) and options"
+        description="the training problems: `source` (gsm8k, gsm_symbolic or a file) and its options"
     )
     answer: AnswerSettings | None = Field(
-        default=None, description="who answers them; left out where the problems come with responses"
+        default=None, description="who answers; omit it if the rows hold responses already"
     )
     grade: GradeSettings = Field(default_factory=GradeSettings, description="who grades the answers")
     judge: JudgeSettings | None = Field(
-        description="who judges incorrect answers; null where they have judgments or need none"
+        description="who judges incorrect answers; null if they have judgments already or need none"
     )
     test: DataSettings | None = Field(default=None, description="the held-out problems, as in `data`")
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, data: Any) -> Any:
-        """Sections get the recipe's model, prompts and seed; those that no run can do without are there."""
+        """Give sections the recipe's model, prompts and seed, and add the required sections."""
         if not isinstance(data, dict):
             return data
         top = {"prompts": "paper", "seed": 0, **{key: data[key] for key in ("model", "prompts", "seed") if key in data}}
@@ -93,26 +93,28 @@ class Preparation(Config):
 
     @property
     def folder(self) -> Path:
-        """Where the run's files go."""
+        """The folder for the run's files."""
         return Path(self.output) if self.output is not None else Path("runs") / self.name
 
 
 class Rounds(Mixture):
-    """Self-study (paper 4.1): the current adapter answers, its answers are graded and judged, and train the next."""
+    """Self-study (paper 4.1): the current adapter answers; its graded and judged answers train the next one."""
 
-    k: int = Field(ge=1, description="how many rounds")
-    dev: DataSettings = Field(description="problems the best round is chosen on, as in `data`; never the test set")
+    k: int = Field(ge=1, description="number of rounds")
+    dev: DataSettings = Field(description="problems for choosing the best round, as in `data`; never the test set")
     answer: AnswerSettings = Field(description="how the student answers, such as samples")
 
 
 class Recipe(Preparation):
-    """All of the pipeline, from problems to the two accuracies; `nlft schema` and `nlft VERB --help` tell the keys."""
+    """The whole pipeline, from problems to two accuracies; `nlft schema` and `nlft VERB --help` list the keys."""
 
-    rounds: Rounds | None = Field(default=None, description="self-study after the first training; left out, none")
-    score: ScoreSettings | None = Field(
-        default=None, description="score the rows and draw their saliency map; left out, nothing is scored"
+    rounds: Rounds | None = Field(
+        default=None, description="self-study rounds after the first training; none by default"
     )
-    train: TrainSettings | None = Field(description="training; null, nothing is trained")
+    score: ScoreSettings | None = Field(
+        default=None, description="settings of `nlft score`, which also makes a saliency map; omit it to skip scoring"
+    )
+    train: TrainSettings | None = Field(description="settings of `nlft train`; null skips training")
     evaluate: EvaluateSettings = Field(description="evaluation, before and after training")
 
     @model_validator(mode="after")
@@ -134,10 +136,10 @@ class Recipe(Preparation):
 
 
 def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe; `assignments` as of `nlft.config.override`.
+    """Read and check a recipe; `assignments` as in `nlft.config.override`.
 
     Raises:
-        ConfigError: naming file, line and key, with the nearest key there is.
+        ConfigError: naming file, line and key, with the nearest known key.
     """
     data = override(read_yaml(path), assignments)
     for key in ("methods", "grid"):
@@ -146,12 +148,12 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
             raise ConfigError("this recipe compares methods", file=path, line=line_of(path, (key,)), remedy=remedy)
     recipe = parse_config(data, Recipe, file=path)
     if recipe.rounds is not None and recipe.train is None:
-        raise ConfigError("`rounds` need a section `train`", file=path, line=line_of(path, ("rounds",)))
+        raise ConfigError("`rounds` needs a section `train`", file=path, line=line_of(path, ("rounds",)))
     if recipe.test is None and data.get("evaluate"):
         raise ConfigError(
-            "the section `evaluate` has nothing to evaluate on",
+            "`evaluate` has no problems to evaluate on",
             file=path,
             line=line_of(path, ("evaluate",)),
-            remedy="add the section `test`, or leave `evaluate` out",
+            remedy="add a section `test`, or remove `evaluate`",
         )
     return recipe

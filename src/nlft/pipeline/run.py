@@ -1,4 +1,4 @@
-"""`nlft run`: the steps of a recipe one after another, then a table, figures and a report."""
+"""`nlft run`: run the steps of a recipe in order, then write tables, figures and a report."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["run_recipe", "summarise"]
 
 
 def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
-    """Run a recipe's steps; those that have finished with the same settings and inputs are not run again.
+    """Run a recipe's steps, skipping those that have finished with the same settings and inputs.
 
-    The run's folder then holds one file per step, `steps/` (fingerprint, time and memory of each),
+    Afterwards the run's folder holds one file per step, `steps/` (fingerprint, time and memory of each),
     `report.md`, `loss.png` and `accuracy.png`.
 
     Returns:
@@ -31,9 +31,9 @@ def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
 
     Raises:
         ConfigError: for a mistake in the recipe, before anything runs.
-        StepError: when a step fails; what was finished is kept.
-        LockedError: when another process is running in the same folder.
-        IncompleteError: at the end, when a step finished with rows that failed for good.
+        StepError: if a step fails; finished work is kept.
+        LockedError: if another process is running in the same folder.
+        IncompleteError: at the end, if rows failed for good in some step.
     """
     recipe = load_recipe(path, assignments)
     folder = recipe.folder
@@ -46,14 +46,14 @@ def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
         for number, step in enumerate(steps, start=1):
             print(f"[{number}/{len(steps)}] {step.describe(folder)}", file=sys.stderr)
             if not run_step(step, folder, tell=lambda text: print(text, file=sys.stderr)):
-                print("      finished before, not run again", file=sys.stderr)
+                print("      already finished, skipped", file=sys.stderr)
         text = summarise(folder, steps)
     failed = [s.name for s in steps if (record := read_record(folder, s.name)) and not record.complete]
     if failed:
         raise IncompleteError(
-            f"the run is finished, but rows failed for good in: {', '.join(failed)}",
+            f"the run finished, but some rows failed for good in: {', '.join(failed)}",
             file=folder,
-            remedy="see the .failed.jsonl files; set retry_failed: true in the step's section to try them again",
+            remedy="see the .failed.jsonl files; set retry_failed: true in the step's section to retry them",
         )
     return f"{text}\n\nreport: {folder / 'report.md'}"
 
@@ -72,7 +72,7 @@ def summarise(folder: Path, steps: list[Step]) -> str:
             compare(evaluations["before"], evaluations["after"], grader=grader, names=("before", "after"))
             for grader in ("strict", "flexible")
         ]
-        blocks.append(("After against before, the same problems", comparison_table(pair)))
+        blocks.append(("After vs. before, on the same problems", comparison_table(pair)))
     dev = [s.output for s in steps if s.name.startswith("dev-") and s.output.exists()]
     if dev:
         rounds = {f"round {n}": read_evaluation(path) for n, path in enumerate(dev)}
@@ -81,7 +81,7 @@ def summarise(folder: Path, steps: list[Step]) -> str:
     if metrics.exists():
         plot_loss(metrics, folder / "loss.png")
         images.append("loss.png")
-    lines = [f"# {folder.name}", "", "Made by `nlft run recipe.yaml`; the recipe is beside this file.", ""]
+    lines = [f"# {folder.name}", "", "Made by `nlft run recipe.yaml`; the recipe is next to this file.", ""]
     for title, table in blocks:
         lines += [f"## {title}", "", table.markdown(), ""]
     lines += [f"![{name.removesuffix('.png')}]({name})" for name in images]

@@ -14,7 +14,7 @@ GRID = ("methods", "sizes", "epochs", "seeds")
 
 
 def recipe_schema(kind: Literal["run", "experiment"]) -> dict[str, Any]:
-    """The schema of what a person writes: a section need not repeat what the recipe's top gives it."""
+    """The schema of a recipe as written: a section need not repeat the recipe's top-level keys."""
     schema = (Recipe if kind == "run" else Experiment).model_json_schema()
     for definition in schema["$defs"].values():
         definition.pop("required", None)
@@ -30,7 +30,7 @@ def recipe_schema(kind: Literal["run", "experiment"]) -> dict[str, Any]:
         properties["grid"] = {
             "type": "object",
             "additionalProperties": False,
-            "description": "methods x sizes x epochs x seeds; these keys may also be at the top",
+            "description": "methods x sizes x epochs x seeds; these keys may also be at the top level",
             "properties": grid,
         }
         method = schema["$defs"]["Method"]["properties"]

@@ -1,4 +1,4 @@
-"""The recipes that come with the package: beside the source in a checkout, inside the package in a wheel."""
+"""The recipes that come with the package: next to the source in a checkout, inside the package in a wheel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shipped:
 
     @property
     def name(self) -> str:
-        """As `nlft recipes` calls it."""
+        """Its name in `nlft recipes`."""
         return self.folder.name
 
     @property
@@ -42,16 +42,16 @@ def shipped_recipes() -> list[Shipped]:
 
 
 def copy_recipe(name: str, target: Path) -> list[Path]:
-    """Copy a recipe's YAML files and README to a new folder, and the data it reads beside that folder.
+    """Copy a recipe's YAML files and README to a new folder, and the data it reads next to that folder.
 
     Raises:
-        ConfigError: for a name that does not exist, or a folder that does.
+        ConfigError: for an unknown name, or an existing folder.
     """
     known = {recipe.name: recipe for recipe in shipped_recipes()}
     if name not in known:
         raise ConfigError(f'there is no recipe "{name}"', remedy=did_you_mean(name, known))
     if target.exists():
-        raise ConfigError("this exists already", file=target, remedy="give another folder with -o")
+        raise ConfigError("this already exists", file=target, remedy="choose another folder with -o")
     target.mkdir(parents=True)
     copied = [Path(shutil.copy(path, target)) for path in [*known[name].files, known[name].folder / "README.md"]]
     for data in sorted(path for path in _home().iterdir() if path.suffix in (".json", ".jsonl")):

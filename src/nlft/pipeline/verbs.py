@@ -15,12 +15,12 @@ __all__ = ["RUNNERS", "Runner", "run_verb"]
 
 @dataclass(frozen=True)
 class Runner:
-    """A stage's function `(settings, *inputs, output) -> Outcome`, as `module:name`, so that nothing heavy is loaded.
+    """A stage's function `(settings, *inputs, output) -> Outcome`, as `module:name` to load nothing heavy.
 
     Attributes:
-        light: It needs no process of its own.
-        resumes: It takes `resume` and `overwrite`, as training does.
-        replaces: It takes `overwrite`, as evaluation does.
+        light: Whether it runs without its own process.
+        resumes: Whether it takes `resume` and `overwrite`, like training.
+        replaces: Whether it takes `overwrite`, like evaluation.
     """
 
     function: str
@@ -52,7 +52,7 @@ RUNNERS = {
 
 
 def run_verb(verb: str, settings: Any, inputs: Sequence[Path], output: Path, resume: bool) -> Outcome:
-    """Run a stage; one that was begun before with the same settings resumes, any other replaces what is there."""
+    """Run a stage: resume one started with the same settings, replace any other."""
     runner = RUNNERS[verb]
     flags: dict[str, bool] = {}
     if runner.resumes:

@@ -1,4 +1,4 @@
-"""The score stage: run the three paths of each row and store what they say of every token."""
+"""The score stage: run each row's three paths and store what they say about each token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nlft.records import Judged, Scored
 from nlft.score.pieces import token_pieces
 from nlft.score.schema import make_scores
 
-# Rows in one pass: they share the instruction, and their sum bounds the memory.
+# Rows in one pass: they share the instruction, and their number bounds the memory.
 ROWS_PER_PASS = 8
 
 
@@ -30,14 +30,14 @@ def score(
     *,
     model_name: str | None = None,
 ) -> Iterator[Scored]:
-    """Score judged rows, in their order.
+    """Score judged rows, in order.
 
     Args:
         rows: Graded rows; an incorrect one needs its judgment.
-        lm: The model whose probabilities are asked.
-        prompts: The words around question, standard answer and judgment.
-        settings: The constants under which roles and scales are stored.
-        model_name: What the file calls the model; its name where left out.
+        lm: The model whose probabilities count.
+        prompts: The text around question, standard answer and judgment.
+        settings: The constants for the stored roles and scales.
+        model_name: The model's name in the file; by default, its own.
 
     Raises:
         DataError: for an incorrect row without judgment, an empty response, or a path beyond the context.
@@ -59,7 +59,7 @@ def score(
             for row, example, paths in zip(rows[start:], batch, found, strict=False):
                 if paths.logp_standard is None or paths.hidden_states is None:
                     raise DataError(
-                        "these settings use no judge path, so incorrect rows have no scores",
+                        "these settings skip the judge path, so incorrect rows have no scores",
                         remedy="score with use_judge: true",
                     )
                 scores = make_scores(
@@ -72,7 +72,7 @@ def score(
                     hidden_states=paths.hidden_states,
                     settings=settings,
                 )
-                # A row that was scored before is scored anew: its old scores are no field of its own.
+                # Rescore a row that has scores: its old ones are not a field to keep.
                 given = row.model_dump()
                 given.pop("scores", None)
                 yield Scored.model_validate({**given, "scores": scores})

@@ -1,4 +1,4 @@
-"""The settings of scoring, and how every stage is told the constants of the method."""
+"""The settings of scoring, and the method's constants for every stage."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ __all__ = ["Constants", "ScoreSettings"]
 
 
 class Constants(Config):
-    """The constants of the method: a preset, and what differs from it."""
+    """The constants of the method: a preset, and changes to it."""
 
-    preset: Literal["paper", "authors"] = Field(default="paper", description="constants of the method")
+    preset: Literal["paper", "authors"] = Field(
+        default="paper", description="preset of the constants: paper or authors"
+    )
     settings: Annotated[str | dict[str, Any] | None, NamesFile()] = Field(
         default=None, description="YAML file of constants that override the preset"
     )
@@ -36,7 +38,7 @@ class Constants(Config):
         """The constants in force; a `preset` in the settings wins.
 
         Raises:
-            ConfigError: for a constant that does not exist or does not fit.
+            ConfigError: for an unknown or invalid constant.
         """
         file = self.settings if isinstance(self.settings, str) else None
         changes = read_yaml(self.settings) if isinstance(self.settings, str) else dict(self.settings or {})
@@ -47,7 +49,7 @@ class Constants(Config):
 
 
 class ScoreSettings(ModelSettings, Constants):
-    """Whose probabilities are asked, and under which constants roles and scales are stored."""
+    """The model whose probabilities count, and the constants for the stored roles and scales."""
 
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
+    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
     n: int | None = Field(default=None, ge=1, description="score only the first n rows")

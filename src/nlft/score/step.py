@@ -13,10 +13,10 @@ __all__ = ["run"]
 
 
 def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
-    """Score a file of judged rows into another.
+    """Score the judged rows of a file into another file.
 
     Raises:
-        DataError: as `score`, and for a file that cannot be read or written.
+        DataError: like `score`, and for a file that cannot be read or written.
         ModelError: for a model that cannot be loaded.
     """
     rows = list(read_records(judged, Judged))[: settings.n]

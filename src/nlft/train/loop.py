@@ -1,4 +1,4 @@
-"""The train stage: judged rows in, an adapter and its metrics out."""
+"""The train stage: from judged rows to an adapter and its metrics."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from nlft.train.trainer import NLFTTrainer
 
 logger = logging.getLogger("nlft")
 
-# What transformers writes into a checkpoint, its state last.
+# The files transformers writes into a checkpoint, the trainer's state last.
 CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
-# What a finished run has beside its weights, or as their file.
+# The files of a finished run.
 FINISHED_FILES = ("adapter_config.json", "model.safetensors", "train.json")
-SMALLEST_CHECKPOINT = 1 << 20  # with less than this free, a failed write is a full disk
+SMALLEST_CHECKPOINT = 1 << 20  # with less free space, a failed write means a full disk
 
 
 def train(
@@ -43,19 +43,19 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
 ) -> TrainResult:
-    """Train and save; `metrics.jsonl` grows by a line at each logged step.
+    """Train and save; each logged step adds a line to `metrics.jsonl`.
 
     Args:
-        rows: What `nlft judge` wrote.
-        lm: The model; its weights stay as they are unless `full`.
-        config: The trainer's settings; its `output_dir` is where everything goes.
-        lora: Arguments of `lora_config`.
-        full: Train the model itself, without an adapter.
+        rows: The output of `nlft judge`.
+        lm: The model; its weights stay unchanged unless `full`.
+        config: The trainer's settings; everything goes to its `output_dir`.
+        lora: Arguments for `lora_config`.
+        full: Train all weights, without an adapter.
         resume: Resume from the last checkpoint in the folder; start afresh if there is none.
-        overwrite: Allow a folder that holds a finished run.
+        overwrite: Accept a folder that holds a finished run.
 
     Raises:
-        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
+        DataError: for unusable rows, a folder that holds another run, or a full disk.
     """
     check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite)
     start = time.perf_counter()
@@ -77,7 +77,7 @@ def make_trainer(
     lora: dict[str, Any] | None = None,
     full: bool = False,
 ) -> NLFTTrainer:
-    """The trainer of these rows, with a fresh adapter unless `full`."""
+    """The trainer for these rows, with a new adapter unless `full`."""
     return NLFTTrainer(
         model=lm.model,
         args=config,
@@ -88,13 +88,13 @@ def make_trainer(
 
 
 def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str = "training") -> TrainResult:
-    """Run a trainer of any kind to its end and save what it trained into its output folder.
+    """Run any trainer to its end and save the result in its output folder.
 
     Args:
         trainer: A `transformers.Trainer`.
-        start: When the work on it began (`time.perf_counter`).
+        start: When its work began (`time.perf_counter`).
         resume: Resume from the last checkpoint in the folder; start afresh if there is none.
-        label: What the progress bar calls it.
+        label: Its label in the progress bar.
 
     Raises:
         DataError: for a full disk.
@@ -112,12 +112,14 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
             output = trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model(str(folder))
     except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors report a full disk in errors of their own, which name no disk.
+        # torch and safetensors report a full disk with their own errors, which do not mention a disk.
         if not isinstance(error, OSError) and shutil.disk_usage(folder).free > SMALLEST_CHECKPOINT:
             raise
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no space left on the disk"
         raise DataError(
-            f"cannot write: {why}; {_kept(folder)}", file=folder, remedy="free some space, then re-run with --resume"
+            f"cannot write: {why}; {_kept(folder)}",
+            file=folder,
+            remedy="free some disk space, then re-run with --resume",
         ) from error
     except KeyboardInterrupt:
         print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
@@ -133,11 +135,11 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = False) -> None:
-    """Refuse a folder that holds another run, finished or `begun`, unless it is to be resumed or overwritten.
+    """Reject a folder that holds another run, finished or `begun`, unless it is resumed or overwritten.
 
     Raises:
-        DataError: for such a folder.
-        ConfigError: for a file of that name.
+        DataError: if the folder holds another run.
+        ConfigError: if it is a file.
     """
     if folder.is_file():
         raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
@@ -147,12 +149,12 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = F
         raise DataError(
             "the folder holds a finished run" if finished else "the folder holds an interrupted run",
             file=folder,
-            remedy="choose another -o, or give " + ("--overwrite" if finished else "--resume (or --overwrite)"),
+            remedy="choose another -o, or add " + ("--overwrite" if finished else "--resume (or --overwrite)"),
         )
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; one cut short by a full disk or a kill is passed over."""
+    """The newest complete checkpoint; skips one truncated by a full disk or a kill."""
     if not folder.is_dir():
         return None
     found = [path for path in folder.glob("checkpoint-*") if all((path / name).exists() for name in CHECKPOINT_FILES)]
@@ -161,7 +163,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove what another run left, or a later --resume would continue from that run's checkpoint."""
+    """Remove another run's files, or a later --resume would continue from its checkpoint."""
     for checkpoint in folder.glob("checkpoint-[0-9]*/"):
         shutil.rmtree(checkpoint)
     for name in FINISHED_FILES:
@@ -170,13 +172,13 @@ def clear_folder(folder: Path) -> None:
 
 def _kept(folder: Path) -> str:
     last = _last_checkpoint(folder)
-    return f"{Path(last).name} is kept" if last else "no checkpoint had been written yet"
+    return f"{Path(last).name} is kept" if last else "no checkpoint was written yet"
 
 
 class _Metrics(TrainerCallback):  # type: ignore[misc]
-    """Append what the trainer logs, a JSON line a step; a resumed run drops the lines it repeats.
+    """Append the trainer's logs, one JSON line per step; a resumed run drops the lines it repeats.
 
-    `seconds` of a line is the training time up to it, of the resumed parts together.
+    `seconds` of a line is the training time up to it, over all resumed parts.
     """
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
@@ -199,7 +201,7 @@ class _Metrics(TrainerCallback):  # type: ignore[misc]
 
 
 def _step(line: str) -> float:
-    """A line's step; beyond all of them for one that a kill or a full disk cut short."""
+    """A line's step; infinite for a line truncated by a kill or a full disk."""
     try:
         return float(json.loads(line)["step"])
     except ValueError:

@@ -22,14 +22,14 @@ def run(
     """Train on a file of judged rows; adapter, metrics and checkpoints go to the folder `output`.
 
     Raises:
-        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
-        ConfigError, ModelError: for settings that do not fit, and a model that cannot be loaded.
+        DataError: for unusable rows, a folder that holds another run, or a full disk.
+        ConfigError, ModelError: for invalid settings, or a model that cannot be loaded.
     """
     rows = list(read_records(judged, Judged))[: settings.n]
     if settings.correct_only:
         rows = [row for row in rows if row.verdict.correct]
         if not rows:
-            raise DataError("no row is correct", file=judged, remedy="leave --correct-only out")
+            raise DataError("no row is correct", file=judged, remedy="drop --correct-only")
     result = (_train_reft if settings.objective == REFT else _train)(settings, rows, output, resume, overwrite)
     return Outcome(
         f"{result.rows} rows, {result.steps} steps, mean loss {result.loss:.4f}, "
@@ -85,7 +85,7 @@ def _load(settings: TrainSettings) -> Any:
 
 
 def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
-    """What transformers' arguments call otherwise, the same for both trainers."""
+    """The settings under transformers' names, the same for both trainers."""
     given = {"per_device_train_batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
     return {
         "output_dir": str(output),

@@ -52,7 +52,9 @@ def ran(errors: str) -> list[str]:
     lines = errors.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("[")]
     numbers = [
-        int(lines[i].partition("/")[0][1:]) for i in starts if "already finished, skipped" not in "".join(lines[i + 1 : i + 2])
+        int(lines[i].partition("/")[0][1:])
+        for i in starts
+        if "already finished, skipped" not in "".join(lines[i + 1 : i + 2])
     ]
     return [STEPS[number - 1] for number in numbers]
 

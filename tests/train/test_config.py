@@ -57,7 +57,7 @@ def test_the_adapter_has_the_papers_defaults() -> None:
         ({"objective": "reft", "full": True}, "drop --full|trains an adapter"),
         ({"objective": "cut", "objective_option": {"treshold": 1.1}}, "treshold"),
         ({"preset": "authors", "settings": {"p0_correct": 2}}, "p0_correct"),
-        ({"device": "cuda:1"}, "first GPU"),
+        ({"device": "cuda:1"}, "first visible GPU"),
     ],
 )
 def test_what_has_no_effect_or_does_not_fit_is_refused(given: dict[str, object], said: str) -> None:

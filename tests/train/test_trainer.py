@@ -265,7 +265,7 @@ def test_sdfts_teacher_is_the_untouched_model(folder: Path, tmp_path: Path) -> N
 
 def test_sdft_without_an_adapter_has_no_teacher(folder: Path, tmp_path: Path) -> None:
     lm = load_model(str(folder))
-    with pytest.raises(ConfigError, match="without its adapter"):
+    with pytest.raises(ConfigError, match="needs an adapter to train"):
         NLFTTrainer(lm.model, config(tmp_path, objective="sdft"), ROWS, processing_class=lm.tokenizer)
 
 

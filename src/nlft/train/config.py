@@ -62,10 +62,10 @@ class TrainSettings(LoadSettings, Constants):
 
     epochs: float = Field(default=10.0, gt=0, description="epochs; the paper uses 10")
     max_steps: int = Field(default=-1, description="stop after this many steps; -1 means no limit")
-    batch_size: int | None = Field(default=None, ge=1, description="rows per batch; 4 by default (reft: 16)")
+    batch_size: int | None = Field(default=None, ge=1, description="rows per batch; by default 4 (reft: 16)")
     gradient_accumulation: int = Field(default=1, ge=1, description="batches per optimiser step")
     learning_rate: Annotated[float | None, Flags(("--learning-rate", "--lr"))] = Field(
-        default=None, ge=0, description="peak learning rate; 5e-5 by default (reft: 3e-7)"
+        default=None, ge=0, description="peak learning rate; by default 5e-5 (reft: 3e-7)"
     )
     warmup: float = Field(default=0.1, ge=0, description="warm-up, as a share of all steps or a number of steps")
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay")

@@ -80,7 +80,7 @@ def encode_dataset(
             continue
         examples.append(example)
     if left_out:
-        logger.warning("skipping %d incorrect rows that have no judgment", left_out)
+        logger.warning("%d incorrect rows have no judgment; skipping them", left_out)
     if not examples:
         raise DataError(
             "no rows left to train on",

@@ -116,7 +116,9 @@ def test_twenty_kills_lose_double_and_alter_nothing(problems, server, tmp_path, 
     output = tmp_path / "answers.jsonl"
     # Forked from a process that has imported everything, so that twenty starts cost little.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nlft.cli.answer", "nlft.answer.server", "nlft.answer.step", "openai"])
+    # There is one fork server a process: what the pipeline's steps need is loaded in it too, or each would load torch.
+    needed = ["nlft.lm.load", "nlft.train.trainer"]
+    context.set_forkserver_preload(["nlft.cli.answer", "nlft.answer.server", "nlft.answer.step", "openai", *needed])
     kills = 0
     for round_number in range(1, 21):
         process = context.Process(target=run_command, args=(command(problems, output, server.url),))

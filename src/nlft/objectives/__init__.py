@@ -4,6 +4,7 @@ A user's own is a subclass of `Objective` with the decorator `register`; see the
 """
 
 from nlft.objectives.cut import CUT
+from nlft.objectives.first_error import ClippedRatio, FirstError
 from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, TopTokens
 from nlft.objectives.likelihood import DFT, SFT, TokenWeights
 from nlft.objectives.nlft import NLFT
@@ -16,8 +17,10 @@ __all__ = [
     "NLFT",
     "SDFT",
     "SFT",
+    "ClippedRatio",
     "Example",
     "ExampleLoss",
+    "FirstError",
     "Needs",
     "Objective",
     "TokenWeights",

@@ -1,0 +1,89 @@
+"""Where a response first goes wrong: the step that its judgment quotes, found again in the response's characters."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from nlft.judge.arithmetic import ANNOTATION, equations, numbers
+from nlft.records import Judged
+
+__all__ = ["Located", "locate_first_error"]
+
+QUOTED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”')
+# What a judgment quotes after these words is the step that should have been there, not the response's.
+OF_THE_STANDARD = re.compile(r"(?:step to take is|leaves out the step|should (?:be|say|read)|instead of writing)\s*$")
+
+
+class Located(NamedTuple):
+    """Character offsets in a response.
+
+    Attributes:
+        agreed: the end of what stands before the first wrong step; where no step is found, of the last step
+            that the standard answer agrees with.
+        wrong: start and end of the wrong step; None where none is found (one is missing, or only the answer is wrong).
+        closing: start and end of the closing form: the line break and `####`, without the answer.
+    """
+
+    agreed: int
+    wrong: tuple[int, int] | None
+    closing: tuple[int, int] | None
+
+
+def locate_first_error(row: Judged) -> Located:
+    """Match the judgment's first quotation to the response; white space and calculator annotations do not count.
+
+    A quotation that stands in the response twice is its first occurrence.
+    """
+    closing = _closing(row.response)
+    for match in QUOTED.finditer(row.judgment or ""):
+        if OF_THE_STANDARD.search((row.judgment or "")[: match.start()]):
+            continue
+        found = _find(match[1] or match[2], row.response)
+        if found is not None:
+            return Located(found[0], found, closing)
+    return Located(_agreed(row, closing[0] if closing else len(row.response)), None, closing)
+
+
+def _closing(response: str) -> tuple[int, int] | None:
+    mark = response.find("####")
+    if mark < 0:
+        return None
+    start = mark
+    while start > 0 and response[start - 1] in " \t\r\n":
+        start -= 1
+    return start, mark + len("####")
+
+
+def _find(quotation: str, response: str) -> tuple[int, int] | None:
+    wanted = " ".join(quotation.removesuffix("…").removesuffix("...").split()).removesuffix(".")
+    if not wanted:
+        return None
+    spoken = ANNOTATION.sub(lambda match: "\0" * len(match.group()), response)
+    places = [place for place, sign in enumerate(spoken) if sign != "\0"]
+    flat: list[str] = []
+    origin: list[int] = []
+    for place in places:
+        sign = " " if spoken[place].isspace() else spoken[place]
+        if sign == " " and flat and flat[-1] == " ":
+            continue
+        flat.append(sign)
+        origin.append(place)
+    at = "".join(flat).find(wanted)
+    return None if at < 0 else (origin[at], origin[at + len(wanted) - 1] + 1)
+
+
+def _agreed(row: Judged, until: int) -> int:
+    """The end of the leading lines that each state a number, the last of which the standard answer states too."""
+    known = {value for number in numbers(row.reference) for value in number.values}
+    known |= {equation.right for equation in equations(row.reference)}
+    end = offset = 0
+    for line in row.response[:until].splitlines(keepends=True):
+        offset += len(line)
+        stated = numbers(line)
+        if not stated and line.strip():
+            continue  # words without a number say nothing for or against
+        if stated and known.isdisjoint(stated[-1].values):
+            break
+        end = offset
+    return len(row.response[:end].rstrip())

@@ -1,0 +1,48 @@
+"""The column `token_weights` of the objectives `first-error` and `clipped-ratio`: where each wrong row goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nlft.judge.first_error import Located, locate_first_error
+from nlft.records import Judged
+
+__all__ = ["signed_weights", "with_step_weights"]
+
+
+def with_step_weights(rows: Iterable[Judged], tokenizer: Any) -> list[Judged]:
+    """The rows, each wrong one with a column `token_weights` for this tokenizer; right rows are as they were.
+
+    Args:
+        rows: Judged rows.
+        tokenizer: The student's, a fast one: the characters of each token are asked for.
+    """
+    return [row if row.verdict.correct else _weighed(row, tokenizer) for row in rows]
+
+
+def signed_weights(located: Located, spans: Iterable[tuple[int, int]]) -> list[float]:
+    """One weight a token from its span of characters.
+
+    1 where the token ends within what is agreed or lies in the closing form; -1 where it touches the wrong step; else
+    0. A token that touches both the agreed part and the wrong step belongs to the step, and one that holds a piece of
+    the closing form and of the answer to neither.
+    """
+    weights = []
+    for start, end in spans:
+        if located.wrong is not None and start < located.wrong[1] and end > located.wrong[0]:
+            weights.append(-1.0)
+        elif end <= located.agreed or (
+            located.closing is not None and located.closing[0] <= start and end <= located.closing[1]
+        ):
+            weights.append(1.0)
+        else:
+            weights.append(0.0)
+    return weights
+
+
+def _weighed(row: Judged, tokenizer: Any) -> Judged:
+    encoded = tokenizer(row.response, add_special_tokens=False, return_offsets_mapping=True)
+    weights = signed_weights(locate_first_error(row), encoded["offset_mapping"])
+    ended = row.finish_reason != "length"  # the end of turn is part of the closing form
+    return row.model_copy(update={"token_weights": [*weights, *[1.0] * ended]})

@@ -14,9 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
+from draws import DEV_SEED, EXAMPLE_SEED, domains, draw
 
-from nlft.data.reasoning_tasks import reasoning_task
 from nlft.grade.task_scorer import grade_by_task
 from nlft.lm import SamplingSettings, load_model
 from nlft.lm.encode import encode_prompt
@@ -24,25 +23,12 @@ from nlft.lm.generate import generate
 from nlft.prompts import Message, load_prompts
 from nlft.records import Attempt, Problem
 
-HERE = Path(__file__).parent
-DEV_SEED, EXAMPLE_SEED = 9000, 77
 GENERIC = Problem(
     id="generic",
     question="Tom has 4 bags with 6 apples each and eats 5 apples. How many are left?",
     reference="4 * 6 = 24\n24 - 5 = 19\n#### 19",
 )
 CONDITIONS = ("base", "worked", "final")  # and "generic"
-
-
-def domains() -> dict[str, dict]:
-    """Every candidate by name."""
-    return yaml.safe_load((HERE / "domains.yaml").read_text("utf-8"))
-
-
-def draw(name: str, n: int, seed: int, form: str = "worked", exclude: tuple[str, ...] = ()) -> list[Problem]:
-    """Problems of a domain."""
-    domain = domains()[name]
-    return reasoning_task(domain["task"], n, seed, domain["config"], form=form, exclude=exclude)
 
 
 def messages(name: str | None, question: str, reference: str | None) -> list[Message]:

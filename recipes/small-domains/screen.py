@@ -39,6 +39,10 @@ METHODS: dict[str, dict[str, Any]] = {
     # Beyond the first table: one thing changed at a time, and the words joined to the standard answers.
     "prefix-only": {"objective": "first-error", "options": {"weight": 0.0}},
     "first-error-step": {"objective": "first-error", "options": {"threshold": 0.0}},
+    # The judgment quotes the whole step and so makes all of it likelier, also the operands that are right: these push
+    # down the value alone, or only what the standard answer does not make likelier too.
+    "first-error-value": {"objective": "first-error", "narrow": True},
+    "first-error-contrast": {"objective": "first-error", "options": {"standard_threshold": 1.2}},
     "clipped-ratio": {"objective": "clipped-ratio"},
     "first-error-both": {"objective": "first-error", "rows": "both"},
     "first-error-mixed": {"objective": "first-error", "rows": "mixed-and-wrong"},
@@ -81,7 +85,7 @@ def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -
         training_rows(args.domain, args.rows, args.draw, args.form, args.mixture), settings.get("rows", "all")
     )
     if settings["objective"] in ("first-error", "clipped-ratio"):
-        rows = with_step_weights(rows, lm.tokenizer)
+        rows = with_step_weights(rows, lm.tokenizer, narrow=settings.get("narrow", False))
     adapter = output.with_suffix(".adapter")
     config = NLFTConfig(
         str(adapter),

@@ -45,6 +45,11 @@ def test_the_last_line_of_the_working_arrives_at_the_answer(task: str):
             assert steps.splitlines()[-1].split(" * ")[1].split(" = ")[0] == answer
 
 
+def test_zero_has_no_digits_in_base_conversion_and_is_passed_over():
+    problems = reasoning_task("base_conversion", 4, 0, {"max_value": 5, "min_base": 9, "max_base": 10}, form="worked")
+    assert all(problem.entry["metadata"]["decimal_value"] for problem in problems)
+
+
 def test_the_same_arguments_give_the_same_problems_and_more_begin_with_fewer():
     few, many = reasoning_task("gcd", 5, 3), reasoning_task("gcd", 20, 3)
     assert many[:5] == few == reasoning_task("gcd", 5, 3)

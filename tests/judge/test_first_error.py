@@ -53,6 +53,22 @@ def test_white_space_and_annotations_do_not_count():
     assert wrong(row) == "He has 47 +  86\n= <<47+86=143>>143 pens"
 
 
+@pytest.mark.parametrize(
+    ("response", "value"),
+    [
+        ("47 + 86 = 143\n143 - 25 = 118\n#### 118", "143"),
+        ("First, 47 + 86 = 143 pens\n#### 143", "143"),
+        ("It costs $47 + $86 = $143.\n#### 143", "143"),
+        ("47 + 25 = 72\n#### 72", "47 + 25 = 72"),  # a departure: the equation is true, the step is wrong
+    ],
+)
+def test_narrowed_to_the_value_of_a_false_equation(response, value):
+    row = judged(response)
+    located = locate_first_error(row, narrow=True)
+    assert row.response[slice(*located.wrong)] == value
+    assert located.agreed == located.wrong[0]
+
+
 def test_nothing_quoted_and_nothing_agreed():
     row = judged("5 apples\n#### 5", "It is wrong.", reference="#### 108")
     assert locate_first_error(row) == (0, None, (8, 13))

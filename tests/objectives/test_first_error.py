@@ -22,7 +22,15 @@ def row(*, correct, n=40, seed=0):
     return Example(base.requires_grad_(), correct, standard, judge, token_weights=weights)
 
 
-def naive_first_error(example, threshold=1.2, weight=1.0, floor=0.1, right="likelihood", ratio=lambda base, other: 1.0):
+def naive_first_error(
+    example,
+    threshold=1.2,
+    weight=1.0,
+    floor=0.1,
+    right="likelihood",
+    standard_threshold=0.0,
+    ratio=lambda base, other: 1.0,
+):
     """The formula, a token at a time, in plain floats."""
     total = 0.0
     for t in range(len(example.logp_base)):
@@ -35,7 +43,7 @@ def naive_first_error(example, threshold=1.2, weight=1.0, floor=0.1, right="like
         judge, v = math.exp(float(example.logp_judge[t])), float(example.token_weights[t])
         if v >= 0:
             total += -v * ratio(base, judge) * math.log(base)
-        elif judge / base > threshold:
+        elif judge / base > threshold and judge / math.exp(float(example.logp_standard[t])) > standard_threshold:
             total += -weight * ratio(base, judge) * math.log(max(1 - base, floor))
     return total / len(example.logp_base)
 
@@ -43,7 +51,16 @@ def naive_first_error(example, threshold=1.2, weight=1.0, floor=0.1, right="like
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("correct", [True, False])
 @pytest.mark.parametrize(
-    "options", [{}, {"threshold": 2.0}, {"weight": 0.3}, {"weight": 0.0}, {"floor": 0.5}, {"right": "log_ratio"}]
+    "options",
+    [
+        {},
+        {"threshold": 2.0},
+        {"weight": 0.3},
+        {"weight": 0.0},
+        {"floor": 0.5},
+        {"right": "log_ratio"},
+        {"standard_threshold": 1.5},
+    ],
 )
 def test_first_error_is_its_formula(options, correct, seed):
     example = row(correct=correct, seed=seed)
@@ -98,6 +115,8 @@ def test_needs_are_the_paths_that_are_read():
     assert plain.needs(correct=True) == Needs()
     assert plain.needs(correct=False) == Needs(weigh=frozenset({"judge"}))
     assert ratio.needs(correct=True) == Needs(weigh=frozenset({"standard"}))
+    both = get_objective("first-error", standard_threshold=1.2)
+    assert both.needs(correct=False) == Needs(weigh=frozenset({"judge", "standard"}))
     assert get_objective("clipped-ratio").needs(correct=True) == Needs(weigh=frozenset({"standard"}))
 
 
@@ -131,6 +150,7 @@ def test_half_precision_is_summed_in_single(name, dtype):
         ("first-error", {"floor": 0.0}),
         ("first-error", {"weight": -0.1}),
         ("first-error", {"right": "ratio"}),
+        ("first-error", {"standard_threshold": -1.0}),
         ("clipped-ratio", {"epsilon": 1.0}),
         ("clipped-ratio", {"strength": -1.0}),
         ("clipped-ratio", {"floor": 1.5}),

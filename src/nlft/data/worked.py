@@ -101,7 +101,9 @@ def _lcm(given: Entry, question: str) -> list[str] | None:
 
 def _base_conversion(given: Entry, question: str) -> list[str] | None:
     value, source, target = (int(given[name]) for name in ("decimal_value", "source_base", "target_base"))
-    lines = []
+    lines: list[str] = []
+    if value == 0:
+        return None  # the generator writes 0 as no digits at all
     if source != 10:
         digits = [int(digit, 36) for digit in str(given["source_repr"])]
         running = digits[0]

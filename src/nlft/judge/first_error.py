@@ -30,10 +30,15 @@ class Located(NamedTuple):
     closing: tuple[int, int] | None
 
 
-def locate_first_error(row: Judged) -> Located:
+def locate_first_error(row: Judged, *, narrow: bool = False) -> Located:
     """Match the judgment's first quotation to the response; white space and calculator annotations do not count.
 
     A quotation that stands in the response twice is its first occurrence.
+
+    Args:
+        row: A wrong, judged row.
+        narrow: Where the quoted step holds a false equation, only what stands behind its equals sign is wrong: "4 * 6 ="
+            is right, whatever follows. Else the whole quotation is.
     """
     closing = _closing(row.response)
     for match in QUOTED.finditer(row.judgment or ""):
@@ -41,7 +46,8 @@ def locate_first_error(row: Judged) -> Located:
             continue
         found = _find(match[1] or match[2], row.response)
         if found is not None:
-            return Located(found[0], found, closing)
+            wrong = _value(row.response, found) if narrow else found
+            return Located(wrong[0], wrong, closing)
     return Located(_agreed(row, closing[0] if closing else len(row.response)), None, closing)
 
 
@@ -71,6 +77,16 @@ def _find(quotation: str, response: str) -> tuple[int, int] | None:
         origin.append(place)
     at = "".join(flat).find(wanted)
     return None if at < 0 else (origin[at], origin[at + len(wanted) - 1] + 1)
+
+
+def _value(response: str, step: tuple[int, int]) -> tuple[int, int]:
+    """The right side of the step's first false equation; the step itself where none is read in it."""
+    for equation in equations(response):
+        if step[0] <= equation.start < step[1] and equation.verdict == "wrong":
+            behind = response.rindex("=", equation.start, equation.end) + 1
+            start = behind + len(response[behind:]) - len(response[behind:].lstrip(" $€£"))
+            return start, min(equation.end, start + len(response[start : equation.end].rstrip()))
+    return step
 
 
 def _agreed(row: Judged, until: int) -> int:

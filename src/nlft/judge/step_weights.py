@@ -11,14 +11,15 @@ from nlft.records import Judged
 __all__ = ["signed_weights", "with_step_weights"]
 
 
-def with_step_weights(rows: Iterable[Judged], tokenizer: Any) -> list[Judged]:
+def with_step_weights(rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False) -> list[Judged]:
     """The rows, each wrong one with a column `token_weights` for this tokenizer; right rows are as they were.
 
     Args:
         rows: Judged rows.
         tokenizer: The student's, a fast one: the characters of each token are asked for.
+        narrow: See `nlft.judge.first_error.locate_first_error`.
     """
-    return [row if row.verdict.correct else _weighed(row, tokenizer) for row in rows]
+    return [row if row.verdict.correct else _weighed(row, tokenizer, narrow) for row in rows]
 
 
 def signed_weights(located: Located, spans: Iterable[tuple[int, int]]) -> list[float]:
@@ -41,8 +42,8 @@ def signed_weights(located: Located, spans: Iterable[tuple[int, int]]) -> list[f
     return weights
 
 
-def _weighed(row: Judged, tokenizer: Any) -> Judged:
+def _weighed(row: Judged, tokenizer: Any, narrow: bool) -> Judged:
     encoded = tokenizer(row.response, add_special_tokens=False, return_offsets_mapping=True)
-    weights = signed_weights(locate_first_error(row), encoded["offset_mapping"])
+    weights = signed_weights(locate_first_error(row, narrow=narrow), encoded["offset_mapping"])
     ended = row.finish_reason != "length"  # the end of turn is part of the closing form
     return row.model_copy(update={"token_weights": [*weights, *[1.0] * ended]})

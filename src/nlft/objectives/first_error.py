@@ -28,13 +28,16 @@ class FirstError(Objective):
         right rows   mean of -w log p-, w = 1, or 2 / (1 + P(base) / P(standard)) under right="log_ratio"
         wrong rows   mean of   -v log p-                      where v >= 0
                                -|v| weight log(1 - p-)        where v < 0 and p+ / p- > threshold
+                                                              and p+ / P(standard) > standard_threshold
                                0                              where v < 0 otherwise
 
     The mean is over all n tokens. 1 - p- is never taken below `floor`, which bounds the term and its gradient
     (at most 1 / floor for a token the model is sure of). A right row's own token weights are not read.
 
     Attributes:
-        threshold: how much likelier the judgment must make a token of the wrong step.
+        threshold: how much likelier the judgment must make a token of the wrong step; 0 takes every one.
+        standard_threshold: how much likelier than the standard answer makes it; 0 does not ask. A judgment that quotes
+            the step makes all of it likelier, also what is right in it; the standard answer does so for that only.
         weight: of the unlikelihood; 0 trains only on what stands before the error.
         floor: the least 1 - p-.
         right: how right rows weigh their tokens.
@@ -44,12 +47,15 @@ class FirstError(Objective):
 
     name: ClassVar[str] = "first-error"
     threshold: float = 1.2
+    standard_threshold: float = 0.0
     weight: float = 1.0
     floor: float = 0.1
     right: Literal["likelihood", "log_ratio"] = "likelihood"
 
     def __post_init__(self) -> None:
         _require(math.isfinite(self.threshold) and self.threshold >= 0, self, "threshold", "give a ratio, as 1.2")
+        known = math.isfinite(self.standard_threshold) and self.standard_threshold >= 0
+        _require(known, self, "standard_threshold", "give a ratio, as 1.2, or 0")
         _require(math.isfinite(self.weight) and self.weight >= 0, self, "weight", "give a number of at least 0")
         _require(0 < self.floor < 1, self, "floor", "give a probability between 0 and 1, as 0.1")
         _require(self.right in ("likelihood", "log_ratio"), self, "right", "likelihood or log_ratio")
@@ -58,7 +64,7 @@ class FirstError(Objective):
         """The judge path of a wrong row; the standard path of a right one under `log_ratio`."""
         if correct:
             return Needs(weigh=frozenset({"standard"}) if self.right == "log_ratio" else frozenset())
-        return Needs(weigh=frozenset({"judge"}))
+        return Needs(weigh=frozenset({"judge", "standard"} if self.standard_threshold else {"judge"}))
 
     def weigh(self, example: Example) -> Allocation:
         """v with the wrong step's tokens where the judge path does not agree set to 0; |v| is the scale."""
@@ -71,6 +77,12 @@ class FirstError(Objective):
                 scale = 2.0 * torch.sigmoid(standard - base)
             return Allocation(nowhere, nowhere, scale)
         error, scale = _signed(example, base, self.threshold)
+        if self.standard_threshold:
+            standard = required(example.logp_standard, "the standard path").detach().to(base)
+            judge = required(example.logp_judge, "the judge path").detach().to(base)
+            singled = judge - standard > math.log(self.standard_threshold)
+            scale = torch.where(error & ~singled, 0.0, scale)
+            error = error & singled
         return Allocation(error, error, torch.where(error, self.weight * scale, scale), correct=False)
 
     def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:

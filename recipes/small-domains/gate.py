@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from draws import DEV_SEED, EXAMPLE_SEED, domains, draw
+from draws import DEV_SEED, DOMAINS, EXAMPLE_SEED, draw
 
 from nlft.grade.task_scorer import grade_by_task
 from nlft.lm import SamplingSettings, load_model
@@ -51,7 +51,7 @@ def main() -> None:
     """Run what is missing, and print the counts."""
     model, folder, *names = sys.argv[1:]
     lm = load_model(model, dtype="float32")
-    for name in names or list(domains()):
+    for name in names or list(DOMAINS):
         line = [f"{name:<12}"]
         for condition in os.environ.get("CONDITIONS", ",".join(CONDITIONS)).split(","):
             file = Path(folder) / f"{name}-{condition}.jsonl"

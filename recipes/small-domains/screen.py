@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from draws import DEV_SEED, domains, draw, training_rows
+from draws import DEV_SEED, DOMAINS, draw, training_rows
 
 from nlft.evaluate import evaluate, read_evaluation
 from nlft.judge.step_weights import with_step_weights
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--domain", required=True, choices=list(domains()))
+    parser.add_argument("--domain", required=True, choices=list(DOMAINS))
     parser.add_argument("--form", default="worked", choices=["worked", "final"])
     parser.add_argument("--mixture", default="teacher")
     parser.add_argument("--method", action="append", choices=list(METHODS))

@@ -1,5 +1,7 @@
 """Problems of any reasoning-gym task: deterministic, apart by seed, solved by their own worked solutions."""
 
+from datetime import date
+
 import pytest
 
 from nlft.data.reasoning_tasks import reasoning_task, task_names
@@ -54,6 +56,11 @@ def test_the_same_arguments_give_the_same_problems_and_more_begin_with_fewer():
     few, many = reasoning_task("gcd", 5, 3), reasoning_task("gcd", 20, 3)
     assert many[:5] == few == reasoning_task("gcd", 5, 3)
     assert len({p.question for p in many}) == 20
+
+
+def test_no_date_of_today_is_kept():
+    for problem in reasoning_task("time_intervals", 20, 0, {"task_types": ["time", "time_seconds"]}):
+        assert f"{date.today():%Y-%m-%d}" not in problem.model_dump_json()
 
 
 def test_neighbouring_seeds_share_no_problems_though_the_librarys_do():

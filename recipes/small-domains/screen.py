@@ -42,6 +42,8 @@ METHODS: dict[str, dict[str, Any]] = {
     # The judgment quotes the whole step and so makes all of it likelier, also the operands that are right: these push
     # down the value alone, or only what the standard answer does not make likelier too.
     "first-error-value": {"objective": "first-error", "narrow": True},
+    # As first-error-value, with likelihood on all the rest: what follows a slip follows from it, and its plan is right.
+    "value-only": {"objective": "first-error", "narrow": True, "after": 1.0},
     "first-error-contrast": {"objective": "first-error", "options": {"standard_threshold": 1.2}},
     "clipped-ratio": {"objective": "clipped-ratio"},
     "first-error-both": {"objective": "first-error", "rows": "both"},
@@ -85,7 +87,8 @@ def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -
         training_rows(args.domain, args.rows, args.draw, args.form, args.mixture), settings.get("rows", "all")
     )
     if settings["objective"] in ("first-error", "clipped-ratio"):
-        rows = with_step_weights(rows, lm.tokenizer, narrow=settings.get("narrow", False))
+        narrow, after = settings.get("narrow", False), settings.get("after", 0.0)
+        rows = with_step_weights(rows, lm.tokenizer, narrow=narrow, after=after)
     adapter = output.with_suffix(".adapter")
     config = NLFTConfig(
         str(adapter),
@@ -107,8 +110,8 @@ def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -
     problems = draw(args.domain, args.problems, DEV_SEED, args.form)
     sampling = SamplingSettings(temperature=0.0, max_new_tokens=200, batch_size=50)
     evaluate(problems, lm, sampling, load_prompts("short"), output=output, adapter=str(adapter), overwrite=True)
-    facts = {"rows": result.rows, "steps": result.steps, "loss": result.loss, "train_seconds": trained}
-    facts |= {"seconds": time.perf_counter() - start, "method": method, "rate": rate} | vars(args)
+    facts = vars(args) | {"method": method, "rate": rate, "rows": result.rows, "steps": result.steps}
+    facts |= {"loss": result.loss, "train_seconds": trained, "seconds": time.perf_counter() - start}
     output.with_suffix(".cell").write_text(json.dumps(facts, default=str), "utf-8")
     shutil.rmtree(adapter)
 

@@ -86,6 +86,9 @@ def test_weights_by_span():
     spans = [(0, 9), (9, 11), (11, 19), (19, 20), (20, 24), (24, 26)]
     # the second touches agreed part and step; the last holds the answer
     assert signed_weights(located, spans) == [1.0, -1.0, -1.0, 1.0, 1.0, 0.0]
+    assert signed_weights(located, spans, after=0.5) == [1.0, -1.0, -1.0, 1.0, 1.0, 0.5]
+    nowhere = locate_first_error(judged("1 + 1 = 2\n#### 4", "Wrong."))
+    assert signed_weights(nowhere, [(0, 9), (9, 14), (14, 16)], after=0.5) == [0.0, 1.0, 0.0]
 
 
 def test_rows_get_a_weight_a_token_and_the_end_of_turn_unless_cut_off(world_tokenizer):

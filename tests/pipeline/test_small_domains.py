@@ -59,3 +59,19 @@ def test_every_method_names_rows_and_an_objective_there_is(draws, screen):
         get_objective(method["objective"], **method.get("options", {}))
         picked = screen.rows_for(rows, method.get("rows", "all"))
         assert len({row.id for row in picked}) == len(picked)
+
+
+@pytest.mark.parametrize(
+    ("response", "value"),
+    [
+        ("4 * 6 = 24\n24 - 5 = 19\n#### 19", 19),
+        ("4 * 6 = 25\n25 - 5 = 18\n#### 18", 19),  # both miscalculated, the plan is right
+        ("4 + 6 = 10\n10 - 5 = 5\n#### 5", 5),  # calculated right, the plan is another
+        ("He has 4 x 6 = 30 pens.\nSo 30 pens - 5 = 24 pens remain.\n#### 24", 19),
+        ("It is 19.\n#### 19", None),
+        ("4 * 6 = 25\n" * 40 + "#### 25", 24),
+    ],
+)
+def test_a_plan_is_worked_out_from_the_responses_own_equations(monkeypatch, response, value):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    assert import_module("plan").planned_value(response) == value

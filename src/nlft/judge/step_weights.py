@@ -11,22 +11,26 @@ from nlft.records import Judged
 __all__ = ["signed_weights", "with_step_weights"]
 
 
-def with_step_weights(rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False) -> list[Judged]:
+def with_step_weights(
+    rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False, after: float = 0.0
+) -> list[Judged]:
     """The rows, each wrong one with a column `token_weights` for this tokenizer; right rows are as they were.
 
     Args:
         rows: Judged rows.
         tokenizer: The student's, a fast one: the characters of each token are asked for.
         narrow: See `nlft.judge.first_error.locate_first_error`.
+        after: The weight of what follows the wrong step, the answer included; 1 trains on it, as where a slip is
+            carried on correctly.
     """
-    return [row if row.verdict.correct else _weighed(row, tokenizer, narrow) for row in rows]
+    return [row if row.verdict.correct else _weighed(row, tokenizer, narrow, after) for row in rows]
 
 
-def signed_weights(located: Located, spans: Iterable[tuple[int, int]]) -> list[float]:
+def signed_weights(located: Located, spans: Iterable[tuple[int, int]], after: float = 0.0) -> list[float]:
     """One weight a token from its span of characters.
 
     1 where the token ends within what is agreed or lies in the closing form; -1 where it touches the wrong step; else
-    0. A token that touches both the agreed part and the wrong step belongs to the step, and one that holds a piece of
+    `after` where a wrong step stands before it, or 0. A token that touches both the agreed part and the wrong step belongs to the step, and one that holds a piece of
     the closing form and of the answer to neither.
     """
     weights = []
@@ -38,12 +42,12 @@ def signed_weights(located: Located, spans: Iterable[tuple[int, int]]) -> list[f
         ):
             weights.append(1.0)
         else:
-            weights.append(0.0)
+            weights.append(after if located.wrong is not None else 0.0)
     return weights
 
 
-def _weighed(row: Judged, tokenizer: Any, narrow: bool) -> Judged:
+def _weighed(row: Judged, tokenizer: Any, narrow: bool, after: float) -> Judged:
     encoded = tokenizer(row.response, add_special_tokens=False, return_offsets_mapping=True)
-    weights = signed_weights(locate_first_error(row, narrow=narrow), encoded["offset_mapping"])
+    weights = signed_weights(locate_first_error(row, narrow=narrow), encoded["offset_mapping"], after)
     ended = row.finish_reason != "length"  # the end of turn is part of the closing form
     return row.model_copy(update={"token_weights": [*weights, *[1.0] * ended]})

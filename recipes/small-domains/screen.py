@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -89,7 +90,7 @@ def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -
     if settings["objective"] in ("first-error", "clipped-ratio"):
         narrow, after = settings.get("narrow", False), settings.get("after", 0.0)
         rows = with_step_weights(rows, lm.tokenizer, narrow=narrow, after=after)
-    adapter = output.with_suffix(".adapter")
+    adapter = output.with_suffix(f".{os.getpid()}.adapter")  # two processes may try the same cell
     config = NLFTConfig(
         str(adapter),
         objective=settings["objective"],

@@ -44,9 +44,9 @@ def planned_value(response: str) -> Fraction | None:
     return found[-1].right if found else None
 
 
-def cells(folder: Path, domain: str, form: str, rate: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each method of a domain, form and rate (draw 1, seed 0), its rows by id."""
-    for file in sorted(folder.glob(f"{domain}-{form}-teacher-50-d1-s0-*-{rate:g}.jsonl")):
+def cells(folder: Path, domain: str, form: str, rate: float, draw: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each method of a domain, form, rate and training draw (seed 0), its rows by id."""
+    for file in sorted(folder.glob(f"{domain}-{form}-teacher-50-d{draw}-s0-*-{rate:g}.jsonl")):
         rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         yield file.stem.split("-s0-")[1].removesuffix(f"-{rate:g}"), {row["id"]: row for row in rows}
 
@@ -66,11 +66,12 @@ def main() -> None:
     parser.add_argument("--domain", required=True, choices=list(DOMAINS))
     parser.add_argument("--form", default="worked")
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--draw", type=int, default=1)
     parser.add_argument("--against", default="sft-response")
     args = parser.parse_args()
     wanted = {p.id: Fraction(p.reference.rpartition("#### ")[2]) for p in draw(args.domain, 500, DEV_SEED)}
     answers, plans, false = {}, {}, {}
-    for name, rows in cells(args.folder, args.domain, args.form, args.rate):
+    for name, rows in cells(args.folder, args.domain, args.form, args.rate, args.draw):
         answers[name] = {i: bool(row["flexible"]["correct"]) for i, row in rows.items()}
         plans[name] = {i: planned_value(row["response"]) == wanted[i] for i, row in rows.items()}
         steps = [e for row in rows.values() for e in equations(row["response"])]

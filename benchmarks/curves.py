@@ -36,7 +36,7 @@ def _point(length: int, rows: int) -> list[Result]:
         steps = {
             "trl": trl_step(model, prompts, every),
             "step": nlft_step(model, prompts, every),
-            "once": nlft_step(model, prompts, every, weights="once"),
+            "once": nlft_step(model, prompts, every, scale_schedule="once"),
         }
     print(f"instruction of {length} tokens, {rows} rows", file=sys.stderr)
     # Unwarmed: the median of three leaves the slow first call out.

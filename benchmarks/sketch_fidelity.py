@@ -9,7 +9,6 @@ measures, and the bytes a token takes. The rows are those of `nlft judge`; the h
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import torch
 
@@ -40,8 +39,7 @@ def main() -> None:
     for row in list(read_records(options.judged, Judged))[: options.n]:
         encoded = encode_example(lm.tokenizer, row, prompts, context_length=lm.context_length)
         with torch.no_grad():
-            [found] = score_batch(lm.model, [encoded], objective)
-        example = found.example
+            [example] = score_batch(lm.model, [encoded], objective)
         assert example.hidden_states is not None
         assert example.logp_standard is not None
         logps = (example.logp_base, example.logp_standard, example.logp_judge)
@@ -52,7 +50,7 @@ def main() -> None:
             size[rank, band] += len(sketch.codes) + len(sketch.corrections)
             kept[rank, band] = decode_sketch(sketch, len(example.logp_base))
         for measure, threshold in THRESHOLDS:
-            settings = replace(SaliencySettings.paper(), cluster=measure, cluster_threshold=threshold)
+            settings = SaliencySettings.paper().replace(cluster=measure, cluster_threshold=threshold)
             whole = allocate(*logps, example.hidden_states.double(), settings).cluster
             for which, inner in kept.items():
                 differ[which] += int((allocate_by_products(*logps, inner, settings).cluster != whole).sum())

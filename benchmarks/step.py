@@ -43,7 +43,7 @@ def _against_trl(prompts: str, repeats: int) -> list[Result]:
         "trl": trl_step(model, prompts, rows),
         "trl off": trl_step(model, prompts, rows, checkpointing=False),
         "step": nlft_step(model, prompts, rows),
-        "once": nlft_step(model, prompts, rows, weights="once"),
+        "once": nlft_step(model, prompts, rows, scale_schedule="once"),
     }
     print(f"steps beside TRL's, {prompts} prompt", file=sys.stderr)
     middle = medians(steps, sets)
@@ -64,7 +64,7 @@ def _against_naive(prompts: str, repeats: int) -> list[Result]:
     steps = {
         "naive": naive_step(model, prompts, rows),
         "step": nlft_step(model, prompts, rows),
-        "once": nlft_step(model, prompts, rows, weights="once"),
+        "once": nlft_step(model, prompts, rows, scale_schedule="once"),
     }
     print(f"steps beside the naive way, {prompts} prompt", file=sys.stderr)
     middle = medians(steps, sets)

@@ -19,12 +19,19 @@ from nlft.train.dataset import EncodedDataset, collate
 Step = Callable[[list[Judged]], Tensor]
 
 
-def nlft_step(model: str, prompts: str, rows: list[Judged], *, weights: str = "step", objective: str = "nlft") -> Step:
-    """Ours: forward and backward of one batch; `once` weights are computed before, as they are in training."""
+def nlft_step(
+    model: str, prompts: str, rows: list[Judged], *, scale_schedule: str = "step", objective: str = "nlft"
+) -> Step:
+    """Ours: forward and backward of one batch; `once` scales are computed before, as they are in training."""
     lm = load_model(model, dtype="float32", device="cpu")
     folder = tempfile.mkdtemp()
     config = NLFTConfig(
-        folder, prompts=prompts, weights=weights, objective=objective, use_cpu=True, score_cache=f"{folder}/cache"
+        folder,
+        prompts=prompts,
+        scale_schedule=scale_schedule,
+        objective=objective,
+        use_cpu=True,
+        score_cache=f"{folder}/cache",
     )  # type: ignore[arg-type]
     examples = {example.id: example for example in encoded(lm.tokenizer, rows, prompts)}
     trainer = NLFTTrainer(
@@ -32,8 +39,8 @@ def nlft_step(model: str, prompts: str, rows: list[Judged], *, weights: str = "s
         processing_class=lm.tokenizer,
     )  # fmt: skip
     trainer.model.train()
-    if weights == "once":
-        trainer.weight_store.lookup(trainer.model, [], epoch=0)
+    if scale_schedule == "once":
+        trainer.scale_cache.lookup(trainer.model, [], epoch=0)
 
     def step(batch: list[Judged]) -> Tensor:
         trainer.model.zero_grad()

@@ -1,10 +1,14 @@
-"""Shapes in the signatures of core and objectives are checked while the tests run, and only then."""
+"""One tiny world for all tests, their tiers, and shapes that are checked while they run."""
 
 import signal
+from pathlib import Path
+from typing import Any
 
+import pytest
 from jaxtyping import install_import_hook
 
-# Not `settings`: it checks its own values, and says what is wrong in words a user can act on.
+# Shapes in the signatures of core and objectives are checked while the tests run, and only then. Not `settings`: it
+# checks its own values, and says what is wrong in words a user can act on.
 CHECKED = [
     *(f"nlft.core.{module}" for module in ("saliency", "cluster", "scales", "allocation", "loss")),
     *(f"nlft.objectives.{module}" for module in ("interface", "nlft", "likelihood", "cut", "sdft")),
@@ -14,3 +18,51 @@ install_import_hook(CHECKED, "beartype.beartype")
 
 # Started in the background by a shell script, the tests, and every command they start, would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What takes its time; `make quick` leaves these out. By folder or file, and by name where only some of a file do.
+STORM = ("answer/test_storm.py",)
+TRAINING = ("train/", "demo/", "pipeline/test_experiment.py", "pipeline/test_rounds.py")
+TRAINING_BY_NAME = {
+    "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
+    "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes"),
+    "evaluate/test_evaluate.py": ("interrupted",),
+}
+QUICK = ("train/test_config.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make quick` leaves out."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        if place.startswith(STORM):
+            item.add_marker(pytest.mark.storm)
+        slow = place.startswith(TRAINING) or any(part in item.name for part in TRAINING_BY_NAME.get(place, ()))
+        if slow and not place.startswith(QUICK):
+            item.add_marker(pytest.mark.training)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model, four answered rows to train on and three problems to test on; only ever read."""
+    from tiny import tiny_model, tiny_rows
+
+    folder = tmp_path_factory.mktemp("world")
+    tiny_model(folder / "model")
+    tiny_rows(folder / "train.jsonl", 4, answered=True)
+    tiny_rows(folder / "test.jsonl", 3, answered=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder(world: Path) -> Path:
+    """The folder of the tiny model."""
+    return world / "model"
+
+
+@pytest.fixture(scope="module")
+def lm(folder: Path) -> Any:
+    """The tiny model, loaded once a module."""
+    from nlft.lm import load_model
+
+    return load_model(str(folder), dtype="float32", device="cpu")

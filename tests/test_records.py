@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nlft import records
 from nlft.errors import DataError
 from nlft.records import (
     Attempt,
@@ -62,7 +63,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, question, reference, respo
     assert write_records(path, [record]) == 1
     assert list(read_records(path, Judged)) == [record]
     assert path.read_bytes().count(b"\n") == 1
-    assert to_line(record) == to_line(Judged.model_validate_json(to_line(record)))
+    assert to_line(record) == to_line(next(read_records(path, Judged)))
 
 
 def test_odd_signs_survive(tmp_path: Path) -> None:
@@ -84,7 +85,58 @@ def test_columns_of_the_user_stay(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", json.dumps(PROBLEM | {"mine": [{"deep": None}], "level": 3}))
     (record,) = read_records(path, Problem)
     assert record.model_extra == {"mine": [{"deep": None}], "level": 3}
-    assert json.loads(to_line(record)) == PROBLEM | {"mine": [{"deep": None}], "level": 3}
+    assert json.loads(to_line(record)) == {"schema_version": 1} | PROBLEM | {"mine": [{"deep": None}], "level": 3}
+
+
+@pytest.mark.parametrize("version", [{}, {"schema_version": 1}])
+def test_a_row_without_a_version_has_the_first_form(tmp_path: Path, version: dict) -> None:
+    path = write(tmp_path / "rows.jsonl", json.dumps(PROBLEM | version))
+    (record,) = read_records(path, Problem)
+    assert record == Problem.model_validate(PROBLEM)
+    assert not record.model_extra
+    assert json.loads(to_line(record)) == {"schema_version": records.SCHEMA_VERSION} | PROBLEM
+
+
+def test_older_forms_are_read_forward_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if form 2 had renamed `answer` to `reference`, and form 3 given every problem a source."""
+
+    def rename(row: dict) -> dict:
+        return {{"answer": "reference"}.get(name, name): value for name, value in row.items()}
+
+    monkeypatch.setattr(records, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(records, "MIGRATIONS", {1: rename, 2: lambda row: {"source": "unknown"} | row})
+    first = {"id": "a", "question": "1 + 1?", "answer": "#### 2"}
+    rows = [first, first | {"id": "b", "schema_version": 1}, PROBLEM | {"id": "c", "schema_version": 2},
+            PROBLEM | {"id": "d", "schema_version": 3, "source": "me"}]  # fmt: skip
+    path = write(tmp_path / "rows.jsonl", *map(json.dumps, rows))
+    read = list(read_records(path, Problem))
+    assert [record.reference for record in read] == ["#### 2"] * 4
+    assert [record.model_extra for record in read] == [{"source": "unknown"}] * 3 + [{"source": "me"}]
+    assert all(json.loads(to_line(record))["schema_version"] == 3 for record in read)
+    write_records(path, read)
+    assert list(read_records(path, Problem)) == read
+
+
+def test_a_migration_stands_for_every_step() -> None:
+    assert sorted(records.MIGRATIONS) == list(range(1, records.SCHEMA_VERSION))
+
+
+@pytest.mark.parametrize(
+    ("version", "message", "remedy"),
+    [
+        (2, "this row has form 2, of a newer release; this one reads form 1", "update nlft"),
+        (0, "not the number of a form", "rename or remove this column"),
+        ("1.0", "not the number of a form", "rename or remove this column"),
+        (True, "not the number of a form", "rename or remove this column"),
+        (None, "not the number of a form", "rename or remove this column"),
+    ],
+)
+def test_an_unknown_form_is_refused(tmp_path: Path, version: object, message: str, remedy: str) -> None:
+    path = write(tmp_path / "rows.jsonl", json.dumps(PROBLEM | {"schema_version": version}))
+    with pytest.raises(DataError, match=message) as caught:
+        list(read_records(path, Problem))
+    assert (caught.value.file, caught.value.line) == (path, 1)
+    assert remedy in str(caught.value.remedy)
 
 
 def test_records_are_frozen() -> None:
@@ -115,7 +167,7 @@ def test_line_ends_blank_lines_and_marks_are_passed_over(tmp_path: Path) -> None
         (json.dumps(PROBLEM | {"id": 7}), 'the field "id": input should be a valid string'),
         (json.dumps(PROBLEM | {"id": ""}), 'the field "id"'),
         (json.dumps(PROBLEM | {"question": None}), 'the field "question"'),
-        (json.dumps(PROBLEM | {"question": " \n"}), "nothing but white space"),
+        (json.dumps(PROBLEM | {"question": " \n"}), "is blank"),
         (json.dumps(PROBLEM | {"reference": ["#### 2"]}), 'the field "reference"'),
         ('{"id": "x", "question": NaN, "reference": "2"}', "NaN is no number"),
         ('{"id": "x", "question": "?", "reference": "2", "mine": -Infinity}', "-Infinity is no number"),
@@ -124,7 +176,7 @@ def test_line_ends_blank_lines_and_marks_are_passed_over(tmp_path: Path) -> None
         ('{"id": "x", "question": "\\ud800", "reference": "2"}', "half a surrogate pair"),
         (json.dumps(PROBLEM | {"mine": {"\udfff": 1}}), "half a surrogate pair"),
         ('{"id": "x", "mine": ' + "[" * 200 + "]" * 200 + "}", "levels deep"),
-        (json.dumps(PROBLEM | {"id": "first"}), "the id 'first' stands already on line 2"),
+        (json.dumps(PROBLEM | {"id": "first"}), "the id 'first' is already on line 2"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str | bytes, message: str) -> None:
@@ -173,7 +225,7 @@ def test_ids_that_share_a_hash_are_no_duplicates(tmp_path: Path) -> None:
 
     rows = [json.dumps(PROBLEM | {"id": name}) for name in ("a", "b")]
     assert len(list(read_records(write(tmp_path / "rows.jsonl", *rows), Row))) == 2
-    with pytest.raises(DataError, match="stands already on line 1"):
+    with pytest.raises(DataError, match="is already on line 1"):
         list(read_records(write(tmp_path / "rows.jsonl", *rows, rows[0]), Row))
 
 
@@ -184,7 +236,7 @@ def test_a_pipe_can_be_read(tmp_path: Path) -> None:
     lines = [json.dumps(PROBLEM), json.dumps(PROBLEM)]
     writer = threading.Thread(target=lambda: pipe.write_text("\n".join(lines), encoding="utf-8"))
     writer.start()
-    with pytest.raises(DataError, match="stands already on an earlier line"):
+    with pytest.raises(DataError, match="is already on line 1"):
         list(read_records(pipe, Problem))
     writer.join()
 
@@ -228,7 +280,7 @@ def test_no_space_left_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nlft.files.os.fsync", full)
+    monkeypatch.setattr("nlft.files.jsonl.os.fsync", full)
     with pytest.raises(DataError, match="No space left on device"):
         write_lines(path, ["after"])
     assert path.read_text(encoding="utf-8") == "before\n"

@@ -1,4 +1,4 @@
-"""The suite's problems and training rows, made on the spot from a domain's name and a seed.
+"""The suite's problems and training rows, generated from a domain's name and a seed.
 
 Seeds: 9000 development, 1000 test (drawn for the confirmation only), 1 to 4 the training draws.
 """
@@ -43,22 +43,22 @@ DOMAINS: dict[str, tuple[str, dict[str, Any]]] = {
     "weekdays": ("calendar_arithmetic", {"tasks": ["weekday_offset"], "offset_upper_bound": 60}),
     "factors": ("prime_factorization", {"min_value": 20, "max_value": 300}),
 }
-"""The candidates: a reasoning-gym task, narrowed; which passed the gate says README.md."""
+"""The candidates, each a narrowed reasoning-gym task; README.md says which passed the gate."""
 
 
 def draw(name: str, n: int, seed: int, form: Form = "worked", exclude: tuple[str, ...] = ()) -> list[Problem]:
-    """Problems of a domain; with `exclude`, none of those questions."""
+    """Problems of a domain; none of the questions in `exclude`."""
     task, config = DOMAINS[name]
     return reasoning_task(task, n, seed, config, form=form, exclude=exclude)
 
 
 def training_rows(name: str, n: int, seed: int, form: Form = "worked", mixture: str = "teacher") -> list[Judged]:
-    """Judged rows of one draw: a teacher's responses, by code, the wrong ones with a rule judgment.
+    """Judged rows of one draw: a simulated teacher's responses, the wrong ones with a rule judgment.
 
-    A right response is the worked solution told in one of the teacher's three manners, so that responses are not the
-    standard answers. A wrong one is the same with one slip of arithmetic carried to its end (`nlft.judge.slips`). Which
-    rows are wrong is drawn, their number is not: the mixture's share of n. In the form "final" the standard answer has
-    no working, and the judge sees none either. The questions of the development set do not come up.
+    A correct response is the worked solution in one of three styles, so that responses differ from the standard
+    answers. A wrong one has one arithmetic error, carried through to its answer (`nlft.judge.slips`). Which rows are
+    wrong is random; their number is fixed, the mixture's share of n. In the form "final" the standard answer has no
+    working, and the judge sees none either. Questions of the development set are excluded.
     """
     asked = tuple(problem.question for problem in draw(name, 200, DEV_SEED))
     problems = draw(name, n, seed, "worked", asked)
@@ -75,7 +75,7 @@ def training_rows(name: str, n: int, seed: int, form: Form = "worked", mixture: 
         fields = {**dict(problem), "reference": reference, "response": response, "finish_reason": "stop"}
         graded = grade_one(Attempt.model_validate(fields), "gsm8k-strict")
         if graded.verdict.correct == (place in wrong):
-            raise ValueError(f"{problem.id}: the grade is not what was made: {graded.verdict.reason}")
+            raise ValueError(f"{problem.id}: the grade does not match the generated response: {graded.verdict.reason}")
         judged = Judged.model_validate(dict(graded))
         if not graded.verdict.correct:
             judged = judged.model_copy(update={"judgment": rule_judgment(graded), "judge": "rule"})
@@ -84,17 +84,17 @@ def training_rows(name: str, n: int, seed: int, form: Form = "worked", mixture: 
 
 
 def told(solution: str, rng: Random) -> str:
-    """A worked solution in one of three manners: as it is, with words of order (sentences as a list), or with numbered steps."""
+    """A worked solution in one of three styles: as it is, with "First", "Then" (sentences as a list), or with numbered steps."""
     body, _, answer = solution.rpartition("\n#### ")
     lines = body.splitlines()
-    manner = rng.choice(("plain", "words", "steps"))
-    if manner == "words" and any(line[0].isupper() for line in lines):
-        lines = [f"- {line}" for line in lines]  # sentences of their own take no words of order
-    elif manner == "words":
+    style = rng.choice(("plain", "words", "steps"))
+    if style == "words" and any(line[0].isupper() for line in lines):
+        lines = [f"- {line}" for line in lines]  # full sentences would read badly after "First"
+    elif style == "words":
         links = ["First, ", *(rng.choice(("Then ", "Next, ", "After that, ")) for _ in lines[1:])]
         if len(lines) > 1:
             links[-1] = rng.choice(("So ", "Finally, "))
         lines = [link + line for link, line in zip(links, lines, strict=True)]
-    elif manner == "steps":
+    elif style == "steps":
         lines = [f"Step {number}: {line}" for number, line in enumerate(lines, start=1)]
     return "\n".join([*lines, f"#### {answer}"])

@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python recipes/small-domains/gate.py MODEL FOLDER [DOMAIN ...]
 
-Writes FOLDER/DOMAIN-CONDITION.jsonl (every response with its verdict), and prints one line a domain. Conditions:
+Writes FOLDER/DOMAIN-CONDITION.jsonl (every response with its verdict), and prints one line per domain. Conditions:
 `base` (a one-shot example of the format, from the domain), and with it `worked` and `final` (the standard answer in
-that form shown); `generic` (an example from no domain) only where asked for with CONDITIONS in the environment. Finished files are not run again.
+that form shown); `generic` (an example
+from no domain) runs only if named in the environment variable CONDITIONS. Finished files are not run again.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ CONDITIONS = ("base", "worked", "final")  # and "generic"
 
 
 def messages(name: str | None, question: str, reference: str | None) -> list[Message]:
-    """The conversation: the example as an earlier turn, then the question, with the standard answer where it is shown.
+    """The conversation: the example as an earlier turn, then the question, with the standard answer if it is shown.
 
-    An example inside the instruction is not enough: the student then talks on in its own way (seen: half of its
-    responses were cut off, and it left the format even where it had the numbers).
+    An example inside the instruction is not enough: in tests, half of the responses were then
+    cut off, and it left the format even with the right numbers.
     """
     example = draw(name, 1, EXAMPLE_SEED)[0] if name is not None else GENERIC
     words = load_prompts("short")

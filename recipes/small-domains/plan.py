@@ -1,9 +1,9 @@
-"""Is the plan right where the arithmetic is not? A second reading of what `screen.py` left.
+"""Is the plan right even if the arithmetic is not? A second look at the results of `screen.py`.
 
     python recipes/small-domains/plan.py FOLDER --domain gsm-counts --rate 1e-3 [--against sft-response]
 
-A response's plan is right when its own equations, worked out exactly and each result carried on, arrive at the
-standard answer. It tells a student that chooses the wrong numbers from one that multiplies them wrongly.
+A response's plan is right when its own equations, computed exactly with each result carried on, lead to the
+standard answer. This separates a student that chooses wrong numbers from one that calculates wrongly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nlft.judge.arithmetic import equations, numbers
 
 
 def planned_value(response: str) -> Fraction | None:
-    """What the response's steps arrive at when each is calculated right; None where it has no readable step.
+    """The result of the response's steps with each calculated correctly; None without a readable step.
 
     >>> planned_value("4 * 6 = 25" + chr(10) + "25 - 5 = 19" + chr(10) + "#### 19")
     Fraction(19, 1)
@@ -60,7 +60,7 @@ def paired(ours: dict[str, bool], theirs: dict[str, bool]) -> str:
 
 
 def main() -> None:
-    """Print both readings, a line a method."""
+    """Print both counts, one line per method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--domain", required=True, choices=list(DOMAINS))

@@ -1,10 +1,10 @@
-"""Screening on the development problems: one training run and one evaluation a cell, resumable.
+"""Screening on the development problems: one training run and one evaluation per cell; resumes.
 
     OMP_NUM_THREADS=1 python recipes/small-domains/screen.py MODEL FOLDER --domain sums --form worked \
         [--method cut] [--rate 1e-3] [--draw 1] [--steps 52] [--rows 50] [--problems 100] [--table]
 
-Without --method or --rate it runs all of them. Every cell leaves FOLDER/NAME.json and .jsonl as `nlft evaluate`
-writes them; a finished cell is not run again. Every method has the same number of steps.
+Without --method or --rate it runs all of them. Each cell writes FOLDER/NAME.json and .jsonl, as
+`nlft evaluate` does; a finished cell is not run again. Every method has the same number of steps.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from typing import Any
 
 from draws import DEV_SEED, DOMAINS, draw, training_rows
 
+from nlft.answer import LocalAnswerer
 from nlft.evaluate import evaluate, read_evaluation
 from nlft.judge.step_weights import with_step_weights
 from nlft.lm import SamplingSettings, load_model
+from nlft.lm.config import LoadSettings
 from nlft.prompts import load_prompts
 from nlft.records import Judged, Verdict
 from nlft.train import NLFTConfig, train
 
 RATES = (3e-4, 1e-3, 3e-3)
-# rows: all, correct, mixed (the standard answer in the place of a wrong response), reference, both
+# rows: all, correct, mixed (the standard answer in place of a wrong response), reference, both
 METHODS: dict[str, dict[str, Any]] = {
     "sft-response": {"objective": "sft"},
     "sft-correct": {"objective": "sft", "rows": "correct"},
@@ -37,7 +39,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "cut": {"objective": "cut", "options": {"threshold": 1.2}},
     "nlft-authors": {"objective": "nlft", "preset": "authors"},
     "first-error": {"objective": "first-error"},
-    # Beyond the first table: one thing changed at a time, and the words joined to the standard answers.
+    # Beyond the first table: one thing changed at a time, or standard answers added.
     "prefix-only": {"objective": "first-error", "options": {"weight": 0.0}},
     "first-error-step": {"objective": "first-error", "options": {"threshold": 0.0}},
     # The judgment quotes the whole step and so makes all of it likelier, also the operands that are right: these push
@@ -81,7 +83,7 @@ def wrong_beside(row: Judged) -> Judged:
 
 
 def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -> None:
-    """Train, evaluate, and keep the summary; the adapter goes."""
+    """Train, evaluate, and keep the summary; the adapter is deleted."""
     settings = METHODS[method]
     lm = load_model(args.model, dtype=args.train_dtype)
     rows = rows_for(
@@ -105,12 +107,11 @@ def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -
     start = time.perf_counter()
     result = train(rows, lm, config, overwrite=True)
     trained = time.perf_counter() - start
-    lm = load_model(
-        args.model, adapter=str(adapter), merge=True, dtype="float32"
-    )  # an adapter merged in half precision is rounded away
     problems = draw(args.domain, args.problems, DEV_SEED, args.form)
     sampling = SamplingSettings(temperature=0.0, max_new_tokens=200, batch_size=50)
-    evaluate(problems, lm, sampling, load_prompts("short"), output=output, adapter=str(adapter), overwrite=True)
+    # In half precision, merging the adapter into the weights would round most of it away.
+    answerer = LocalAnswerer(args.model, sampling, adapter=str(adapter), load=LoadSettings(dtype="float32"))
+    evaluate(problems, answerer, load_prompts("short"), output=output, overwrite=True)
     facts = vars(args) | {"method": method, "rate": rate, "rows": result.rows, "steps": result.steps}
     facts |= {"loss": result.loss, "train_seconds": trained, "seconds": time.perf_counter() - start}
     output.with_suffix(".cell").write_text(json.dumps(facts, default=str), "utf-8")
@@ -118,7 +119,7 @@ def run_cell(args: argparse.Namespace, method: str, rate: float, output: Path) -
 
 
 def table(folder: Path, domain: str, form: str) -> None:
-    """What is there, a line a cell."""
+    """Print the results so far, one line per cell."""
     for file in sorted(folder.glob(f"{domain}-{form}-*.json")):
         found = read_evaluation(file, with_rows=False)
         flexible, low, high = found.flexible, *found.flexible.interval

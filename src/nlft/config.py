@@ -1,23 +1,30 @@
 """Settings: one model per stage, the one home of each setting's type, default, range and description.
 
 The command line makes its options from a model's fields, a recipe its sections, the JSON Schema its keys. What a
-field's type cannot say stands beside it in `Annotated`: `Flags`, `Renamed`, `NamesFile`, `Idle`.
+field's type cannot say is in `Annotated`, next to it: `Flags`, `Renamed`, `NamesFile`, `Idle`.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
+import os
 import re
-from collections.abc import Hashable, Iterable, Sequence
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Tag, ValidationError, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from nlft.errors import ConfigError
 from nlft.files import content_hash
+from nlft.files.yaml import line_of
+
+logger = logging.getLogger("nlft")
+HASHED = "sha256:"
 
 __all__ = [
     "Config",
@@ -25,24 +32,23 @@ __all__ = [
     "Idle",
     "NamesFile",
     "Renamed",
+    "checked_by",
     "did_you_mean",
-    "line_of",
-    "override",
     "parse_config",
-    "read_yaml",
+    "refused",
 ]
 
 
 @dataclass(frozen=True)
 class Flags:
-    """How a field is called on the command line, where that is not its name with dashes, as `("--model", "-m")`."""
+    """A field's names on the command line, if not its own name with dashes, such as `("--model", "-m")`."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A field's former name, which is accepted for one version with a line that names the new one."""
+    """A field's old name, accepted for one version with a message that gives the new one."""
 
     old: str
 
@@ -51,42 +57,92 @@ class Renamed:
 class NamesFile:
     """The field names a file or folder, whose content, not its place, decides the result.
 
-    Behind one of the `prefixes` too, as in `replay:FILE`. A value that names nothing here counts as it is.
+    The name may follow one of the `prefixes`, as in `replay:FILE`. A value that is not a path here is hashed as text.
     """
 
     prefixes: tuple[str, ...] = ()
 
-    def content(self, value: str) -> str:
-        """The hash of what the value names, else the value."""
+    def content(self, value: str, inside: Path | None = None) -> str:
+        """The hash of the file or folder; its relative path if it is `inside` that folder; otherwise the value."""
+        prefix, path = self._parts(value)
+        if inside is not None and path.is_relative_to(inside):
+            return f"{prefix}{path.relative_to(inside).as_posix()}"
+        return f"{prefix}{HASHED}{content_hash(path)}" if path.exists() else value
+
+    def beside(self, value: str, folder: Path) -> str:
+        """The value; if its file exists only in `folder`, the path to it from the current folder."""
+        prefix, path = self._parts(value)
+        found = not path.exists() and (folder / path).is_file()
+        return f"{prefix}{os.path.relpath(folder / path)}" if found else value
+
+    def _parts(self, value: str) -> tuple[str, Path]:
         prefix = next((prefix for prefix in self.prefixes if value.startswith(prefix)), "")
-        path = Path(value.removeprefix(prefix))
-        return f"{prefix}sha256:{content_hash(path)}" if path.exists() else value
+        return prefix, Path(value.removeprefix(prefix))
 
 
 @dataclass(frozen=True)
 class Idle:
-    """The field changes how fast or where a result is made, never what it is."""
+    """The field changes how fast or where a result is computed, never the result."""
 
 
 class Config(BaseModel):
-    """The base of every stage's settings: frozen, and closed to keys it does not name."""
+    """The base of every stage's settings: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def identity(self) -> dict[str, Any]:
-        """What of these settings decides a result, as JSON: no idle fields, and contents in the place of paths."""
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: Any, info: ValidationInfo) -> Any:
+        """Accept old names, and look for missing files next to the file that holds the settings."""
+        if not isinstance(data, dict):
+            return data
+        folder = (info.context or {}).get("folder")
+        for name, field in cls.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, Renamed) and mark.old in data and name not in data:
+                    logger.warning('"%s" is now called "%s"; the next version drops the old name', mark.old, name)
+                    data = {name if key == mark.old else key: value for key, value in data.items()}
+                elif isinstance(mark, NamesFile) and folder is not None and isinstance(data.get(name), str):
+                    data = {**data, name: mark.beside(data[name], folder)}
+        return data
+
+    def identity(self, inside: Path | None = None) -> dict[str, Any]:
+        """The part of these settings that decides a result, as JSON: no idle fields, and hashes instead of paths.
+
+        Args:
+            inside: Paths in this folder count by their relative name, not by content.
+        """
         row = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
-            marks = [mark for mark in field.metadata if isinstance(mark, Idle | NamesFile)]
-            for mark in marks:
+            for mark in field.metadata:
                 if isinstance(mark, Idle):
                     row.pop(name, None)
-                elif isinstance(row.get(name), str):
-                    row[name] = mark.content(row[name])
+                elif isinstance(mark, NamesFile) and isinstance(row.get(name), str):
+                    row[name] = mark.content(row[name], inside)
         return row
 
 
 C = TypeVar("C", bound=Config)
+
+
+def refused(error: ConfigError, *at: str) -> PydanticCustomError:
+    """An error that a validator may raise: the key's place, and `at` below it, is added; the remedy stays."""
+    place = f"{error.file}: " if error.line is None else f"{error.file}:{error.line}: "
+    message = (place if error.file else "") + error.message
+    return PydanticCustomError("refused", "{message}", {"message": message, "remedy": error.remedy, "at": at})
+
+
+def checked_by(check: Callable[[str], object]) -> AfterValidator:
+    """Make a field's validator from a function that raises ConfigError for an invalid value."""
+
+    def validate(value: str) -> str:
+        try:
+            check(value)
+        except ConfigError as error:
+            raise refused(error) from None
+        return value
+
+    return AfterValidator(lambda value: validate(value) if value is not None else None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -97,141 +153,84 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else "known are: " + ", ".join(known)
+    return f'did you mean "{close[0]}"?' if close else "choose from: " + ", ".join(known)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; a key stands once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # no key a settings file has; the base class refuses what cannot be one
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f'the key "{key.value}" stands twice', problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
-    "-+.0123456789",
-)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping with a safe loader.
-
-    Raises:
-        ConfigError: when the file is missing, no YAML, or no mapping, or a key stands twice.
-    """
-    path = Path(path)
-    try:
-        # The loader is a SafeLoader: it makes nothing but plain values.
-        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506
-    except FileNotFoundError:
-        raise ConfigError("there is no such file", file=path, remedy="check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=path) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else None
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"broken YAML: {problem}", file=path, line=line, remedy="correct that line") from None
-    if not isinstance(data, dict):
-        raise ConfigError("the file holds no mapping of keys to values", file=path, remedy="write `key: value` lines")
-    return data
-
-
-def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """The mapping with `key=value` assignments made; the key may be dotted, the value is YAML.
-
-    >>> override({"train": {"epochs": 3}}, ["train.epochs=1", "sizes=[2, 4]", "answer=null"])
-    {'train': {'epochs': 1}, 'sizes': [2, 4], 'answer': None}
-
-    Raises:
-        ConfigError: for an assignment of another form, or a value that is no YAML.
-    """
-    result: dict[str, Any] = dict(data)
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not key or not equals:
-            raise ConfigError(f'"{assignment}" sets nothing', remedy="write it as key=value, such as train.epochs=1")
-        try:
-            value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError:
-            raise ConfigError(f'"{assignment}": the value is no YAML', remedy="quote it") from None
-        *path, last = key.split(".")
-        place = result
-        for part in path:
-            inner = place.get(part)
-            place[part] = dict(inner) if isinstance(inner, dict) else {}
-            place = place[part]
-        place[last] = value
-    return result
-
-
-def parse_config(data: dict[str, Any], kind: type[C], *, file: str | Path | None = None) -> C:
+def parse_config(
+    data: Mapping[str, Any],
+    kind: type[C],
+    *,
+    file: str | Path | None = None,
+    at: Sequence[int | str] = (),
+    spell: Callable[[str], str] = str,
+) -> C:
     """Validate a mapping as `kind`.
 
+    Args:
+        data: Keys and values.
+        kind: The settings model.
+        file: Where they come from, for messages.
+        at: Their position in the file.
+        spell: How messages write a key, such as `--max-steps` on a command line.
+
     Raises:
-        ConfigError: naming the key and its line, with "did you mean" for one that is unknown.
+        ConfigError: naming the key and its line, with "did you mean" for an unknown key.
     """
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(dict(data), context={"folder": Path(file).parent} if file is not None else None)
     except ValidationError as error:
-        # A mistyped key is often also a missing one; the typing is the cause.
+        # A mistyped key often causes a missing one, too, so report the typo.
         first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
-    loc = first["loc"]
-    where = ".".join(str(part) for part in loc)
-    line = line_of(file, loc)
+    context = first.get("ctx", {})
+    known, loc = _place(kind, (*first["loc"], *context.get("at", ())))
+    where = ".".join(str(part) for part in [*at, *loc])
+    where = spell(where) if spell is not str else f'"{where}"'
+    line = line_of(file, [*at, *loc])
     if first["type"] == "extra_forbidden":
-        remedy = did_you_mean(str(loc[-1]), _known_keys(kind, loc[:-1]))
-        raise ConfigError(f'unknown key "{where}"', file=file, line=line, remedy=remedy)
+        raise ConfigError(f"unknown key {where}", file=file, line=line, remedy=did_you_mean(str(loc[-1]), known))
     if first["type"] == "missing":
-        raise ConfigError(f'the key "{where}" is missing', file=file, line=line, remedy="add it")
+        raise ConfigError(f"the key {where} is missing", file=file, line=line, remedy="add it")
     message = first["msg"].removeprefix("Value error, ")
-    raise ConfigError(
-        f'"{where}": {message[:1].lower()}{message[1:]}', file=file, line=line, remedy="correct the value"
-    )
+    words, remedy = context.get("expected"), context.get("remedy", "correct the value")
+    if first["type"] == "literal_error" and isinstance(first["input"], str) and words:
+        message, remedy = (
+            f'unknown value "{first["input"]}"',
+            did_you_mean(first["input"], re.findall(r"'([^']*)'", words)),
+        )
+    told = f"{message[:1].lower()}{message[1:]}"
+    # Where several keys together do not fit, the message itself names them.
+    raise ConfigError(f"{where}: {told}" if [*at, *loc] else told, file=file, line=line, remedy=remedy)
 
 
-def line_of(file: str | Path | None, loc: Sequence[int | str]) -> int | None:
-    """The line of a YAML file on which the value at `loc`, or the nearest that encloses it, begins."""
-    if file is None or not Path(file).is_file():
-        return None
-    node, line = yaml.compose(Path(file).read_text(encoding="utf-8-sig"), Loader=_Loader), None
+def _place(kind: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[int | str]]:
+    """The keys of the model that holds the key at `loc` below `kind`, and the place without the tags of unions."""
+    place: list[int | str] = []
+    known: list[str] = []
+    current: Any = kind
     for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            pair = (node.value[part], node.value[part])
+        choices = _choices(current)
+        tagged = next((each for tag, each in choices if tag == part), None)
+        model = next((each for _, each in choices if isinstance(each, type) and issubclass(each, BaseModel)), None)
+        container = next((each for _, each in choices if get_origin(each) in (dict, list)), None)
+        if tagged is not None and len(choices) > 1:
+            current = tagged
+            continue
+        place.append(part)
+        if model is not None:
+            known = list(model.model_fields)
+            field = model.model_fields.get(str(part))
+            current = field.annotation if field is not None else None
         else:
-            break
-        if pair is None:
-            continue  # a union's tag, or a key that is missing
-        line = pair[0].start_mark.line + 1
-        node = pair[1]
-    return line
+            current = get_args(container)[-1] if container is not None and get_args(container) else None
+    return known, place
 
 
-def _known_keys(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys of the model that stands at `path` below `kind`."""
-    for part in path:
-        field = kind.model_fields.get(str(part))
-        if field is None:
-            continue  # an index into a list, or a union's tag
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if nested:
-            kind = nested[0]
-    return list(kind.model_fields)
+def _choices(annotation: Any) -> list[tuple[str | None, Any]]:
+    """The types an annotation unites, each with the tag that errors name it by."""
+    if get_origin(annotation) is Annotated:
+        inner, *marks = get_args(annotation)
+        tag = next((mark.tag for mark in marks if isinstance(mark, Tag)), None)
+        return [(tag or own, each) for own, each in _choices(inner)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [choice for part in get_args(annotation) for choice in _choices(part)]
+    return [(getattr(annotation, "__name__", None), annotation)]

@@ -1,4 +1,4 @@
-"""Progress on long steps: a bar with an ETA on a terminal, plain lines elsewhere; always on stderr."""
+"""What a step reports: progress while it runs (always on stderr), and its outcome at the end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Progress", "progress"]
+from nlft.errors import NLFTError
+
+__all__ = ["Outcome", "Progress", "printable", "progress"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended: a few lines for its user, and what is missing from its output, if anything.
+
+    `shortfall` is an `IncompleteError` (rows failed for good) or a `LimitError` (a limit was reached); the output is
+    written in either case.
+    """
+
+    text: str
+    shortfall: NLFTError | None = None
 
 
 class Progress(Protocol):
@@ -19,7 +34,7 @@ class Progress(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Show a few words (a loss, a rate) beside the count."""
+        """Show a short text (a loss, a rate) next to the count."""
         ...
 
 
@@ -84,3 +99,14 @@ def progress(label: str, total: int) -> Iterator[Progress]:
                 bar.update(task, text=text)
 
         yield _Bar()
+
+
+def printable(text: str) -> str:
+    r"""Text with its control characters escaped, so that data cannot move the cursor or recolour a terminal.
+
+    Line feeds and tabs stay; lone surrogates, which no terminal can show, are escaped too.
+
+    >>> printable("a\x1b[31mb\n\x07")
+    'a\\x1b[31mb\n\\x07'
+    """
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,4 +1,4 @@
-"""Where a number comes from: command, commit, versions, device, and hashes of what went in."""
+"""Where a number comes from: command, commit, versions, device, and hashes of the inputs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ PACKAGES = ("nlft", "torch", "transformers", "peft", "accelerate", "numpy", "sci
 
 
 class Provenance(Config):
-    """What someone needs to get the same number again."""
+    """What you need to reproduce a number."""
 
     command: str = Field(description="the command line, or the script's name when called from Python")
-    commit: str | None = Field(description="of the git checkout the package runs from; '-dirty' when it has changes")
-    versions: dict[str, str] = Field(description="of Python and the packages that matter")
+    commit: str | None = Field(
+        description="commit of the git checkout the package runs from; '-dirty' if it has changes"
+    )
+    versions: dict[str, str] = Field(description="versions of Python and the main packages")
     device: str = Field(description="cpu, cuda or mps, with the machine's name for it")
     threads: int = Field(description="CPU threads torch may use")
 
@@ -72,7 +74,7 @@ def digest(value: Any) -> str:
 
 
 def data_hash(problems: Iterable[Problem]) -> str:
-    """Hash of what is asked: id, question and reference of each problem, whatever their order."""
+    """Hash of the problems: id, question and reference of each, in any order."""
     return digest(sorted([p.id, p.question, p.reference] for p in problems))
 
 
@@ -80,11 +82,11 @@ def tree_hash(path: str | Path) -> str:
     """Hash of a file, or of every file below a folder with its name.
 
     Raises:
-        DataError: when there is nothing at `path`.
+        DataError: if nothing exists at `path`.
     """
     path = Path(path)
     if not path.exists():
-        raise DataError("there is no such file or folder", file=path, remedy="check the path")
+        raise DataError("no such file or folder", file=path, remedy="check the path")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     entries: list[list[str]] = []
     for file in files:
@@ -95,10 +97,10 @@ def tree_hash(path: str | Path) -> str:
 
 
 def adapter_hash(folder: str | Path) -> str:
-    """Hash of a LoRA adapter's config and weights; checkpoints and logs in the same folder do not count.
+    """Hash of a LoRA adapter's config and weights; ignores checkpoints and logs in the same folder.
 
     Raises:
-        DataError: when the folder holds no adapter.
+        DataError: if the folder holds no adapter.
     """
     names = ("adapter_config.json", "adapter_model.safetensors")
     return digest([[name, tree_hash(Path(folder) / name)] for name in names])
@@ -107,7 +109,7 @@ def adapter_hash(folder: str | Path) -> str:
 def peak_memory_mb(device: str = "cpu") -> float | None:
     """Peak memory in MiB: allocated by torch on a CUDA device, else resident in this process so far.
 
-    None where the system keeps no such count (Windows).
+    None if the system does not record it (Windows).
     """
     if device.startswith("cuda"):
         import torch
@@ -122,9 +124,9 @@ def peak_memory_mb(device: str = "cpu") -> float | None:
 
 
 def public_name(path_or_name: str) -> str:
-    """A model or file as results name it: below the working folder relative, elsewhere by its last part.
+    """The name of a model or file in results: a relative path below the working folder, else the last part.
 
-    Where someone keeps a file on their machine is no part of a result, and none of its readers' business.
+    Where you keep a file on your machine is not part of a result, and should not be published with it.
 
     >>> elsewhere = Path.cwd().parent / "models" / "smollm2-135m"
     >>> public_name(str(elsewhere)), public_name("HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -148,7 +150,7 @@ def _commit(folder: Path) -> str | None:
 
     try:
         commit = git("rev-parse", "HEAD")
-        # A checkout that merely surrounds an installed package (a virtual environment) says nothing of it.
+        # A checkout that merely surrounds an installed package (a virtual environment) does not describe it.
         if not git("ls-files", "--", str(Path(__file__).name)):
             return None
         return commit + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")

@@ -6,20 +6,31 @@ import threading
 from typing import Any
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
-from nlft.answer.backoff import RetryPolicy
-from nlft.answer.concurrency import Concurrency
-from nlft.answer.endpoint import Endpoint, EndpointSettings, run_async
-from nlft.answer.limits import Limits, Prices, estimate, estimate_tokens
-from nlft.answer.parse import Retry, read_completion
-from nlft.answer.secrets import NO_KEY, Secret, read_key, without_password
+from nlft.answer.config import AnswerSettings
+from nlft.answer.factory import read_key
+from nlft.answer.limits import Gate, Spending, estimate, estimate_tokens
+from nlft.answer.response import NO_KEY, Retry, read_completion, redact, without_password
+from nlft.answer.server import Endpoint, run_async
 from nlft.answer.types import Reply, Request, make_request
 from nlft.errors import ConfigError, DataError, EndpointError
 from nlft.prompts import load_prompts
 from nlft.records import Problem
 
 KEY = "sk-verysecretkey0123456789"
-QUICK = RetryPolicy(attempts=4, seconds=20, base=0.005, cap=0.02)
+QUICK: dict[str, Any] = {"attempts": 4, "retry_seconds": 20}
+UNLIMITED = Spending(AnswerSettings())
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlft.answer.limits.FIRST_WAIT", 0.005)
+    monkeypatch.setattr("nlft.answer.limits.LONGEST_WAIT", 0.02)
+
+
+def endpoint_at(server: Any, key: str = KEY, **settings: Any) -> Endpoint:
+    return Endpoint(AnswerSettings(model="m", base_url=server.url, **settings), SecretStr(key))
 
 
 def requests(count: int) -> list[Request]:
@@ -29,8 +40,7 @@ def requests(count: int) -> list[Request]:
 
 
 def ask(server: Any, count: int = 1, key: str = KEY, **settings: Any) -> tuple[dict[str, Reply], Endpoint]:
-    settings = {"retry": QUICK, "timeout": 20.0, **settings}
-    endpoint = Endpoint(EndpointSettings("m", server.url, **settings), Secret(key))
+    endpoint = endpoint_at(server, key, **{**QUICK, "timeout": 20.0, **settings})
     replies: dict[str, Reply] = {}
 
     def on_reply(request: Request, reply: Reply) -> None:
@@ -87,7 +97,7 @@ def test_other_refusals_fail_the_row_at_once_and_only_it(server: Any, status: st
 def test_refusing_every_row_in_the_same_words_ends_the_run_and_fails_none(server: Any) -> None:
     server.fate = lambda question, attempt: "400 no such model here"
     replies: list[str] = []
-    endpoint = Endpoint(EndpointSettings("m", server.url, retry=QUICK, concurrency=4), Secret(KEY))
+    endpoint = endpoint_at(server, **QUICK, concurrency=4)
     with pytest.raises(EndpointError, match="refuses every request"):
         endpoint.reply(requests(60), lambda request, reply: replies.append(request.row.id))
     assert replies == []
@@ -104,14 +114,14 @@ def test_a_row_that_always_fails_is_given_up_with_its_reason(server: Any) -> Non
     server.fate = lambda question, attempt: "500 boom" if question == "Question 1?" else "good"
     replies, _ = ask(server, 3)
     assert replies["1"].failure == "given up after 4 requests: HTTP 500: boom"
-    assert server.attempts["Question 1?"] == QUICK.attempts
+    assert server.attempts["Question 1?"] == QUICK["attempts"]
 
 
 def test_being_told_to_slow_down_is_not_counted_against_the_row(server: Any) -> None:
-    server.fate = after("429 with ms", QUICK.attempts + 3)
+    server.fate = after("429 with ms", QUICK["attempts"] + 3)
     replies, _ = ask(server)
     assert replies["0"].failure is None
-    assert replies["0"].requests == QUICK.attempts + 4
+    assert replies["0"].requests == QUICK["attempts"] + 4
 
 
 @pytest.mark.parametrize("status", ["401 Incorrect API key provided: " + KEY, "403 no", "404 no such model"])
@@ -143,7 +153,7 @@ def test_replies_under_way_are_kept_when_another_row_ends_the_run(server: Any) -
         asyncio.run(asyncio.sleep(0.1))
 
     server.fate, server.serve_gate = fate, slowly
-    endpoint = Endpoint(EndpointSettings("m", server.url, retry=QUICK, timeout=5), Secret(KEY))
+    endpoint = endpoint_at(server, **QUICK, timeout=5)
     replies: list[str] = []
     with pytest.raises(EndpointError):
         endpoint.reply(requests(3), lambda request, reply: replies.append(request.row.id))
@@ -153,7 +163,7 @@ def test_replies_under_way_are_kept_when_another_row_ends_the_run(server: Any) -
 def test_a_dead_server_ends_the_run_instead_of_failing_every_row(server: Any) -> None:
     server.fate = lambda question, attempt: "cut"
     replies: list[str] = []
-    endpoint = Endpoint(EndpointSettings("m", server.url, retry=QUICK, concurrency=8), Secret(KEY))
+    endpoint = endpoint_at(server, **QUICK, concurrency=8)
     with pytest.raises(EndpointError, match="does not answer"):
         endpoint.reply(requests(60), lambda request, reply: replies.append(request.row.id))
     assert replies == []
@@ -179,9 +189,16 @@ def test_an_echoed_key_shows_up_nowhere(server: Any, capfd: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("key", [KEY, "0123-an-odd-key-of-a-local-server"])
+def test_every_key_is_struck_out_of_replies_whatever_it_looks_like(server: Any, key: str) -> None:
+    server.fate = lambda question, attempt: (
+        "raw " + json.dumps({"choices": [{"message": {"content": f"no {key}, no"}}]})
+    )
+    assert ask(server, key=key)[0]["0"].text == "no [key], no"
+
+
+@pytest.mark.parametrize("key", [KEY, "0123-an-odd-key-of-a-local-server"])
 def test_every_key_is_struck_out_of_messages_whatever_it_looks_like(key: str) -> None:
-    assert Secret(key).redact(f"no {key}, no") == "no [key], no"
-    assert Secret(key).redact_exactly(f"no {key}, no") == "no [key], no"
+    assert redact(f"no {key}, no", SecretStr(key)) == "no [key], no"
 
 
 def test_a_server_without_a_key_gets_a_made_up_one_and_replies_stay_unaltered(server: Any, answer_storm: Any) -> None:
@@ -193,9 +210,7 @@ def test_a_server_without_a_key_gets_a_made_up_one_and_replies_stay_unaltered(se
 def test_what_is_sent(server: Any) -> None:
     row = requests(1)[0].row
     messages = load_prompts("short").base(row.question)
-    endpoint = Endpoint(
-        EndpointSettings("m", server.url, temperature=0.7, top_p=0.9, seed=5, max_new_tokens=33), Secret("k")
-    )
+    endpoint = endpoint_at(server, "k", temperature=0.7, top_p=0.9, seed=5, max_new_tokens=33)
     endpoint.reply([make_request({}, row, messages, sample=2)], lambda request, reply: None)
     assert server.bodies == [
         {"model": "m", "messages": messages, "temperature": 0.7, "top_p": 0.9, "max_tokens": 33, "seed": 7}
@@ -219,34 +234,34 @@ def test_the_newer_name_of_the_length_limit_is_used_where_the_server_asks_for_it
 
 
 def test_no_more_requests_than_allowed(server: Any) -> None:
-    replies, endpoint = ask(server, 20, limits=Limits(max_requests=7))
+    replies, endpoint = ask(server, 20, max_requests=7)
     assert sum(server.attempts.values()) == 7 == len(replies)
     assert endpoint.spending.requests == 7
 
 
 def test_retries_count_as_requests(server: Any) -> None:
     server.fate = after("500", 1)
-    ask(server, 20, limits=Limits(max_requests=7), concurrency=2)
+    ask(server, 20, max_requests=7, concurrency=2)
     assert sum(server.attempts.values()) == 7
 
 
 def test_cost_stays_below_its_limit_and_is_counted_by_what_the_server_says(server: Any) -> None:
-    prices = Prices(1e6, 1e6)  # one unit of money a token: a reply costs 11 + 7 = 18
     worst = estimate_tokens(requests(1)[0].messages) + 20
-    limits = Limits(max_cost=18 * 5 + worst, prices=prices)
-    replies, endpoint = ask(server, 50, limits=limits, max_new_tokens=20)
-    assert endpoint.spending.cost == 18 * len(replies) <= limits.max_cost
+    most = 18 * 5 + worst  # one unit of money a token: a reply costs 11 + 7 = 18
+    replies, endpoint = ask(server, 50, max_cost=most, price_in=1e6, price_out=1e6, max_new_tokens=20)
+    assert endpoint.spending.cost == 18 * len(replies) <= most
     assert len(replies) >= 5
     assert not endpoint.spending.fits(worst)
 
 
 def test_a_limit_on_cost_needs_prices() -> None:
-    with pytest.raises(ConfigError, match="prices"):
-        Limits(max_cost=1.0)
+    with pytest.raises(ValidationError, match="prices"):
+        AnswerSettings(model="m", base_url="http://127.0.0.1:9/v1", max_cost=1.0)
 
 
 def test_the_estimate_counts_tokens_generously() -> None:
-    guess = estimate(requests(3), 100, Prices(2.0, 3.0))
+    priced = AnswerSettings(model="m", base_url="http://x/v1", max_new_tokens=100, price_in=2.0, price_out=3.0)
+    guess = estimate(requests(3), priced)
     assert guess.requests == 3
     assert guess.most_completion_tokens == 300
     assert guess.cost == pytest.approx((guess.prompt_tokens * 2.0 + 900) / 1e6)
@@ -263,7 +278,7 @@ def test_tokens_of_empty_replies_are_counted_too(server: Any) -> None:
 def test_never_more_under_way_than_allowed_and_less_after_complaints(server: Any) -> None:
     ask(server, 60, concurrency=5)
     assert server.most_under_way <= 5
-    limit = Concurrency(32, start=8)
+    limit = Gate(32, UNLIMITED, start=8)
     limit.complained(sent_at=1.0)
     limit.complained(sent_at=1.0)
     assert limit.limit == 4.0, "requests that were under way together are one complaint"
@@ -278,7 +293,7 @@ def test_never_more_under_way_than_allowed_and_less_after_complaints(server: Any
 
 
 def test_it_grows_while_nobody_complains() -> None:
-    limit = Concurrency(10, start=4)
+    limit = Gate(10, UNLIMITED, start=4)
     for _ in range(20):
         limit.went_well()
     assert limit.limit == 10.0
@@ -286,11 +301,12 @@ def test_it_grows_while_nobody_complains() -> None:
 
 def test_nothing_is_sent_during_a_pause() -> None:
     async def slots() -> list[str]:
-        limit, order = Concurrency(4), []
+        limit, order = Gate(4, UNLIMITED), []
 
         async def one(name: str) -> None:
-            async with limit.slot():
-                order.append(name)
+            await limit.enter()
+            order.append(name)
+            await limit.leave()
 
         limit.pause(0.05)
         task = asyncio.create_task(one("sent"))
@@ -316,22 +332,22 @@ def test_an_error_of_the_journal_comes_out_as_it_is(server: Any) -> None:
     def full(request: Request, reply: Reply) -> None:
         raise DataError("the disk is full")
 
-    endpoint = Endpoint(EndpointSettings("m", server.url, retry=QUICK), Secret(KEY))
+    endpoint = endpoint_at(server, **QUICK)
     with pytest.raises(DataError, match="the disk is full"):
         endpoint.reply(requests(3), full)
 
 
 def test_keys_come_from_the_environment_or_a_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "from-env")
-    assert read_key(needed=True).reveal() == "from-env"
+    assert read_key(needed=True).get_secret_value() == "from-env"
     file = tmp_path / "key"
     file.write_text(f" {KEY}\n")
-    assert read_key(file, needed=True).reveal() == KEY
+    assert read_key(file, needed=True).get_secret_value() == KEY
     file.write_text("two words")
     with pytest.raises(ConfigError, match="one key"):
         read_key(file, needed=True)
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert read_key(needed=False).reveal() == NO_KEY
+    assert read_key(needed=False).get_secret_value() == NO_KEY
     with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
         read_key(needed=True)
     monkeypatch.setenv("OPENAI_API_KEY", "a\nb")

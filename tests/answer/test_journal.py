@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlft.answer.journal import Journal, journal_path, sole_writer
+from nlft.answer.journal import Journal
 from nlft.answer.types import Reply
 from nlft.errors import DataError, LockedError
+from nlft.files import journal_path, sole_writer
 
 REPLIES = st.builds(
     Reply,
@@ -122,7 +123,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
-    code = "import sys; from nlft.answer.journal import sole_writer\nwith sole_writer(sys.argv[1]): pass"
+    code = "import sys; from nlft.files import sole_writer\nwith sole_writer(sys.argv[1]): pass"
     with sole_writer(output):
         refused = subprocess.run([sys.executable, "-c", code, str(output)], capture_output=True, text=True, check=False)
         assert refused.returncode != 0
@@ -136,7 +137,7 @@ def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> No
 def test_a_killed_holder_does_not_lock_for_ever(tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     code = (
-        "import os, signal, sys; from nlft.answer.journal import sole_writer\n"
+        "import os, signal, sys; from nlft.files import sole_writer\n"
         "with sole_writer(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(output)], check=False).returncode == -9

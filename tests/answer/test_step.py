@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from nlft.answer import Journal, LocalAnswerer, ReplayAnswerer, Reply, Request, answer, answer_file, journal_path
-from nlft.answer.journal import failed_path
+from nlft.answer import Journal, LocalAnswerer, ReplayAnswerer, Reply, Request, answer, answer_file
 from nlft.answer.types import OnReply, make_request
 from nlft.cli.app import run
 from nlft.errors import ConfigError, DataError
+from nlft.files import failed_path, journal_path
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Problem, read_records, write_records
 from tiny import tiny_model
@@ -124,6 +124,46 @@ def test_an_empty_reply_is_a_failure() -> None:
     assert answers.failed[0].failure == "the reply is empty"
 
 
+def test_an_evaluation_takes_an_empty_reply_as_an_answer() -> None:
+    class Silent(Counting):
+        def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
+            for request in requests:
+                on_reply(request, Reply("", "stop"))
+
+    answers = answer(problems(1), Silent(), prompts=SHORT, keep_empty=True)
+    assert [attempt.response for attempt in answers.attempts] == [""]
+    assert not answers.failed
+
+
+def test_replies_stand_in_order_and_those_of_the_journal_are_counted() -> None:
+    journal, told = Journal(), []
+    answer(problems(1), Counting(), prompts=SHORT, journal=journal)
+    answers = answer(
+        problems(4),
+        Counting(fails=["p2"], stop_after=2),
+        prompts=SHORT,
+        journal=journal,
+        on_answer=lambda request, reply: told.append((request.row.id, request.key in journal)),
+    )
+    assert [reply and (reply.text or reply.failure) for reply in answers.replies] == ["p0/0", None, "no luck", "p3/0"]
+    assert told == [("p3", True), ("p2", True)]
+    assert (answers.usage.resumed, answers.unanswered) == (1, 1)
+
+
+def test_a_reply_with_half_a_character_fails_its_row_alone(tmp_path: Path) -> None:
+    class Halving(Counting):
+        def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
+            for request in requests:
+                on_reply(request, Reply("half \ud83d" if request.row.id == "p1" else "whole", "stop"))
+
+    source, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
+    write_records(source, problems())
+    answers = answer_file(source, output, Halving(), prompts=SHORT)
+    assert [row["response"] for row in rows(output)] == ["whole", "whole"]
+    assert "lone surrogate" in answers.failed[0].failure
+    assert "half \\ud83d" in journal_path(output).read_text(), "what was paid for is kept"
+
+
 def test_what_a_limit_left_is_counted_and_asked_next_time(tmp_path: Path) -> None:
     source, output = tmp_path / "p.jsonl", tmp_path / "a.jsonl"
     write_records(source, problems(5))
@@ -168,11 +208,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def local(model: Path, **sampling: Any) -> LocalAnswerer:
-    from nlft.lm import SamplingSettings
+    from nlft.lm.config import LoadSettings, SamplingSettings
 
-    return LocalAnswerer(
-        str(model), SamplingSettings(temperature=1.0, max_new_tokens=12, **sampling), device="cpu", dtype="float32"
-    )
+    settings = SamplingSettings(temperature=1.0, max_new_tokens=12, **sampling)
+    return LocalAnswerer(str(model), settings, load=LoadSettings(device="cpu", dtype="float32"))
 
 
 def test_a_local_model_answers_the_same_whatever_its_batch_and_wherever_it_was_broken_off(model: Path) -> None:
@@ -229,12 +268,12 @@ def test_the_command_with_a_recording_ends_in_3_where_rows_failed(tmp_path: Path
     write_records(tmp_path / "p.jsonl", problems(2))
     write_records(tmp_path / "r.jsonl", [Attempt(id="x", question="0?", reference="#### 0", response="zero")])
     ended = subprocess.run(
-        [sys.executable, "-m", "nlft.cli.app", "answer", "p.jsonl", "-o", "a.jsonl", "--answerer", "replay:r.jsonl"],
+        [sys.executable, "-m", "nlft", "answer", "p.jsonl", "-o", "a.jsonl", "--answerer", "replay:r.jsonl"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 3
     assert ended.stdout == "a.jsonl: 1 answers by replay:r.jsonl\n"
-    assert "1 rows failed for good; with the reasons they stand in a.failed.jsonl" in ended.stderr
+    assert "1 rows failed for good; a.failed.jsonl has them, with the reasons" in ended.stderr
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(server: Any, tmp_path: Path, capsys: Any) -> None:
@@ -264,6 +303,8 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(server: Any, tmp_pa
         (["--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--max-cost", "1"], 2, "prices"),
         (["--model", "m", "--max-new-token", "3"], 2, "--max-new-tokens"),
         (["--model", "m", "--adapter", "nowhere"], 2, "no such adapter"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--adapter", "."], 2, "with its own weights"),
+        (["--model", "m", "--max-requests", "3"], 2, "`max_requests` has no effect"),
         (["--answerer", "replay:nowhere.jsonl"], 1, "no such file"),
         (["--model", "m", "--prompts", "papr"], 2, 'did you mean "paper"?'),
         (["--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--api-key-file", "nokey"], 2, "cannot be read"),

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from nlft.answer.backoff import RetryPolicy
-from nlft.answer.endpoint import Endpoint, EndpointSettings
-from nlft.answer.journal import failed_path, journal_path
-from nlft.answer.secrets import Secret
+from nlft.answer.config import AnswerSettings
+from nlft.answer.server import Endpoint
 from nlft.answer.step import answer_file
 from nlft.answer.types import OnReply, Reply, Request
+from nlft.files import failed_path, journal_path
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Problem, read_records, write_records
 
@@ -71,12 +71,14 @@ def keys(journal: Path) -> list[str]:
     return [json.loads(line)["key"] for line in lines]
 
 
-def test_storm_loses_doubles_and_alters_nothing(problems, server, tmp_path, answer_storm, calm) -> None:
+def test_storm_loses_doubles_and_alters_nothing(problems, server, tmp_path, answer_storm, calm, monkeypatch) -> None:
     storm, reply_to = answer_storm
     server.fate = storm(1, WEIGHTS)
     output = tmp_path / "answers.jsonl"
-    policy = RetryPolicy(attempts=30, seconds=60, base=0.005, cap=0.02)
-    endpoint = Endpoint(EndpointSettings("m", server.url, timeout=0.5, retry=policy), Secret("none"))
+    monkeypatch.setattr("nlft.answer.limits.FIRST_WAIT", 0.005)
+    monkeypatch.setattr("nlft.answer.limits.LONGEST_WAIT", 0.02)
+    settings = AnswerSettings(model="m", base_url=server.url, timeout=0.5, attempts=30, retry_seconds=60)
+    endpoint = Endpoint(settings, SecretStr("none"))
     answers = answer_file(problems, output, endpoint, prompts=load_prompts("short"))
 
     rows = list(read_records(output, Attempt))
@@ -114,7 +116,7 @@ def test_twenty_kills_lose_double_and_alter_nothing(problems, server, tmp_path, 
     output = tmp_path / "answers.jsonl"
     # Forked from a process that has imported everything, so that twenty starts cost little.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nlft.cli.answer", "nlft.answer.endpoint", "nlft.answer.step", "openai"])
+    context.set_forkserver_preload(["nlft.cli.answer", "nlft.answer.server", "nlft.answer.step", "openai"])
     kills = 0
     for round_number in range(1, 21):
         process = context.Process(target=run_command, args=(command(problems, output, server.url),))
@@ -138,7 +140,7 @@ def test_twenty_kills_lose_double_and_alter_nothing(problems, server, tmp_path, 
     assert len(kept) == len(set(kept)) < ROWS, "a reply stands in the journal twice"
     served_before = sum(server.served.values())
 
-    ended = subprocess.run([sys.executable, "-m", "nlft.cli.app", *command(problems, output, server.url)], check=False)
+    ended = subprocess.run([sys.executable, "-m", "nlft", *command(problems, output, server.url)], check=False)
     assert ended.returncode == 0
     assert output.read_bytes() == calm
     # What was in flight when a kill struck was served and may not have been kept: at most `concurrency` a kill.
@@ -153,13 +155,13 @@ def test_ctrl_c_says_what_is_kept_and_the_next_run_goes_on(problems, server, tmp
     calm = calm_output(problems, answer_storm[1])
     output, begun = tmp_path / "answers.jsonl", threading.Event()
     server.serve_gate = lambda: (sum(server.served.values()) >= 30 and begun.set(), None)[1]
-    line = [sys.executable, "-m", "nlft.cli.app", *command(problems, output, server.url)]
+    line = [sys.executable, "-m", "nlft", *command(problems, output, server.url)]
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     assert begun.wait(300.0)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 130, told
-    assert "what was finished is on disk" in told
+    assert "finished work is on disk" in told
     assert "Traceback" not in told
     assert not output.exists()
     assert len(keys(journal_path(output))) >= 30 - 8, "more is missing than was under way"

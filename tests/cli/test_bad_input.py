@@ -137,13 +137,11 @@ def test_a_repeated_id_is_named_with_both_lines(tmp_path: Path) -> None:
 
 def verbs() -> dict[str, Any]:
     """Every verb, and every source or part of a verb that has its own, with its command."""
-    import typer
-
-    from nlft.cli.app import app
+    from nlft.cli.app import VERBS, load_verb
 
     found: dict[str, Any] = {}
-    root: Any = typer.main.get_command(app)
-    for name, command in root.commands.items():
+    for name in VERBS:
+        command = load_verb(name)
         if hasattr(command, "commands"):
             found |= {f"{name} {sub}": each for sub, each in command.commands.items()}
         else:
@@ -177,6 +175,11 @@ def test_settings_that_do_not_exist(tmp_path: Path) -> None:
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--settings", "settings.yaml"): "p0_correct",
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--prompts", "papr"): "paper",
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--device", "cuda:1"): "CUDA_VISIBLE_DEVICES=1",
+        ("train", "rows.jsonl", "-o", "out", *MODEL, "--ppo-epochs", "3"): "no effect",
+        ("train", "rows.jsonl", "-o", "out", *MODEL, "--max-steps", "many"): "--max-steps",
+        ("train", "rows.jsonl", "-o", "out", *MODEL, "--lora-r", "0"): "--lora-r: input should be greater",
+        ("answer", "rows.jsonl", "-o", "out", *MODEL, "--base-url", "http://x/v1", "--adapter", "a"): "error: a server",
+        ("evaluate", "rows.jsonl", "-o", "e.json", *MODEL, "--greedy", "--temperature", "1"): "greedy",
         ("score", "rows.jsonl", "-o", "out", *MODEL, "--settings", "settings.yaml"): "p0_correct",
         ("evaluate", "rows.jsonl", "-o", "out.json", *MODEL, "--prompts", "prompts.yaml"): "solve",
         ("grade", "rows.jsonl", "-o", "out", "--grader", "gsm8k-strikt"): "gsm8k-strict",
@@ -184,7 +187,7 @@ def test_settings_that_do_not_exist(tmp_path: Path) -> None:
         ("data", "gsm8k", "-o", "out", "--split", "tset"): "test",
         ("compare", "a.json", "b.json", "--grader", "strikt"): "strict",
         ("run", "settings.yaml"): "unknown key",
-        ("evalaute",): "'evaluate'",
+        ("evalaute",): '"evaluate"',
     }
     lines = [list(words) for words in cases]
     for words, wanted, result in zip(lines, cases.values(), run_all(tmp_path, lines), strict=True):
@@ -215,7 +218,7 @@ def test_no_room_on_the_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> 
     (result,) = run_all(tmp_path, [["grade", "rows.jsonl", "-o", "out.jsonl"]], before=LIMIT)
     assert result["code"] == 1
     assert "out.jsonl" in result["err"]
-    assert "free some space" in result["err"]
+    assert "free some disk space" in result["err"]
     assert "Traceback" not in result["err"]
     assert (tmp_path / "out.jsonl").read_text() == "old\n"
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
@@ -235,7 +238,7 @@ nlft.cli.app.app = refuse
     (result,) = run_all(tmp_path, [["grade", "x.jsonl", "-o", "y.jsonl"]], before=before)
     assert result["code"] == 1
     assert result["err"].startswith("error: a/b: ")
-    assert "free some space" in result["err"]
+    assert "free some disk space" in result["err"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGPIPE")

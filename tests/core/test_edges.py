@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ from nlft.core.allocation import _check
 from nlft.core.loss import log_one_minus
 
 PAPER, AUTHORS = SaliencySettings.paper(), SaliencySettings.authors()
-UNLIKELIHOOD = replace(PAPER, incorrect_term="unlikelihood")
-NO_FILTER = [replace(s, filter="off") for s in (PAPER, AUTHORS, UNLIKELIHOOD)]
+UNLIKELIHOOD = PAPER.replace(incorrect_term="unlikelihood")
+NO_FILTER = [s.replace(filter="off") for s in (PAPER, AUTHORS, UNLIKELIHOOD)]
 ALL = [PAPER, AUTHORS, UNLIKELIHOOD, *NO_FILTER]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 EDGES = [0.0, -1e-30, -0.05, -1.0, -20.0, -120.0, -800.0, -5e4, -math.inf]
@@ -121,7 +120,7 @@ def test_a_share_at_the_threshold_is_not_filtered():
 
 def test_the_authors_flag_moves_eq_4_but_not_the_threshold():
     base, judge = torch.tensor([0.4, *[0.5] * 19]).log(), torch.tensor([0.8, *[0.5] * 19]).log()
-    for settings, salient in ((replace(AUTHORS, r0=3.0), True), (replace(PAPER, r0=3.0), False)):
+    for settings, salient in ((AUTHORS.replace(r0=3.0), True), (PAPER.replace(r0=3.0), False)):
         allocation = allocate(base, base, judge, torch.ones(20, 2), settings)
         assert allocation.salient[0].item() is salient
         assert allocation.scale[0].item() == pytest.approx(2 / (1 + math.exp(1)) if salient else 0.0)  # r1 - r0 = -1
@@ -129,7 +128,7 @@ def test_the_authors_flag_moves_eq_4_but_not_the_threshold():
 
 def test_an_excluded_example_has_no_extra_term_either():
     base, standard, judge, hidden = world()
-    settings = replace(PAPER, likelihood=1.0)
+    settings = PAPER.replace(likelihood=1.0)
     allocation = allocate(base, standard, judge, hidden, settings)
     assert allocation.excluded
     assert example_loss(base, allocation, settings, judge).total.item() == 0
@@ -146,7 +145,7 @@ def test_scales_carry_no_gradient():
 def test_the_authors_floor_is_a_constant():
     logp = torch.tensor([-800.0, -1.0], dtype=torch.float64, requires_grad=True)
     nowhere = torch.zeros(2, dtype=torch.bool)
-    loss = example_loss(logp, Allocation(nowhere, nowhere, torch.ones(2)), replace(AUTHORS, likelihood=0.0))
+    loss = example_loss(logp, Allocation(nowhere, nowhere, torch.ones(2)), AUTHORS.replace(likelihood=0.0))
     assert loss.weighted.item() == pytest.approx((-math.log(1e-5) + 1) / 2)
     loss.weighted.backward()
     assert logp.grad.tolist() == [0.0, -0.5]
@@ -179,7 +178,7 @@ def test_hidden_states_count_up_to_a_factor_and_a_rotation(settings):
 
 @pytest.mark.parametrize("settings", ALL)
 def test_a_response_read_backwards_without_phrases_is_the_same_backwards(settings):
-    settings = replace(settings, cluster="none")
+    settings = settings.replace(cluster="none")
     base, standard, judge, hidden = world()
     for wrong in (None, judge):
         there = allocate(base, standard, wrong, hidden, settings)
@@ -206,7 +205,7 @@ def test_lower_precision_agrees_with_double(settings, dtype, tolerance):
 @pytest.mark.parametrize("settings", ALL)
 def test_the_gradient_is_the_slope(settings):
     base, standard, judge, hidden = world(12)
-    settings = replace(settings, float32_incorrect=False)  # a rounded value has steps, no slope
+    settings = settings.replace(float32_incorrect=False)  # a rounded value has steps, no slope
     for wrong in (None, judge):
         allocation = allocate(base, standard, wrong, hidden, settings)
         inputs = [x.clone().requires_grad_() for x in (base, *([] if wrong is None else [wrong]))]
@@ -240,7 +239,7 @@ def test_a_likelihood_term_without_its_path_is_refused():
 
 def test_lengths_are_checked():
     empty = torch.zeros(0)
-    with pytest.raises(ValueError, match="one token at least"):
+    with pytest.raises(ValueError, match="at least one token"):
         allocate(empty, empty, None, torch.zeros(0, 2), PAPER)
     base, standard, _, hidden = world()
     allocation = allocate(base, standard, None, hidden, PAPER)
@@ -255,17 +254,31 @@ def test_lengths_are_checked():
 
 def test_ablations():
     base, standard, judge, hidden = world()
-    ones = replace(PAPER, ones=("salient", "sub_salient", "irrelevant", "error"), filter="off")
+    ones = PAPER.replace(ones=("salient", "sub_salient", "irrelevant", "error"), filter="off")
     assert (allocate(base, standard, None, hidden, ones).scale == 1).all()
     errors = allocate(base, standard, judge, hidden, ones)
     assert errors.scale.tolist() == errors.salient.double().tolist()
     assert 0 < errors.scale.sum() < len(base)
-    normal = allocate(base, standard, None, hidden, replace(PAPER, mean_one=True)).scale
+    normal = allocate(base, standard, None, hidden, PAPER.replace(mean_one=True)).scale
     plain = allocate(base, standard, None, hidden, PAPER).scale
     torch.testing.assert_close(normal, plain / plain.mean())
-    blind = allocate(base, standard, judge, hidden, replace(PAPER, use_judge=False))
+    blind = allocate(base, standard, judge, hidden, PAPER.replace(use_judge=False))
     assert blind.excluded
     assert blind.scale.count_nonzero() == 0
-    ratio = allocate(base, standard, None, hidden, replace(PAPER, correct_weight="log_ratio"))
+    ratio = allocate(base, standard, None, hidden, PAPER.replace(correct_weight="log_ratio"))
     torch.testing.assert_close(ratio.scale, 2 * standard.exp() / (standard.exp() + base.exp()))
     assert ratio.salient.tolist() == (standard.exp() > 1.5 * base.exp()).tolist()
+
+
+def test_zero_probability_is_for_the_base_path_alone():
+    """Their code guards P(base) only: an underflowed P(standard) or P(judge) keeps its logarithm."""
+    settings = AUTHORS.replace(cluster="none", filter="off", p0_incorrect=0.0, float32_incorrect=False)
+    low = torch.tensor([-120.0, -1.0])  # exp(-120) is 0 in float32
+    base, hidden = torch.tensor([-1.0, -1.0]), torch.zeros(2, 1)
+    scale = allocate(base, low, base, hidden, settings).scale  # no error, as r1 = 1: P(standard)^0.5
+    assert scale[0].item() == pytest.approx(math.exp(-60))
+    loss = example_loss(base, allocate(base, low, base, hidden, settings), settings, torch.tensor([-120.0, -1.0]))
+    assert loss.likelihood.item() == pytest.approx(60.5)
+    assert example_loss(low, allocate(low, base, None, hidden, settings), settings).likelihood.item() == pytest.approx(
+        (1 - math.log(1e-5)) / 2
+    )

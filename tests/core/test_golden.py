@@ -6,7 +6,6 @@ incorrect response to float32 in its weighted term; `float32_incorrect` reproduc
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def test_agrees_with_the_authors_code(case):
 
 
 def test_their_rounding_is_what_is_left_without_it(case):
-    _, _, loss = run(case, replace(SaliencySettings.authors(), float32_incorrect=False))
+    _, _, loss = run(case, SaliencySettings.authors().replace(float32_incorrect=False))
     assert loss.weighted.item() == pytest.approx(case["loss"], rel=0, abs=2e-9)
     if case["kind"] == "incorrect" and any(case["salient"]):
         assert abs(loss.weighted.item() - case["loss"]) > 1e-10

@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +94,7 @@ def test_phrases_agree_with_the_walk_token_by_token(n, width, seed, measure, thr
 
     expected, margin = twin.walk(salient.tolist(), hidden.tolist(), joins)
     assume(margin > NEAR)
-    ours = phrases(hidden @ hidden.T, salient, replace(PAPER, cluster=measure, cluster_threshold=threshold))
+    ours = phrases(hidden @ hidden.T, salient, PAPER.replace(cluster=measure, cluster_threshold=threshold))
     assert ours.tolist() == expected
 
 
@@ -129,7 +128,7 @@ def test_eq_5_of_an_error_by_hand():
     one = torch.tensor([True])
     allocation = Allocation(one, one, tensor([2.0]), correct=False)
     assert example_loss(tensor([-1.0]), allocation, PAPER).total.item() == pytest.approx(-4.0)
-    unlikelihood = replace(PAPER, incorrect_term="unlikelihood")
+    unlikelihood = PAPER.replace(incorrect_term="unlikelihood")
     expected = -2 * math.log(1 - math.exp(-1))
     assert example_loss(tensor([-1.0]), allocation, unlikelihood).total.item() == pytest.approx(expected)
 
@@ -139,15 +138,15 @@ def test_the_filter():
         base = tensor([0.2, 0.5, 0.5, 0.5]).log()
         judge = tensor([0.8, 0.5, 0.5, 0.5]).log()
         hidden = torch.eye(4, dtype=torch.float64)  # under `distance` a right angle joins: use similarity
-        return allocate(base, base, judge, hidden, replace(settings, cluster="similarity", cluster_threshold=0.6))
+        return allocate(base, base, judge, hidden, settings.replace(cluster="similarity", cluster_threshold=0.6))
 
     dropped = run(PAPER)  # a quarter of the tokens are errors
     assert dropped.excluded
     assert dropped.salient.tolist() == [True, False, False, False]
     assert dropped.scale.count_nonzero() == 0
-    assert run(replace(PAPER, filter="off")).scale.count_nonzero() == 1
+    assert run(PAPER.replace(filter="off")).scale.count_nonzero() == 1
     masked = run(SaliencySettings.authors())
     assert not masked.excluded
     assert masked.scale.count_nonzero() == 1
-    kept = run(replace(SaliencySettings.authors(), filter="off"))
+    kept = run(SaliencySettings.authors().replace(filter="off"))
     torch.testing.assert_close(kept.scale[1:], tensor([0.5**0.5] * 3))

@@ -1,4 +1,4 @@
-"""Every container and layout, read into our records."""
+"""Every file format and schema, read into our records."""
 
 import csv
 import json
@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlft.data import hold_out, load_problems
-from nlft.data.schemas import LAYOUTS
+from nlft.data.schemas import SCHEMAS
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem
 
 Q, A = "How many {legs}, in all?\n", "2 * 4 = 8\n#### 8"
 PROBLEM = Problem(id="in-0", question=Q, reference=A)
 
-LAYOUT_ROWS: dict[str, dict[str, Any]] = {
+SCHEMA_ROWS: dict[str, dict[str, Any]] = {
     "nlft": {"question": Q, "reference": A},
     "gsm8k": {"question": Q, "answer": A},
     "math": {"problem": Q, "solution": A},
@@ -34,11 +34,11 @@ LAYOUT_ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", LAYOUT_ROWS)
+@pytest.mark.parametrize("name", SCHEMA_ROWS)
 @pytest.mark.parametrize("container", ["jsonl", "json", "parquet"])
-def test_layouts_are_told_from_the_columns(tmp_path: Path, name: str, container: str) -> None:
+def test_schemas_are_told_from_the_columns(tmp_path: Path, name: str, container: str) -> None:
     path = tmp_path / f"in.{container}"
-    rows = [LAYOUT_ROWS[name], LAYOUT_ROWS[name]]
+    rows = [SCHEMA_ROWS[name], SCHEMA_ROWS[name]]
     if container == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     elif container == "json":
@@ -76,17 +76,31 @@ def test_an_alpaca_input_follows_the_instruction(jsonl: Callable) -> None:
 
 
 def test_a_system_message_is_kept_beside(jsonl: Callable) -> None:
-    said = [{"role": "system", "content": "Be short."}, *LAYOUT_ROWS["messages"]["messages"]]
+    said = [{"role": "system", "content": "Be short."}, *SCHEMA_ROWS["messages"]["messages"]]
     (record,) = load_problems(jsonl("in.jsonl", [{"messages": said}]))
     assert (record.question, record.model_extra) == (Q, {"system": "Be short."})
 
 
 def test_a_longer_chat_is_refused_unless_told(jsonl: Callable) -> None:
-    path = jsonl("in.jsonl", [{"messages": LAYOUT_ROWS["messages"]["messages"] * 2}])
+    path = jsonl("in.jsonl", [{"messages": SCHEMA_ROWS["messages"]["messages"] * 2}])
     with pytest.raises(DataError, match=r"in.jsonl:1: the chat has 4 turns[\s\S]*--first-exchange"):
         list(load_problems(path))
     (record,) = load_problems(path, first_exchange=True)
     assert record == PROBLEM
+
+
+def test_a_longer_pair_of_messages_is_no_different(jsonl: Callable) -> None:
+    pair = SCHEMA_ROWS["prompt-completion, as messages"]
+    path = jsonl("in.jsonl", [{"prompt": pair["prompt"] + pair["completion"], "completion": pair["prompt"]}])
+    with pytest.raises(DataError, match=r"in.jsonl:1: the chat has 3 turns[\s\S]*--first-exchange"):
+        list(load_problems(path))
+    assert list(load_problems(path, first_exchange=True)) == [PROBLEM]
+
+
+def test_the_columns_of_a_forced_schema_go_before_ours(jsonl: Callable) -> None:
+    row = {"problem": Q, "solution": A, "question": "which?", "reference": None, "answer": "8"}
+    (record,) = load_problems(jsonl("in.jsonl", [row]), format="math")
+    assert (record.question, record.reference, record.model_extra) == (Q, A, {"answer": "8"})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +124,7 @@ def test_the_authors_json(tmp_path: Path) -> None:
     """A list of {instruction, input, output, judgment, answer}: `output` is what is learned from."""
     rows = [
         {"instruction": "2*4?", "input": "", "output": "It is 9.", "judgment": "2*4 is 8.", "answer": "#### 8"},
-        {"instruction": "2*4?", "input": "", "output": "It is 8.", "judgment": "", "answer": "#### 8"},
+        {"question": "2*4?", "output": "It is 8.", "judgment": "", "answer": "#### 8"},
     ]
     path = tmp_path / "authors.json"
     path.write_text(json.dumps(rows), encoding="utf-8")
@@ -207,7 +221,7 @@ def test_tsv_and_a_forced_format(tmp_path: Path) -> None:
 
 def test_a_file_without_a_known_suffix_is_looked_into(tmp_path: Path) -> None:
     path = tmp_path / "in"
-    for text in (json.dumps([LAYOUT_ROWS["gsm8k"]]), json.dumps(LAYOUT_ROWS["gsm8k"])):
+    for text in (json.dumps([SCHEMA_ROWS["gsm8k"]]), json.dumps(SCHEMA_ROWS["gsm8k"])):
         path.write_text("\n  " + text, encoding="utf-8")
         assert list(load_problems(path)) == [PROBLEM]
 
@@ -235,15 +249,15 @@ def test_parquet_without_a_suffix_and_its_odd_types(tmp_path: Path) -> None:
         list(load_problems(tmp_path / "in.parquet"))
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "nlft"])
-def test_a_forced_layout_names_what_is_missing(jsonl: Callable, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in SCHEMAS if name != "nlft"])
+def test_a_forced_schema_names_what_is_missing(jsonl: Callable, name: str) -> None:
     path = jsonl("in.jsonl", [{"something": "else"}])
     with pytest.raises(DataError, match=r"in.jsonl:1: "):
         list(load_problems(path, format=name))
 
 
 def test_a_later_row_must_have_the_same_columns(jsonl: Callable) -> None:
-    path = jsonl("in.jsonl", [LAYOUT_ROWS["gsm8k"], LAYOUT_ROWS["alpaca"]])
+    path = jsonl("in.jsonl", [SCHEMA_ROWS["gsm8k"], SCHEMA_ROWS["alpaca"]])
     with pytest.raises(DataError, match=r'in.jsonl:2: the column "answer" is missing'):
         list(load_problems(path))
 
@@ -255,7 +269,7 @@ def test_unknown_formats_are_refused(jsonl: Callable) -> None:
 
 def test_repeated_ids_name_both_lines(jsonl: Callable) -> None:
     rows = [{"id": str(i % 5), "question": Q, "answer": A} for i in range(6)]
-    with pytest.raises(DataError, match=r"in.jsonl:6: the id '0' stands already on line 1"):
+    with pytest.raises(DataError, match=r"in.jsonl:6: the id '0' is already on line 1"):
         list(load_problems(jsonl("in.jsonl", rows)))
 
 

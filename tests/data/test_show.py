@@ -48,7 +48,7 @@ def test_with_a_model_the_template_and_the_trained_tokens(jsonl: Callable, model
     assert "<|user|>How many {legs}?<|end|><|assistant|>" in shown
     trained = "|".join(f"⟦{piece}⟧" for piece in [*"#### 9", "<|end|>"])
     assert shown.endswith("|<|assistant|>|" + trained)
-    assert "the 7 trained stand in ⟦ ⟧" in shown
+    assert "the 7 trained are in ⟦ ⟧" in shown
     assert shown.count("⟦") == 7 + 1  # and once in the title
 
 

@@ -159,7 +159,7 @@ def test_the_verb(run, official: Path, tmp_path: Path, capsys) -> None:
     assert run("data", "gsm8k", "--splt", "test", "-o", output) == 2
     assert run("data", "gsm8") == 2
     assert run("data", "gsm8", "-o", output) == 1
-    assert "gsm8: there is no such file" in capsys.readouterr().err
+    assert "gsm8: no such file" in capsys.readouterr().err
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -1,5 +1,6 @@
 """The demo: its recipe is a recipe, its recorded teacher answers every one of its problems, its tests stay unseen."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import pytest
 from rich.console import Console
 from tests.tiny import tiny_model
 
-from nlft.config import read_yaml
 from nlft.data import gsm_symbolic
 from nlft.demo import run_demo
-from nlft.demo.demo import RECIPE, TEACHER
+from nlft.demo.demo import FOLDER, RECIPE
+from nlft.files.yaml import read_yaml
 from nlft.grade import grade_response
 from nlft.pipeline.recipe import load_recipe
 from nlft.records import Attempt, Problem, read_records
@@ -24,7 +25,7 @@ def made(section: str) -> list[Problem]:
 
 def test_every_problem_has_its_recorded_response() -> None:
     """Were the generator to change, the demo would lose its teacher: this would tell."""
-    recorded = {row.question: row for row in read_records(TEACHER, Attempt)}
+    recorded = {row.question: row for row in read_records(FOLDER / "teacher.jsonl", Attempt)}
     problems = made("data")
     assert len(problems) >= 24
     assert [p.question for p in problems if p.question not in recorded] == []
@@ -44,7 +45,7 @@ def test_no_problem_of_the_test_is_among_those_trained_on() -> None:
 
 
 def test_the_recipe_loads() -> None:
-    assert load_recipe(RECIPE).train["objective"] == "nlft"
+    assert load_recipe(RECIPE).train is not None
     assert load_recipe(RECIPE).model == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -56,6 +57,8 @@ def test_the_whole_demo_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.Monk
     recipe["evaluate"]["max_new_tokens"] = 4
     import yaml
 
+    for name in ("teacher.jsonl", "settings.yaml"):
+        shutil.copy(FOLDER / name, tmp_path / name)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     monkeypatch.setattr("nlft.demo.demo.RECIPE", tmp_path / "recipe.yaml")
     model = tiny_model(tmp_path / "model")

@@ -127,7 +127,7 @@ def test_rows_of_another_run_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path, "eval.json", evaluation("+-"))
     save(tmp_path, "other.json", evaluation("+-", run="x"))
     (tmp_path / "other.jsonl").replace(tmp_path / "eval.jsonl")
-    with pytest.raises(DataError, match=r"eval\.jsonl.*not the ones"):
+    with pytest.raises(DataError, match=r"eval\.jsonl.*do not match"):
         read_evaluation(path)
 
 

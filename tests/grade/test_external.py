@@ -62,6 +62,24 @@ def test_a_dead_worker_is_replaced(users: ExternalGrader) -> None:
     assert users("a", "a").correct
 
 
+def test_an_interrupted_answer_is_not_the_next_rows(users: ExternalGrader, monkeypatch: pytest.MonkeyPatch) -> None:
+    users("a", "a")
+    process = users._worker.process  # type: ignore[union-attr]
+    pipe = process.stdout
+
+    class Interrupted:
+        close = pipe.close
+
+        def readline(self) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "stdout", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        users("a", "a")
+    assert process.poll() is not None
+    assert not users("a", "b").correct
+
+
 def test_an_error_in_the_function_names_its_line(users: ExternalGrader) -> None:
     with pytest.raises(ConfigError, match="ZeroDivisionError") as caught:
         users("raise", "a")

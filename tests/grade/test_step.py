@@ -8,7 +8,8 @@ import pytest
 
 from nlft.cli import app as cli
 from nlft.errors import ConfigError, DataError
-from nlft.grade import grade, grade_file
+from nlft.grade import grade
+from nlft.grade.step import grade_rows
 from nlft.records import Attempt, Graded, Judged, read_records
 
 ROWS = [
@@ -105,7 +106,7 @@ def test_explain_lists_where_they_differ(run: Run, answers: Path, capsys) -> Non
     [
         ('{"id": "x", "question": "?", "reference": "none", "response": "18"}', "no number can be read"),
         ('{"id": "x", "question": "?", "reference": "#### 18"}', 'the field "response" is missing'),
-        ('{"id": "a", "question": "?", "reference": "#### 18", "response": "18"}', "stands already on line 2"),
+        ('{"id": "a", "question": "?", "reference": "#### 18", "response": "18"}', "is already on line 2"),
         ('{"id": "x", ', "broken JSON"),
     ],
 )
@@ -133,6 +134,6 @@ def test_usage_errors_leave_with_2(run: Run, answers: Path, tmp_path: Path, caps
 
 
 def test_grading_in_place(answers: Path) -> None:
-    report = grade_file(answers, answers)
+    report = grade_rows(answers, answers, "gsm8k-flexible")
     assert (report.rows, report.correct["gsm8k-flexible"], report.differing) == (4, 2, 1)
     assert len(list(read_records(answers, Graded))) == 4

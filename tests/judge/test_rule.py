@@ -130,6 +130,18 @@ def test_beside_a_final_number_alone_no_step_is_a_departure(reference: str) -> N
     assert "3/4 x 100 is 75, not 70" in judged(RENT[0], reference, "3/4 x 100 = 70 units.\n#### 70")
 
 
+@pytest.mark.parametrize("reference", ["#### 114", "114", "The answer is 114.", "In all 114.\n#### 114"])
+@pytest.mark.parametrize("response", ["In all 114, and then #### 136", "57 * 2 = 114\n#### 136", "#### 136"])
+def test_without_a_worked_reference_nothing_is_said_of_the_steps(reference: str, response: str) -> None:
+    words = judged("How many are 57 and 57?", reference, response)
+    assert words == "The final answer 136 is wrong; the right one is 114."
+
+
+def test_a_step_that_is_only_an_annotation_is_quoted_by_what_it_says() -> None:
+    words = judged("How many are 57 and 57?", "<<57*2=114>>\n#### 114", "#### 136")
+    assert words.startswith('The response gives no steps; it leaves out the step "57*2=114".')
+
+
 def test_percentages_are_compared_as_percentages() -> None:
     words = judged(
         "A 40% and B 20%, minus 45%?", "40 + 20 = 60%\n60 - 45 = 15%\n#### 15", "It is 40% + 20% - 45% = 55%."

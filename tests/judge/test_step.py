@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from nlft.answer import Journal, Reply, Request, journal_path
-from nlft.answer.journal import failed_path, rejected_path
+from nlft.answer import Journal, Reply, Request
 from nlft.answer.types import OnReply
 from nlft.cli.app import run
 from nlft.errors import DataError
+from nlft.files import failed_path, journal_path, rejected_path
 from nlft.judge import ModelJudge, ReplayJudge, RuleJudge, judge, judge_file, quality_report
 from nlft.judge.quality import near_duplicates
 from nlft.prompts import load_prompts, says_correct
@@ -263,12 +263,12 @@ def test_the_command_with_a_local_judge(kind: str, tmp_path: Path, capsys: Any) 
     ("options", "code", "words"),
     [
         (["-o", "j.jsonl", "--judge", "rul"], 2, 'did you mean "rule"?'),
-        (["-o", "j.jsonl", "--prompt", "a2"], 2, "known-wrong"),
+        (["-o", "j.jsonl", "--prompt", "a2"], 2, 'did you mean "a1"?'),
         (["-o", "j.jsonl", "--judge", "local"], 2, "needs a model"),
         (["-o", "j.jsonl", "--judge", "openai", "--model", "m"], 2, "OPENAI_API_KEY"),
         (["-o", "j.jsonl", "--judge", "replay:no.jsonl"], 1, "no such file"),
         (["-o", "graded.jsonl"], 2, "same file"),
-        ([], 2, "the output is missing"),
+        ([], 2, "no output given"),
     ],
 )
 def test_wrong_usage(

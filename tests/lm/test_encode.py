@@ -86,7 +86,8 @@ def test_an_answer_that_was_cut_off_does_not_teach_to_end_there() -> None:
     )
     assert ended == (*cut, TOKENIZER.eos_token_id)
     assert (
-        encode_example(TOKENIZER, judged(finish_reason="length"), SHORT, on="reference").base.response[-1] == ended[-1]
+        encode_example(TOKENIZER, judged(finish_reason="length"), SHORT, target="reference").base.response[-1]
+        == ended[-1]
     )
 
 

@@ -136,7 +136,8 @@ def test_a_draw_inverts_the_cumulative_distribution(logits: list[float], t: floa
     if top_p < 1:
         order = np.argsort(-weights, kind="stable")
         kept = np.zeros(len(logits), bool)
-        kept[order[: 1 + int((np.cumsum(weights[order])[:-1] < top_p - 1e-6).sum())]] = True
+        # A hair more is kept than float32 may keep: a token at the very edge of the mass is either's.
+        kept[order[: 1 + int((np.cumsum(weights[order])[:-1] < top_p + 1e-6).sum())]] = True
         near = [i for i in range(len(logits)) if abs(weights[i] - weights[found]) < 1e-6]
         assert any(kept[i] for i in near)
     assert weights[found] > 0

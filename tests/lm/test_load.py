@@ -71,7 +71,7 @@ def test_what_is_not_there(name: str, message: str) -> None:
 
 def test_what_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NLFT_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(ModelError, match=r"is no model folder \(no config.json\)"):
+    with pytest.raises(ModelError, match=r"is not a model folder \(no config.json\)"):
         load_model(str(tmp_path))
     folder = tiny_model(tmp_path / "model")
     (folder / "model.safetensors").write_bytes(b"not weights at all")

@@ -12,7 +12,7 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from nlft.lm import attention
+from nlft.lm import attention, logprobs
 from nlft.lm.attention import KVCache, Pack
 from nlft.lm.logprobs import (
     _plain,
@@ -153,10 +153,10 @@ def test_a_second_pass_continues_from_the_first(kind: str) -> None:
     model = adapted(share(tiny(kind)))
     base = [TokenPath(COMMON + ids(i, 8) + (3,), ids(40 + i, 5 + i)) for i in range(3)]
     other = [TokenPath(COMMON + ids(i, 8) + ids(50 + i, 6 + i), ids(40 + i, 5 + i)) for i in range(3)]
-    other.append(base[0])  # the very same path again: its hidden states are not kept, only its keys
-    first, kept = path_logprobs(model, base, keep=True)
+    other.append(base[0])  # the very same path again: its hidden states are not cached, only its keys
+    first, prefix = path_logprobs(model, base, keep_prefix=True)
     with torch.no_grad():
-        second, _ = path_logprobs(model, other, kept=kept)
+        second, _ = path_logprobs(model, other, prefix=prefix)
         alone = [_plain(model, [path], 0)[0] for path in other]
     for one, two in zip(second, alone, strict=True):
         torch.testing.assert_close(one.logp, two.logp, atol=1e-5, rtol=0)
@@ -188,6 +188,58 @@ def test_the_probe_catches_a_model_that_only_looks_right(caplog: pytest.LogCaptu
         assert not shares_prefixes(model)
     assert "probe" in caplog.text
     assert model.config._attn_implementation != attention.NAME
+
+
+def sharpened() -> Any:
+    """A bfloat16 model whose large weights give sharp logits, as training at a high rate does."""
+    model = tiny("qwen2")
+    torch.manual_seed(8)
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.data += 0.4 * torch.randn_like(parameter)
+    return model.to(torch.bfloat16)
+
+
+def test_rounding_alone_does_not_decide_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another kernel rounds otherwise, and sharp logits in bfloat16 then differ by a fifth of a nat."""
+    causal = attention._causal
+
+    def other_kernel(query: Any, key: Any, value: Any, *rest: Any) -> Any:
+        return causal(query.float(), key.float(), value.float(), *rest).to(query.dtype)
+
+    monkeypatch.setattr(attention, "_causal", other_kernel)
+    assert shares_prefixes(sharpened())
+
+
+def test_the_probe_refuses_what_differs_by_more_than_rounding(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    causal = attention._causal
+
+    def forgetful(query: Any, key: Any, value: Any, *rest: Any) -> Any:
+        own = query.shape[2]
+        return causal(query, key[:, :, -own:], value[:, :, -own:], *rest)
+
+    monkeypatch.setattr(attention, "_causal", forgetful)
+    for model in (tiny("qwen2"), tiny("qwen2").to(torch.bfloat16), sharpened()):
+        caplog.clear()
+        assert not shares_prefixes(model)
+        assert "the probe's log-probabilities differ by" in caplog.text
+        assert model.config._attn_implementation != attention.NAME
+
+
+def test_the_probe_runs_once_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[Any] = []
+    probe = logprobs._probe
+    monkeypatch.setattr(logprobs, "_probe", lambda base: probed.append(base) or probe(base))
+    model = tiny("llama")
+    with torch.no_grad():
+        for paths in (SETS["one row"], SETS["identical rows"]):
+            path_logprobs(model, paths)
+        network = adapted(model)
+        path_logprobs(network, SETS["one row"])
+        assert shares_prefixes(network)
+    assert probed == [model]
 
 
 def test_without_a_pack_the_exchanged_attention_is_sdpa() -> None:
@@ -284,13 +336,13 @@ def test_every_layout_spells_its_sequences(pairs: list[tuple[tuple[int, ...], tu
     paths = [TokenPath(prompt, response) for prompt, response in pairs]
     before, after = paths[:first], paths[first:]
     earlier = pack_sequences([path.tokens for path in before])
-    kept = [placed.kept() for placed in earlier.placed]
-    layout = pack_sequences([p.tokens for p in after], kept=kept, own=[len(p.prompt) - 1 for p in after])
-    for path, placed in zip(after, layout.placed, strict=True):
+    cached = [packed.cached() for packed in earlier.sequences]
+    layout = pack_sequences([p.tokens for p in after], cached=cached, fresh_from=[len(p.prompt) - 1 for p in after])
+    for path, packed in zip(after, layout.sequences, strict=True):
         spelled: list[int] = []
         positions: list[int] = []
-        for span in placed.spans:
-            source = earlier if span.kept else layout
+        for span in packed.spans:
+            source = earlier if span.cached else layout
             spelled += source.ids[span.start : span.stop]
             positions += source.positions[span.start : span.stop]
         assert tuple(spelled) == path.tokens
@@ -298,22 +350,22 @@ def test_every_layout_spells_its_sequences(pairs: list[tuple[tuple[int, ...], tu
         # What is asked of this pass is computed in this pass.
         needed = len(path.prompt) - 1
         count = 0
-        for span in placed.spans:
+        for span in packed.spans:
             count += len(span)
-            assert not span.kept or count <= needed
+            assert not span.cached or count <= needed
     ends = [segment.stop for segment in layout.segments]
     assert [0, *ends][: len(ends)] == [segment.start for segment in layout.segments]
     assert (ends or [0])[-1] == len(layout.ids)
 
 
 def test_a_pass_can_be_kept_and_run_from_a_bare_pack() -> None:
-    model, memory = share(tiny("llama")), KVCache()
+    model, cache = share(tiny("llama")), KVCache()
     layout = pack_sequences([COMMON])
     with torch.no_grad():
-        states = run_packed(model, layout.ids, layout.positions, Pack(layout.segments, keep=memory))
+        states = run_packed(model, layout.ids, layout.positions, Pack(layout.segments, store=cache))
         expected = model.model(torch.tensor([COMMON])).last_hidden_state[0]
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
-    assert {key.shape for key, _ in memory.layers.values()} == {torch.Size([1, 2, len(COMMON), 8])}
+    assert {key.shape for key, _ in cache.layers.values()} == {torch.Size([1, 2, len(COMMON), 8])}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -323,9 +375,9 @@ def test_a_step_runs_on_the_meta_device(kind: str) -> None:
         model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**KINDS[kind]), dtype=torch.bfloat16)
     model.set_attn_implementation(attention.NAME)
     model.get_output_embeddings().requires_grad_(False)
-    first, kept = _shared(model, SETS["unequal lengths"], 0, None, True)
+    first, prefix = _shared(model, SETS["unequal lengths"], 0, keep_prefix=True)
     with torch.no_grad():
-        second, _ = _shared(model, SETS["unequal lengths"], 3, kept, False)
+        second, _ = _shared(model, SETS["unequal lengths"], 3, prefix)
     torch.stack([scored.logp.mean() for scored in first]).sum().backward()
     for path, one, two in zip(SETS["unequal lengths"], first, second, strict=True):
         assert one.logp.shape == (len(path.response),)

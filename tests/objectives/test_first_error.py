@@ -65,8 +65,7 @@ def naive_first_error(
 def test_first_error_is_its_formula(options, correct, seed):
     example = row(correct=correct, seed=seed)
     loss = get_objective("first-error", **options).loss(example, None)
-    assert float(loss.loss.detach()) == pytest.approx(naive_first_error(example, **options), rel=1e-12)
-    assert loss.tokens == 40
+    assert float(loss.total.detach()) == pytest.approx(naive_first_error(example, **options), rel=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -75,14 +74,14 @@ def test_clipped_ratio_is_its_formula(correct, seed):
     example = row(correct=correct, seed=seed)
     loss = get_objective("clipped-ratio", epsilon=0.3, strength=0.7).loss(example, None)
     expected = naive_first_error(example, ratio=lambda base, other: 1 + 0.7 * (min(max(other / base, 0.7), 1.3) - 1))
-    assert float(loss.loss.detach()) == pytest.approx(expected, rel=1e-12)
+    assert float(loss.total.detach()) == pytest.approx(expected, rel=1e-12)
 
 
 def test_golden_by_hand():
     """P(base) .5 .8 .4 .9 .5, P(judge) .5 .4 .6 .1 .5: only the third token is pushed down: -(ln .5 + ln(1 - .4) + ln .5)/5."""
     base, judge = tensor([0.5, 0.8, 0.4, 0.9, 0.5]).log(), tensor([0.5, 0.4, 0.6, 0.1, 0.5]).log()
     example = Example(base, correct=False, logp_judge=judge, token_weights=tensor([1.0, -1.0, -1.0, 0.0, 1.0]))
-    loss = get_objective("first-error").loss(example, None).loss
+    loss = get_objective("first-error").loss(example, None).total
     assert float(loss) == pytest.approx(0.37942400, abs=1e-8)
 
 
@@ -90,7 +89,7 @@ def test_the_gradient_reaches_each_token_as_it_should_and_is_bounded():
     base = tensor([0.5, 0.999999, 0.3, 0.5], grad=True)
     judge = tensor([0.5, 0.9999999, 0.6, 0.5])
     example = Example(base.log(), correct=False, logp_judge=judge.log(), token_weights=tensor([1.0, -1.0, -1.0, 0.0]))
-    get_objective("first-error", threshold=0.9).loss(example, None).loss.backward()
+    get_objective("first-error", threshold=0.9).loss(example, None).total.backward()
     # d(-log P)/dP = -1/P; d(-log(1 - P))/dP = 1/(1 - P), with 1 - P at least 0.1
     torch.testing.assert_close(base.grad, tensor([-2.0, 10.0, 1 / 0.7, 0.0]) / 4)
 
@@ -107,7 +106,7 @@ def test_stored_scales_give_the_same_loss(name):
         example = row(correct=correct)
         objective = get_objective(name)
         now, later = objective.loss(example, None), objective.loss(example, objective.weigh(example))
-        assert float(now.loss.detach()) == float(later.loss.detach())
+        assert float(now.total.detach()) == float(later.total.detach())
 
 
 def test_needs_are_the_paths_that_are_read():
@@ -123,8 +122,9 @@ def test_needs_are_the_paths_that_are_read():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrong_row_without_weights_is_refused(name):
     example = Example(tensor([0.5]).log(), correct=False, logp_judge=tensor([0.5]).log())
-    with pytest.raises(DataError, match="token weights"):
+    with pytest.raises(DataError, match="token weights") as caught:
         get_objective(name).loss(example, None)
+    assert "with_step_weights" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -137,9 +137,9 @@ def test_half_precision_is_summed_in_single(name, dtype):
     )  # fmt: skip
     exact = Example(half.logp_base.double(), False, half.logp_standard.double(), half.logp_judge.double(),
                     token_weights=full.token_weights)  # fmt: skip
-    assert get_objective(name).loss(half, None).loss.dtype == torch.float32
-    assert float(get_objective(name).loss(half, None).loss.detach()) == pytest.approx(
-        float(get_objective(name).loss(exact, None).loss), rel=1e-5
+    assert get_objective(name).loss(half, None).total.dtype == torch.float32
+    assert float(get_objective(name).loss(half, None).total.detach()) == pytest.approx(
+        float(get_objective(name).loss(exact, None).total), rel=1e-5
     )
 
 

@@ -43,7 +43,7 @@ def test_the_names():
 
 
 @pytest.mark.parametrize("correct", [True, False])
-@pytest.mark.parametrize("settings", [PAPER, AUTHORS, replace(PAPER, filter="off"), replace(PAPER, cluster="none")])
+@pytest.mark.parametrize("settings", [PAPER, AUTHORS, PAPER.replace(filter="off"), PAPER.replace(cluster="none")])
 def test_nlft_is_the_facade(settings, correct):
     row = example(correct=correct)
     objective = get_objective("nlft", settings)
@@ -52,8 +52,7 @@ def test_nlft_is_the_facade(settings, correct):
     assert allocation.scale.tolist() == expected.scale.tolist()
     loss = objective.loss(row, allocation)
     facade = example_loss(row.logp_base, expected, settings, row.logp_judge)
-    torch.testing.assert_close(loss.loss, facade.total, rtol=0, atol=0)
-    assert loss.tokens == 30
+    torch.testing.assert_close(loss.total, facade.total, rtol=0, atol=0)
     parts = {name: float(value) for name, value in loss.parts.items()}
     assert parts["share_salient"] == pytest.approx(allocation.salient.double().mean().item())
     sub = (allocation.cluster & ~allocation.salient).double().mean().item() if correct else 0.0
@@ -67,7 +66,7 @@ def test_nlft_is_the_facade(settings, correct):
 
 def test_nlft_weighs_by_itself_where_nothing_is_stored():
     row, objective = example(), get_objective("nlft")
-    assert objective.loss(row, None).loss.item() == objective.loss(row, objective.weigh(row)).loss.item()
+    assert objective.loss(row, None).total.item() == objective.loss(row, objective.weigh(row)).total.item()
 
 
 def test_nlft_needs():
@@ -77,10 +76,10 @@ def test_nlft_needs():
     assert paper.needs(correct=False).loss == frozenset()
     assert authors.needs(correct=True).loss == frozenset()
     assert authors.needs(correct=False).loss == {"judge"}
-    blind = get_objective("nlft", replace(PAPER, use_judge=False))
+    blind = get_objective("nlft", PAPER.replace(use_judge=False))
     assert blind.needs(correct=False) == Needs()
     assert blind.weigh(Example(tensor([-1.0]), correct=False)).excluded
-    assert not get_objective("nlft", replace(PAPER, cluster="none")).needs(correct=True).hidden_states
+    assert not get_objective("nlft", PAPER.replace(cluster="none")).needs(correct=True).hidden_states
 
 
 def test_needs_are_enough_and_all_that_is_read():
@@ -100,23 +99,23 @@ def test_needs_are_enough_and_all_that_is_read():
                 # With stored weights only what `loss` names is there.
                 later = replace(given, logp_standard=None, hidden_states=None)
                 later = later if "judge" in needs.loss else replace(later, logp_judge=None)
-                a, b = objective.loss(given, allocation).loss, objective.loss(later, allocation).loss
+                a, b = objective.loss(given, allocation).total, objective.loss(later, allocation).total
                 assert a.item() == b.item()
 
 
 def test_sft():
     row = example()
     loss = get_objective("sft").loss(row, None)
-    torch.testing.assert_close(loss.loss, -row.logp_base.mean())
+    torch.testing.assert_close(loss.total, -row.logp_base.mean())
     logits = torch.randn(7, 11, dtype=torch.float64)
     ids = torch.arange(7)
     logp = torch.log_softmax(logits, -1)[ids, ids]
-    torch.testing.assert_close(get_objective("sft").loss(Example(logp, True), None).loss, F.cross_entropy(logits, ids))
+    torch.testing.assert_close(get_objective("sft").loss(Example(logp, True), None).total, F.cross_entropy(logits, ids))
 
 
 def test_dft_has_the_gradient_of_a_detached_weight():
     row = example()
-    loss = get_objective("dft").loss(row, None).loss
+    loss = get_objective("dft").loss(row, None).total
     p = row.logp_base.detach().exp()
     torch.testing.assert_close(loss, -(p * p.log()).mean())
     loss.backward()
@@ -126,8 +125,8 @@ def test_dft_has_the_gradient_of_a_detached_weight():
 def test_token_weights():
     row = Example(tensor([-1.0, -2.0, -3.0], grad=True), True, token_weights=tensor([1.0, 0.0, -0.5]))
     loss = get_objective("token-weights").loss(row, None)
-    assert loss.loss.item() == pytest.approx(-(-1.0 + 1.5) / 3)
-    loss.loss.backward()
+    assert loss.total.item() == pytest.approx(-(-1.0 + 1.5) / 3)
+    loss.total.backward()
     torch.testing.assert_close(row.logp_base.grad, tensor([-1 / 3, 0.0, 0.5 / 3]))
     with pytest.raises(DataError, match="needs token weights"):
         get_objective("token-weights").loss(Example(tensor([-1.0]), True), None)
@@ -140,7 +139,7 @@ def test_cut_by_hand():
     row = Example(base, False, logp_judge=judge)
     allocation = objective.weigh(row)
     assert allocation.salient.tolist() == [True, False]
-    loss = objective.loss(row, allocation).loss
+    loss = objective.loss(row, allocation).total
     positive = -(math.log(0.8) + math.log(0.5)) / 2
     unlikely = -(0.7 * math.log(1 - 0.5) + math.log(0.5)) / 2
     assert loss.item() == pytest.approx((positive + unlikely) / 2, rel=1e-12)
@@ -153,8 +152,8 @@ def test_cut_by_hand():
 def test_cut_of_a_right_row_is_sft():
     row, cut = example(), get_objective("cut")
     assert cut.needs(correct=True) == Needs()
-    expected = get_objective("sft").loss(row, None).loss
-    torch.testing.assert_close(cut.loss(row, cut.weigh(row)).loss, expected)
+    expected = get_objective("sft").loss(row, None).total
+    torch.testing.assert_close(cut.loss(row, cut.weigh(row)).total, expected)
     with pytest.raises(DataError, match="nlft judge"):
         cut.weigh(Example(tensor([-1.0]), correct=False))
 
@@ -165,16 +164,16 @@ def test_sdft_over_the_whole_vocabulary_is_cross_entropy():
     student.requires_grad_()
     top = TopTokens(teacher.log_softmax(-1), student.log_softmax(-1))
     loss = get_objective("sdft", top_k=9).loss(Example(torch.zeros(6), True, top_standard=top), None)
-    torch.testing.assert_close(loss.loss, F.cross_entropy(student, teacher.softmax(-1)))
+    torch.testing.assert_close(loss.total, F.cross_entropy(student, teacher.softmax(-1)))
     assert loss.parts["teacher_covered"].item() == pytest.approx(1.0)
-    loss.loss.backward()
+    loss.total.backward()
     torch.testing.assert_close(student.grad, (student.softmax(-1) - teacher.softmax(-1)) / 6, rtol=1e-4, atol=1e-6)
 
 
 def test_sdft_renormalises_what_it_sees():
     top = TopTokens(tensor([[0.6, 0.2]]).log(), tensor([[0.5, 0.1]]).log())
     loss = get_objective("sdft", top_k=2).loss(Example(tensor([-1.0]), False, top_standard=top), None)
-    assert loss.loss.item() == pytest.approx(-(0.75 * math.log(0.5) + 0.25 * math.log(0.1)), rel=1e-6)
+    assert loss.total.item() == pytest.approx(-(0.75 * math.log(0.5) + 0.25 * math.log(0.1)), rel=1e-6)
     assert loss.parts["teacher_covered"].item() == pytest.approx(0.8, rel=1e-6)
 
 
@@ -193,9 +192,9 @@ def test_half_precision_is_summed_in_single(name, dtype):
             top_standard=TopTokens(low.top_standard.logp_standard.double(), low.top_standard.logp_base.double()),
         )  # fmt: skip
         objective = get_objective(name)
-        ours = objective.loss(low, objective.weigh(low)).loss
+        ours = objective.loss(low, objective.weigh(low)).total
         assert ours.dtype == torch.float32
-        reference = objective.loss(high, objective.weigh(high)).loss
+        reference = objective.loss(high, objective.weigh(high)).total
         torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=1e-6)
         ours.backward() if ours.requires_grad else None
 
@@ -220,7 +219,7 @@ def test_a_row_of_all_zero_scales_still_has_a_gradient_path():
     objective = get_objective("nlft")
     allocation = objective.weigh(row)
     assert allocation.excluded
-    loss = objective.loss(row, allocation).loss
+    loss = objective.loss(row, allocation).total
     loss.backward()
     assert row.logp_base.grad.tolist() == [0.0] * 30
 
@@ -265,3 +264,7 @@ def test_names_are_not_taken_over():
         with pytest.raises(ConfigError, match="cannot have the name"):
             register(kind)
     assert type(get_objective("nlft")).__name__ == "NLFT"
+
+
+def test_cuts_threshold_is_that_of_its_scripts():
+    assert get_objective("cut").threshold == 1.1

@@ -10,12 +10,12 @@ from nlft.cli.app import run
 from nlft.errors import ConfigError, DataError
 from nlft.evaluate import wilson_interval
 from nlft.evaluate.evaluation import strip_computed
-from nlft.pipeline.cells import missing_cells, select_rows
+from nlft.pipeline.cells import missing_cells
+from nlft.pipeline.experiment import Cell, Experiment, cells, load_experiment
 from nlft.pipeline.report import accuracy_table, compare_points, points, write_report
 from nlft.pipeline.results import read_result
-from nlft.pipeline.spec import Cell, Experiment, cells, load_experiment
+from nlft.pipeline.select import select_rows
 from nlft.records import Judged, Problem, Verdict, read_records
-from tiny import tiny_model, tiny_rows
 
 RECIPE = """\
 name: tiny
@@ -42,23 +42,22 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    tiny_model(folder / "model")
-    tiny_rows(folder / "train.jsonl", 4, answered=True)
-    tiny_rows(folder / "test.jsonl", 3, answered=False)
+def ran(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of its own, in which the experiment has run."""
+    folder = tmp_path_factory.mktemp("experiment")
+    shutil.copytree(world, folder, dirs_exist_ok=True)
     pool = (folder / "train.jsonl").read_text() + (folder / "test.jsonl").read_text()
     (folder / "pool.jsonl").write_text(pool)
     (folder / "recipe.yaml").write_text(RECIPE.format(folder=folder))
-    assert run(["experiment", str(folder / "recipe.yaml")]) == 0
+    assert run(["experiment", str(folder / "recipe.yaml"), "--jobs", "2"]) == 0
     return folder
 
 
-def test_every_cell_has_its_result(world: Path) -> None:
-    home = world / "results" / "recipe" / "test"
+def test_every_cell_has_its_result(ran: Path) -> None:
+    home = ran / "results" / "recipe" / "test"
     ids = ["base-s0", "sft-response-2-e1-s0", "sft-response-2-e3-s0", "nlft-c3-2-e1-s0", "nlft-c3-2-e3-s0"]
     assert sorted(path.stem for path in home.glob("*.json")) == sorted(ids)
-    assert not any(str(world) in (home / f"{each}.json").read_text() for each in ids)  # results are made to be shared
+    assert not any(str(ran) in (home / f"{each}.json").read_text() for each in ids)  # results are made to be shared
     early, late = (read_result(home / f"{each}.json") for each in ids[1:3])
     assert early.training is not None
     assert early.training == late.training, "one training run gives both"
@@ -67,69 +66,100 @@ def test_every_cell_has_its_result(world: Path) -> None:
     assert early.evaluation.data_hash == late.evaluation.data_hash
     assert read_result(home / "base-s0.json").training is None
     text = (home / "base-s0.json").read_text()
-    assert str(world) not in text
+    assert str(ran) not in text
     for field in ("commit", "versions", "device", "command", "data_hash", "seed", "interval"):
         assert f'"{field}"' in text
-    assert not list((world / "run" / "adapters").glob("*/checkpoint-*/optimizer.pt"))
+    assert not list((ran / "run" / "adapters").glob("*/checkpoint-*/optimizer.pt"))
 
 
-def test_only_missing_cells_are_run(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    home = world / "results" / "recipe" / "test"
+def test_only_missing_cells_are_run(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ran / "results" / "recipe" / "test"
     before = {path.name: path.stat().st_mtime_ns for path in home.glob("*.json")}
     (home / "base-s0.json").unlink()
-    assert run(["experiment", str(world / "recipe.yaml"), "--dry-run"]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), "--dry-run"]) == 0
     assert "5 cells, 1 missing" in capsys.readouterr().out
-    assert run(["experiment", str(world / "recipe.yaml")]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml")]) == 0
     out = capsys.readouterr()
     assert "1 cells run, 0 missing" in out.out
     after = {path.name: path.stat().st_mtime_ns for path in home.glob("*.json")}
     assert [name for name in before if before[name] != after[name]] == ["base-s0.json"]
 
 
-def test_results_of_other_settings_are_not_mixed_in(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_of_other_settings_are_not_mixed_in(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for change in ("train.learning_rate=0.02", "judge.judge=self", "methods.nlft-c3.settings.c3=0.7"):
-        assert run(["experiment", str(world / "recipe.yaml"), "--set", change]) == 2
+        assert run(["experiment", str(ran / "recipe.yaml"), "--set", change]) == 2
         assert "made with other settings" in capsys.readouterr().err
-    assert run(["experiment", str(world / "recipe.yaml"), "--set", "title=Another"]) == 0
-    assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), "--set", "title=Another"]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
 
 
 @pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl"])
-def test_results_of_other_data_are_not_mixed_in(world: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    path = world / name
+def test_results_of_other_data_are_not_mixed_in(ran: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    path = ran / name
     before = path.read_text()
-    home = world / "results" / "recipe" / "test"
+    home = ran / "results" / "recipe" / "test"
     path.write_text(before.replace('"question": "', '"question": "Now: ', 1))
     try:
-        assert run(["experiment", str(world / "recipe.yaml")]) == 2
+        assert run(["experiment", str(ran / "recipe.yaml")]) == 2
         assert "files that have changed since" in capsys.readouterr().err
-        assert run(["experiment", str(world / "recipe.yaml"), "--tables"]) == 0
+        assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
     finally:
         path.write_text(before)
     one = home / "base-s0.json"
     recorded = one.read_text()
-    one.write_text(json.dumps(json.loads(recorded) | {"sources_hash": None}))  # as written before it was there
-    assert run(["experiment", str(world / "recipe.yaml")]) == 0
-    one.write_text(recorded)
+    one.write_text(json.dumps(json.loads(recorded) | {"version": 1}))  # its hashes are of another kind
+    try:
+        assert run(["experiment", str(ran / "recipe.yaml")]) == 2
+        assert "nlft 0.1" in capsys.readouterr().err
+        assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
+    finally:
+        one.write_text(recorded)
 
 
-def test_tables_need_the_results_alone(world: Path, tmp_path: Path) -> None:
+def test_where_one_stands_decides_nothing(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same recipe and files from another working folder, and after the data has moved: its own results."""
+    monkeypatch.chdir(tmp_path)
+    assert run(["experiment", str(ran / "recipe.yaml")]) == 0
+    assert "0 cells run, 0 missing" in capsys.readouterr().out
+    shutil.copy(ran / "train.jsonl", tmp_path / "moved.jsonl")
+    assert run(["experiment", str(ran / "recipe.yaml"), "--set", f"data.source={tmp_path / 'moved.jsonl'}"]) == 0
+    assert "0 cells run, 0 missing" in capsys.readouterr().out
+
+
+def test_one_job_gives_what_two_give(ran: Path, tmp_path: Path) -> None:
+    """But for the rounding of sums over another number of threads."""
+    words = ["--set", f"output={tmp_path / 'run'}", "--results", str(tmp_path / "results"), "--method", "nlft-c3"]
+    assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 0
+    for cell in ("nlft-c3-2-e1-s0", "nlft-c3-2-e3-s0"):
+        one = read_result(tmp_path / "results" / "test" / f"{cell}.json")
+        two = read_result(ran / "results" / "recipe" / "test" / f"{cell}.json")
+        assert one.training is not None
+        assert two.training is not None
+        assert one.training.model_copy(update={"seconds": 0, "peak_memory_mb": 0, "tokens_per_second": 0}) == (
+            two.training.model_copy(update={"seconds": 0, "peak_memory_mb": 0, "tokens_per_second": 0})
+        )
+        assert (one.solved, one.settings_hash, one.sources_hash) == (two.solved, two.settings_hash, two.sources_hash)
+
+
+def test_tables_need_the_results_alone(ran: Path, tmp_path: Path) -> None:
     """Copied elsewhere without the run's folder, the results give the same bytes again."""
-    home = world / "results" / "recipe" / "test"
+    home = ran / "results" / "recipe" / "test"
     shutil.copytree(home, tmp_path / "r" / "test", ignore=shutil.ignore_patterns("table*", "compar*", "figure*"))
     words = ["--tables", "--results", str(tmp_path / "r"), "--set", f"output={tmp_path / 'nowhere'}"]
-    assert run(["experiment", str(world / "recipe.yaml"), *words]) == 0
+    assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 0
     names = [f"{kind}.{form}" for kind in ("table", "comparison") for form in ("md", "csv")]
     for name in [*names, "figure.svg", "figure.png"]:
         assert (tmp_path / "r" / "test" / name).read_bytes() == (home / name).read_bytes(), name
 
 
-def test_dev_leaves_out_what_is_trained_on(world: Path) -> None:
-    assert run(["experiment", str(world / "recipe.yaml"), "--split", "dev", "--method", "base"]) == 0
-    ids = [row.id for row in read_records(world / "run" / "dev.jsonl", Problem)]
+def test_dev_leaves_out_what_is_trained_on(ran: Path) -> None:
+    assert run(["experiment", str(ran / "recipe.yaml"), "--split", "dev", "--method", "base"]) == 0
+    ids = [row.id for row in read_records(ran / "run" / "dev.jsonl", Problem)]
     assert ids == ["test-0", "test-1", "test-2"]
-    assert (world / "results" / "recipe" / "dev" / "base-s0.json").exists()
-    assert len(missing_cells(load_experiment(world / "recipe.yaml"), world / "results" / "recipe", "dev")) == 4
+    assert (ran / "results" / "recipe" / "dev" / "base-s0.json").exists()
+    assert len(missing_cells(load_experiment(ran / "recipe.yaml"), ran / "results" / "recipe", "dev")) == 4
 
 
 METHODS = ("base", "sft-response", "nlft-c3")
@@ -224,9 +254,9 @@ def test_rows_of_a_method() -> None:
     assert [(r.response, r.verdict.correct, r.judgment) for r in mixed] == [("a", True, None), ("#### 1", True, None)]
 
 
-def test_more_rows_than_there_are_is_told(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_rows_than_there_are_is_told(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--set", "sizes=[9]", "--results", str(tmp_path), "--method", "sft-response"]
-    assert run(["experiment", str(world / "recipe.yaml"), *words]) == 1
+    assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 1
     assert "9 training rows are asked for, but there are 4" in capsys.readouterr().err
 
 
@@ -234,7 +264,7 @@ def test_more_rows_than_there_are_is_told(world: Path, tmp_path: Path, capsys: p
     ("change", "said"),
     [
         (("baseline: sft-response", "baseline: sft-respons"), 'did you mean "sft-response"?'),
-        (("c3: 0.5", "c33: 0.5"), 'unknown saliency setting "c33"'),
+        (("c3: 0.5", "c33: 0.5"), "c33"),
         (("objective: sft", "objectiv: sft"), 'did you mean "objective"?'),
         (("sizes: [2]", "sizes: []"), '"sizes"'),
         (("sizes: [2]", "size: [2]"), 'did you mean "sizes"?'),
@@ -267,11 +297,11 @@ def test_a_source_is_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest
     (home / "r.yaml").write_text(RECIPE.format(folder=tmp_path))
     monkeypatch.chdir(elsewhere)
     found = load_experiment(home / "r.yaml", ["data.source=rows.jsonl", "test.source=gsm8k"])
-    assert Path(str(found.data["source"])).resolve() == home / "rows.jsonl"
+    assert Path(str(found.data.source)).resolve() == home / "rows.jsonl"
     assert found.test is not None
-    assert found.test["source"] == "gsm8k"
+    assert found.test.source == "gsm8k"
     (elsewhere / "rows.jsonl").write_text("")  # what is found from here comes first
-    assert load_experiment(home / "r.yaml", ["data.source=rows.jsonl"]).data["source"] == "rows.jsonl"
+    assert load_experiment(home / "r.yaml", ["data.source=rows.jsonl"]).data.source == "rows.jsonl"
 
 
 def test_cells_have_one_name_each() -> None:

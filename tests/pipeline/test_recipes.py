@@ -1,15 +1,16 @@
 """Every recipe that ships: it loads, its commands exist, and it runs on a tiny model through the real command."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from nlft.cli.app import run
 from nlft.pipeline.cells import plan_cells
-from nlft.pipeline.recipe import load_recipe, plan
+from nlft.pipeline.experiment import cells, load_experiment
+from nlft.pipeline.plan import plan
+from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.results import read_result
-from nlft.pipeline.spec import cells, load_experiment
-from tiny import tiny_model, tiny_rows
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 ALL = sorted(RECIPES.glob("*/*.yaml"))
@@ -31,10 +32,11 @@ def test_every_figure_has_both_sizes() -> None:
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_every_cell_of_an_experiment_has_commands(path: Path, split: str) -> None:
     experiment = load_experiment(path)
-    stages = plan_cells(experiment, split, file=path)  # type: ignore[arg-type]
-    assert list(stages) == cells(experiment)
+    _, runs = plan_cells(experiment, split, file=path)  # type: ignore[arg-type]
+    planned = [cell for each in runs for cell in each.evaluations]
+    assert sorted(planned, key=str) == sorted(cells(experiment), key=str)
     assert experiment.estimate is not None
-    assert len({cell.id for cell in stages}) == len(stages)
+    assert len({cell.id for cell in planned}) == len(planned)
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
@@ -49,19 +51,10 @@ def test_the_dry_run_lists_the_cells_and_what_they_cost(path: Path, capsys: pyte
 
 @pytest.mark.parametrize("path", [path for path in ALL if path not in EXPERIMENTS], ids=name)
 def test_every_run_has_commands(path: Path) -> None:
-    verbs = [stage.words[0] for stage in plan(load_recipe(path), file=path)]
+    verbs = [step.verb for step in plan(load_recipe(path))]
     assert len(verbs) >= 5
     assert {"data", "grade", "judge"} <= set(verbs)
     assert {"score", "train"} & set(verbs)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    tiny_model(folder / "model")
-    tiny_rows(folder / "train.jsonl", 4, answered=True)
-    tiny_rows(folder / "test.jsonl", 2, answered=False)
-    return folder
 
 
 # One trained method of each recipe: the whole of an experiment is in test_experiment.py, every objective here.
@@ -92,7 +85,7 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
         "train.device": "cpu",
         "train.max_steps": 2,
         f"methods.{method}.train.max_steps": 2,
-        f"methods.{method}.train.max_new_tokens": 4,  # only ReFT samples while it trains
+        **({"methods.reft.train.max_new_tokens": 4} if method == "reft" else {}),  # which samples while it trains
         "sizes": "[4]",
         "epochs": "null",
         "seeds": "[0]",
@@ -104,7 +97,7 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
     result = read_result(found)
     assert result.training is not None
     assert result.training.steps == 2
-    assert result.evaluation.n == 2
+    assert result.evaluation.n == 3
     assert (results / "test" / "figure.png").stat().st_size > 5000
 
 
@@ -121,3 +114,43 @@ def test_figure_10_scores_and_shows(world: Path, tmp_path: Path, capsys: pytest.
     assert (tmp_path / "run" / "map.html").exists()
     assert run(["show", str(tmp_path / "run" / "scored.jsonl"), "1"]) == 0
     assert "4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["run", "experiment"])
+def test_the_schemas_beside_the_recipes_are_those_of_the_settings(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["schema", kind]) == 0
+    assert (RECIPES / f"{kind}.schema.json").read_text("utf-8") == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_every_recipe_fits_the_schema_it_names(path: Path) -> None:
+    """As an editor checks it: the JSON Schema, not our own reader."""
+    import jsonschema
+
+    from nlft.files.yaml import read_yaml
+
+    first = path.read_text("utf-8").splitlines()[0]
+    kind = "experiment" if path in EXPERIMENTS else "run"
+    assert first == f"# yaml-language-server: $schema=../{kind}.schema.json"
+    validator = jsonschema.Draft202012Validator(json.loads((RECIPES / f"{kind}.schema.json").read_text("utf-8")))
+    data = read_yaml(path)
+    assert not list(validator.iter_errors(data))
+    assert list(validator.iter_errors(data | {"trian": {}})), "a key that does not exist is no part of it"
+    assert list(validator.iter_errors(data | {"evaluate": {"max_new_token": 3}}))
+
+
+def test_recipes_are_listed_and_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(path.parent.name in listed for path in ALL)
+    assert run(["recipes", "copy", "fig10-tokens"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"fig10-tokens", "gsm8k-100.jsonl", "run.schema.json"}
+    assert run(["run", "fig10-tokens/small.yaml", "--dry-run"]) == 0
+    assert run(["recipes", "copy", "fig10-tokens"]) == 2, "what is there is not overwritten"
+    assert run(["recipes", "copy", "fig10-token"]) == 2
+    assert 'did you mean "fig10-tokens"?' in capsys.readouterr().err

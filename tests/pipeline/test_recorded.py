@@ -7,8 +7,8 @@ import pytest
 
 from nlft.cli.app import run
 from nlft.pipeline.estimate import cell_cost
+from nlft.pipeline.experiment import cells, load_experiment
 from nlft.pipeline.results import read_results
-from nlft.pipeline.spec import cells, load_experiment
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 RECORDED = sorted(RECIPES.glob("*/recorded/test"))

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from nlft.cli.app import run
+from nlft.config import Config
 from nlft.errors import DataError
-from nlft.pipeline.recipe import Rounds, load_recipe, plan
-from nlft.pipeline.rounds import best_round, leave_out_trained, select_rows
+from nlft.pipeline.plan import plan
+from nlft.pipeline.recipe import load_recipe
+from nlft.pipeline.select import Mixture, best_round, leave_out_file, select_file
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
-from tiny import tiny_model, tiny_rows
+from tiny import tiny_rows
 
 RECIPE = """\
 name: tiny
@@ -29,9 +31,8 @@ evaluate: {{max_new_tokens: 4, dtype: float32, device: cpu}}
 """
 
 
-def test_two_rounds(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlft.pipeline.workshop._current", [])
-    tiny_model(tmp_path / "model")
+def test_two_rounds(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").symlink_to(folder)
     tiny_rows(tmp_path / "train.jsonl", 4, answered=True)
     tiny_rows(tmp_path / "test.jsonl", 2, answered=False)
     tiny_rows(tmp_path / "dev.jsonl", 3, answered=False)
@@ -52,17 +53,15 @@ def test_two_rounds(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypat
     assert any(row.response.startswith(("0 + 2", "1 + 2", "2 + 2", "3 + 2")) for row in rows), "the teacher's share"
     assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
     again = capfd.readouterr().err
-    assert again.count("not run again") == again.count("nlft "), "a finished round is not paid for twice"
+    assert again.count("already finished, skipped") == again.count("] nlft "), "a finished round is not paid for twice"
 
 
 def test_a_student_that_judges_itself_has_its_model_and_the_adapter_so_far(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path) + "judge: {judge: self}\n")
     stages = {stage.name: stage for stage in plan(load_recipe(tmp_path / "recipe.yaml"))}
-    first, second = (" ".join(stages[name].words) for name in ("judge", "round-2-judge"))
-    assert f"--model {tmp_path}/model" in first
-    assert "--adapter" not in first
-    assert f"--adapter {tmp_path}/out/round-1/adapter" in second
-    assert tmp_path / "out" / "round-1" / "adapter" in stages["round-2-judge"].inputs
+    first, second = (stages[name].settings.model_dump() for name in ("judge", "round-2-judge"))
+    assert (first["model"], first["adapter"]) == (f"{tmp_path}/model", None)
+    assert second["adapter"] == f"{tmp_path}/out/round-1/adapter"
 
 
 def test_dev_problems_are_found_beside_the_recipe(tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_dev_problems_are_found_beside_the_recipe(tmp_path: Path) -> None:
     tiny_rows(tmp_path / "pool.jsonl", 2, answered=False)
     recipe = load_recipe(tmp_path / "recipe.yaml")
     assert recipe.rounds is not None
-    assert Path(str(recipe.rounds.dev["source"])).resolve() == (tmp_path / "pool.jsonl").resolve()
+    assert Path(str(recipe.rounds.dev.source)).resolve() == (tmp_path / "pool.jsonl").resolve()
 
 
 def judged(name: str, correct: bool, response: str) -> Judged:
@@ -83,18 +82,18 @@ def test_rows_are_selected(tmp_path: Path) -> None:
     own = [judged("a", True, "x"), judged("b", True, "y"), judged("c", False, "z"), judged("d", False, "w")]
     write_records(tmp_path / "own.jsonl", own)
     write_records(tmp_path / "teacher.jsonl", [judged("a", True, "t"), judged("e", True, "u"), judged("f", True, "v")])
-    rounds = Rounds(k=1, dev={}, incorrect_share=0.34, teacher_share=0.5)
-    select_rows(tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl", rounds, 0)
+    rounds = Mixture(incorrect_share=0.34, teacher_share=0.5)
+    select_file(rounds, tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl")
     rows = list(read_records(tmp_path / "rows.jsonl", Judged))
     assert sum(not row.verdict.correct for row in rows) == 1
     assert len(rows) == 6
     write_records(tmp_path / "own.jsonl", own[2:])
-    rounds = Rounds(k=1, dev={}, teacher_share=0.0)
+    rounds = Mixture(teacher_share=0.0)
     with pytest.raises(DataError, match="none is correct"):
-        select_rows(tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl", rounds, 0)
+        select_file(rounds, tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl")
 
 
 def test_a_dev_split_of_trained_problems_is_refused(tmp_path: Path) -> None:
     tiny_rows(tmp_path / "p.jsonl", 2, answered=False)
     with pytest.raises(DataError, match="also trained on"):
-        leave_out_trained(tmp_path / "p.jsonl", tmp_path / "p.jsonl", tmp_path / "dev.jsonl")
+        leave_out_file(Config(), tmp_path / "p.jsonl", tmp_path / "p.jsonl", tmp_path / "dev.jsonl")

@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from nlft.answer.journal import sole_writer
 from nlft.cli.app import run
-from nlft.errors import ConfigError, LockedError
-from nlft.pipeline.graph import Stage, StageError, fingerprint, read_stage, run_stage
-from nlft.pipeline.recipe import load_recipe, plan
+from nlft.config import Config
+from nlft.data.config import FileSettings
+from nlft.errors import ConfigError, IncompleteError, LimitError, LockedError
+from nlft.files import sole_writer
+from nlft.grade.config import GradeSettings
+from nlft.judge.config import JudgeSettings
+from nlft.pipeline.graph import Step, StepError, fingerprint, read_record, run_step
+from nlft.pipeline.plan import plan
+from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.run import run_recipe
-from tiny import tiny_model, tiny_rows
+from nlft.progress import Outcome
+from tiny import tiny_rows
 
 RECIPE = """\
 name: tiny
@@ -24,22 +30,16 @@ output: {folder}/out
 model: {folder}/model
 prompts: short
 data: {{source: {folder}/train.jsonl}}
-train: {{epochs: 1, lora_r: 2, weights: once, dtype: float32, device: cpu}}
+train: {{epochs: 1, lora_r: 2, scale_schedule: once, dtype: float32, device: cpu}}
 test: {{source: {folder}/test.jsonl}}
 evaluate: {{max_new_tokens: 4, dtype: float32, device: cpu}}
 """
-STAGES = ["data", "grade", "judge", "train", "test", "before", "after"]
-
-
-@pytest.fixture(autouse=True)
-def workshop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has its own: an older one tells its errors to an older test's stderr."""
-    monkeypatch.setattr("nlft.pipeline.workshop._current", [])
+STEPS = ["data", "grade", "judge", "train", "test", "before", "after"]
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    tiny_model(tmp_path / "model")
+def recipe(folder: Path, tmp_path: Path) -> Path:
+    (tmp_path / "model").symlink_to(folder)
     tiny_rows(tmp_path / "train.jsonl", 4, answered=True)
     tiny_rows(tmp_path / "test.jsonl", 2, answered=False)
     path = tmp_path / "recipe.yaml"
@@ -52,16 +52,18 @@ def ran(errors: str) -> list[str]:
     lines = errors.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("[")]
     numbers = [
-        int(lines[i].partition("/")[0][1:]) for i in starts if "not run again" not in "".join(lines[i + 1 : i + 2])
+        int(lines[i].partition("/")[0][1:])
+        for i in starts
+        if "already finished, skipped" not in "".join(lines[i + 1 : i + 2])
     ]
-    return [STAGES[number - 1] for number in numbers]
+    return [STEPS[number - 1] for number in numbers]
 
 
 def test_a_whole_run_then_only_what_changed(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert run(["run", str(recipe)]) == 0
     first = capfd.readouterr()
-    assert ran(first.err) == STAGES
+    assert ran(first.err) == STEPS
     assert "after vs before" in first.out
     assert {"adapter", "before.json", "after.json", "report.md", "loss.png", "accuracy.png"} <= {
         path.name for path in out.iterdir()
@@ -93,34 +95,42 @@ def test_a_failing_stage_names_itself_and_keeps_the_others(
     assert run(["run", str(recipe), "--set", "train=null"]) == 1
     errors = capfd.readouterr().err
     assert "test.jsonl:1" in errors
-    assert "the stage test stopped" in errors
+    assert "the step test failed" in errors
     assert "Traceback" not in errors
-    assert read_stage(tmp_path / "out", "judge") is not None
-    assert read_stage(tmp_path / "out", "test") is None
+    assert read_record(tmp_path / "out", "judge") is not None
+    assert read_record(tmp_path / "out", "test") is None
 
 
-@pytest.mark.parametrize(("code", "done"), [(3, True), (4, False)], ids=["rows that failed for good", "a limit"])
-def test_a_stage_stopped_at_a_limit_is_not_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, done: bool
+@pytest.mark.parametrize(
+    ("shortfall", "done"),
+    [(IncompleteError("2 rows failed"), True), (LimitError("no money left"), False)],
+    ids=["rows that failed for good", "a limit"],
+)
+def test_a_step_stopped_at_a_limit_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shortfall: IncompleteError | LimitError, done: bool
 ) -> None:
-    sent: list[tuple[str, ...]] = []
+    resumed: list[bool] = []
 
-    def ended(words: tuple[str, ...]) -> tuple[int, None]:
-        sent.append(words)
-        return code, None
+    def ended(verb: str, settings: Config, inputs: tuple[Path, ...], output: Path, resume: bool) -> Outcome:
+        resumed.append(resume)
+        output.write_text("{}\n")
+        return Outcome("said", shortfall)
 
-    monkeypatch.setattr("nlft.pipeline.graph.run_command", ended)
-    stage = Stage("answer", ("answer", "in.jsonl"), (), (), again=("--resume",))
+    monkeypatch.setattr("nlft.pipeline.graph.run_verb", ended)
+    step = Step("rows", "rows", Config(), (), tmp_path / "out.jsonl")  # a light one, which runs in this process
     if done:
-        assert run_stage(stage, tmp_path)
-        assert not run_stage(stage, tmp_path)
+        assert run_step(step, tmp_path)
+        assert not run_step(step, tmp_path)
+        record = read_record(tmp_path, "rows")
+        assert record is not None
+        assert not record.complete
         return
     for _ in range(2):
-        with pytest.raises(StageError) as caught:
-            run_stage(stage, tmp_path)
-        assert caught.value.exit_code == code
-        assert read_stage(tmp_path, "answer") is None
-    assert sent == [stage.words, (*stage.words, "--resume")]
+        with pytest.raises(StepError) as caught:
+            run_step(step, tmp_path)
+        assert caught.value.exit_code == LimitError.exit_code
+        assert read_record(tmp_path, "rows") is None
+    assert resumed == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +154,8 @@ def test_an_ended_run_takes_its_stage_along_and_goes_on(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -number), errors
     assert "Traceback" not in errors
-    assert read_stage(out, "test") is not None
-    assert read_stage(out, "before") is None
+    assert read_record(out, "test") is not None
+    assert read_record(out, "before") is None
     with sole_writer(out / "before.json"):
         pass  # no stage goes on behind its run's back
 
@@ -162,11 +172,26 @@ def test_two_runs_in_one_folder_are_refused(recipe: Path, tmp_path: Path) -> Non
         ("trian: {}\n", 'unknown key "trian"\n  remedy: did you mean "train"?'),
         ("train: {epoch: 3}\n", 'unknown key "train.epoch"\n  remedy: did you mean "epochs"?'),
         ("judge: {jugde: rule}\n", 'did you mean "judge"?'),
-        ("train: {epochs: many}\n", "train: invalid value for '--epochs'"),
-        ("test: {source: f}\nevaluate: {max_new_tokens: 0}\n", "evaluate: invalid value for '--max-new-tokens'"),
-        ("evaluate: {seed: 1}\n", "nothing to evaluate on"),
+        ("train: {epochs: many}\n", '"train.epochs": input should be a valid number'),
+        (
+            "test: {source: f}\nevaluate: {max_new_tokens: 0}\n",
+            '"evaluate.max_new_tokens": input should be greater than',
+        ),
+        ("evaluate: {seed: 1}\n", "no problems to evaluate on"),
         ("data: {n: 5}\n", 'the key "data.source" is missing'),
         ("data: {source: gsm8k, kinds: [1]}\n", 'unknown key "data.kinds"'),
+        ("prompts: papr\n", 'there is no prompt set "papr"\n  remedy: did you mean "paper"?'),
+        ("grade: {grader: numbr}\n", 'there is no grader "numbr"\n  remedy: did you mean "number"?'),
+        ("judge: {judge: rul}\n", 'there is no judge "rul"\n  remedy: did you mean "rule"?'),
+        ("answer: {answerer: locl}\n", 'there is no answerer "locl"\n  remedy: did you mean "local"?'),
+        ("train: {objective: cutt}\n", 'unknown value "cutt"\n  remedy: did you mean "cut"?'),
+        ("train: {preset: papr}\n", 'unknown value "papr"\n  remedy: did you mean "paper"?'),
+        ("train: {settings: {p0_corect: 0.9}}\n", 'did you mean "p0_correct"?'),
+        ("train: {objective: sft, ppo_epochs: 3}\n", "no effect"),
+        ("rounds: {k: 1, dev: {source: f}}\ntrain: null\n", "needs a section `train`"),
+        ("test: {source: f}\nevaluate: {base_url: 'http://x/v1'}\n", "must ask the trained adapter"),
+        ("rounds: {k: 1, dev: {source: f}, answer: {base_url: 'http://x/v1'}}\n", "must ask the trained adapter"),
+        ("methods: {}\n", "nlft experiment"),
         ("name: a/b\n", '"name"'),
         ("seed: -1\n", '"seed"'),
     ],
@@ -182,32 +207,101 @@ def test_mistakes_are_told_before_anything_runs(tmp_path: Path, text: str, said:
     assert caught.value.line is not None or "missing" in said
 
 
-def test_a_fingerprint_is_of_content_not_of_place(tmp_path: Path) -> None:
+def test_a_fingerprint_is_of_content_not_of_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prints = []
     for name in ("here", "there"):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "in.jsonl").write_text("{}\n")
-        words = ("grade", str(folder / "in.jsonl"), "--output", str(folder / "out.jsonl"))
-        prints.append(fingerprint(Stage("grade", words, (folder / "in.jsonl",), (folder / "out.jsonl",)), folder))
+        monkeypatch.chdir(folder)  # where one is does not count either
+        prints.append(
+            fingerprint(Step("grade", "grade", GradeSettings(), (folder / "in.jsonl",), folder / "o"), folder)
+        )
     assert prints[0] == prints[1]
     (folder / "in.jsonl").write_text('{"a": 1}\n')
-    assert fingerprint(Stage("grade", words, (folder / "in.jsonl",), ()), folder) != prints[1]
+    assert (
+        fingerprint(Step("grade", "grade", GradeSettings(), (folder / "in.jsonl",), folder / "o"), folder) != prints[1]
+    )
+    other = GradeSettings(grader="number")
+    assert (
+        fingerprint(Step("grade", "grade", other, (tmp_path / "here" / "in.jsonl",), folder / "o"), folder)
+        not in prints
+    )
 
 
 def test_files_named_in_settings_count(tmp_path: Path) -> None:
     judgments = tmp_path / "judgments.jsonl"
     judgments.write_text("{}\n")
-    stage = Stage("judge", ("judge", "x", "--judge", f"replay:{judgments}"), (), ())
-    before = fingerprint(stage, tmp_path / "run")
-    judgments.write_text('{"a": 1}\n')
-    assert fingerprint(stage, tmp_path / "run") != before
+    step = Step("judge", "judge", JudgeSettings(judge=f"replay:{judgments}"), (), tmp_path / "run" / "o")
+    before = fingerprint(step, tmp_path / "run")
+    moved = judgments.rename(tmp_path / "moved.jsonl")
+    again = Step("judge", "judge", JudgeSettings(judge=f"replay:{moved}"), (), tmp_path / "run" / "o")
+    assert fingerprint(again, tmp_path / "run") == before, "its place does not"
+    moved.write_text('{"a": 1}\n')
+    assert fingerprint(again, tmp_path / "run") != before
+
+
+def test_what_changes_no_result_does_not_count(tmp_path: Path) -> None:
+    settings = [
+        JudgeSettings(judge="local", model="m", batch_size=size, device=place)
+        for size, place in ((1, "cpu"), (9, "cuda"))
+    ]
+    one, other = (Step("judge", "judge", each, (), tmp_path / "o") for each in settings)
+    assert fingerprint(one, tmp_path) == fingerprint(other, tmp_path)
+
+
+def test_a_prompt_sets_text_counts(tmp_path: Path) -> None:
+    text = "solve: {}\nstandard_heading: a\njudge_heading: b\njudging: c\njudging_wrong: d\n"
+    prompts = tmp_path / "own.yaml"
+    prompts.write_text(text.format("one"))
+    step = Step("judge", "judge", JudgeSettings(prompts=str(prompts)), (), tmp_path / "run" / "o")
+    before = fingerprint(step, tmp_path / "run")
+    prompts.write_text(text.format("two"))
+    assert fingerprint(step, tmp_path / "run") != before
 
 
 def test_the_teacher_is_not_given_the_students_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("")
     path = tmp_path / "r.yaml"
     path.write_text("name: x\nmodel: student\ndata: {source: f}\nanswer: {answerer: 'replay:a.jsonl'}\ntrain: null\n")
-    answer = plan(load_recipe(path))[1]
-    assert "student" not in answer.words
+    answer = plan(load_recipe(path))[1].settings.model_dump()
+    assert answer["model"] is None
     path.write_text("name: x\nmodel: student\ndata: {source: f}\nanswer: {}\ntrain: null\n")
-    assert "student" in plan(load_recipe(path))[1].words
+    assert plan(load_recipe(path))[1].settings.model_dump()["model"] == "student"
+
+
+def test_an_untrained_run_may_evaluate_a_server_or_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    text = "name: x\nmodel: m\ndata: {{source: f}}\ntrain: null\ntest: {{source: g}}\nevaluate: {}\n"
+    for section in ("{base_url: 'http://localhost:1/v1'}", "{answerer: 'replay:a.jsonl'}"):
+        path.write_text(text.replace("{}", section).replace("{{", "{").replace("}}", "}"))
+        assert plan(load_recipe(path))[-1].verb == "evaluate"
+
+
+def test_judging_can_be_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\nmodel: m\ndata: {source: f}\njudge: null\n")
+    steps = plan(load_recipe(path))
+    assert [step.verb for step in steps] == ["data", "grade", "train"]
+    assert steps[-1].inputs == (steps[1].output,)
+
+
+def test_a_folder_of_an_earlier_version_is_refused(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "stages").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="cannot continue"):
+        run_recipe(recipe)
+
+
+def test_a_step_that_crashes_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Killed from outside, as by a system that is out of memory: no result comes, and nobody waits for it."""
+    step = Step("data", "data", FileSettings(source="gone"), (), tmp_path / "run" / "o.jsonl")
+    from nlft.pipeline.process import CrashError, call
+
+    with pytest.raises(CrashError, match="-9"):
+        call(_die)
+    with pytest.raises(StepError, match="no such file"):
+        run_step(step, tmp_path / "run")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,7 @@ def assert_same(found: dict[str, Any], scores: Any, settings: SaliencySettings) 
     assert found["cluster"] == expected.cluster.tolist()
     assert found["excluded"] == bool(expected.excluded)
     assert found["scale"] == pytest.approx(expected.scale.tolist(), rel=1e-9, abs=1e-300)
-    loss = example_loss(
-        torch.tensor(scores.logp_base, dtype=torch.float64), expected, replace(settings, likelihood=0.0)
-    )
+    loss = example_loss(torch.tensor(scores.logp_base, dtype=torch.float64), expected, settings.replace(likelihood=0.0))
     assert sum(found["terms"]) / len(found["terms"]) == pytest.approx(float(loss.weighted), rel=1e-9, abs=1e-12)
 
 

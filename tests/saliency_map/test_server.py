@@ -103,7 +103,7 @@ def test_a_form_of_another_site_is_refused(server):
         ("{", "body"),
         ("[]", "body"),
         (json.dumps({"question": "q"}), "reference"),
-        (json.dumps({**TEXT, "question": " "}), "white space"),
+        (json.dumps({**TEXT, "question": " "}), "is blank"),
         (json.dumps({**TEXT, "file": "/etc/passwd"}), "file"),
         (json.dumps({**TEXT, "question": "too long"}), "context"),
     ],

@@ -2,7 +2,6 @@
 
 import io
 import math
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -16,7 +15,7 @@ from nlft.saliency_map.terminal import row_view, token_view, totals_table, visib
 from nlft.saliency_map.totals import totals
 from nlft.score.schema import allocate_scores
 
-STRICT = replace(SaliencySettings.paper(), filter_threshold=1e-9)  # one error token is too many
+STRICT = SaliencySettings.paper().replace(filter_threshold=1e-9)  # one error token is too many
 
 
 def printed(renderable, **options) -> str:
@@ -94,7 +93,7 @@ def test_shares_follow_the_loss(term, loss_of, make_scored):
 
 def test_totals_are_the_sums_of_what_each_token_says(make_scored):
     rows = [make_scored(seed, correct=seed % 2 == 0, n=14) for seed in range(6)]
-    keep = replace(SaliencySettings.paper(), filter="off")
+    keep = SaliencySettings.paper().replace(filter="off")
     facts = {True: [], False: []}
     for row in rows:
         facts[row.scores.logp_judge is None] += token_facts(row.scores, keep)

@@ -9,7 +9,7 @@ from tests.tiny import tiny_model
 
 from nlft.core import SaliencySettings
 from nlft.errors import DataError
-from nlft.lm import encode_example, load_model
+from nlft.lm import encode_example
 from nlft.lm.logprobs import _plain
 from nlft.prompts import load_prompts
 from nlft.records import Judged, Verdict
@@ -30,11 +30,6 @@ def rows(count: int) -> list[Judged]:
             )
         )  # fmt: skip
     return made
-
-
-@pytest.fixture(scope="module")
-def lm(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_model(str(tiny_model(tmp_path_factory.mktemp("model"))), dtype="float32", device="cpu")
 
 
 @pytest.mark.parametrize("preset", ["paper", "authors"])

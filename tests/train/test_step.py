@@ -25,7 +25,7 @@ def run(folder: Path, out: Path, tmp_path: Path, *, resume: bool = False, **chan
 
 
 def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dropout included: a run that is broken off and resumed ends with the same adapter, bit for bit."""
+    """Dropout included: a run that is interrupted and resumed ends with the same adapter, bit for bit."""
     whole = run(folder, tmp_path / "whole", tmp_path, num_train_epochs=3, save_steps=2)
     calls = 0
     original = NLFTTrainer.training_step
@@ -41,7 +41,7 @@ def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
     monkeypatch.undo()
-    with pytest.raises(DataError, match="broken off"):
+    with pytest.raises(DataError, match="interrupted run"):
         run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2)
     resumed = run(folder, tmp_path / "broken", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
     assert whole.keys() == resumed.keys()
@@ -107,8 +107,8 @@ def test_a_run_that_trains_nothing_says_so(folder: Path, tmp_path: Path, caplog:
 
 
 def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new run that is broken off early goes on from its own beginning, not from the old run's last checkpoint."""
-    import nlft.train.step as stage
+    """A new run that is interrupted early resumes from its own beginning, not from the old run's last checkpoint."""
+    import nlft.train.loop as stage
 
     out = tmp_path / "out"
     settings = {"save_steps": 1, "num_train_epochs": 2}

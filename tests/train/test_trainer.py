@@ -123,7 +123,7 @@ def test_sft_is_trls_sft(folder: Path, tmp_path: Path, average: str) -> None:
 
 
 def test_the_reference_can_take_the_responses_place(folder: Path, tmp_path: Path) -> None:
-    made = trainer_for(folder, tmp_path, objective="sft", on="reference")
+    made = trainer_for(folder, tmp_path, objective="sft", target="reference")
     texts = [made.processing_class.decode(e.response, skip_special_tokens=True) for e in made.train_dataset.examples]
     assert texts == [row.reference for row in ROWS]
     assert all(e.response[-1] == made.processing_class.eos_token_id for e in made.train_dataset.examples)
@@ -132,14 +132,14 @@ def test_the_reference_can_take_the_responses_place(folder: Path, tmp_path: Path
 def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    step = trainer_for(folder, tmp_path, weights="step")
+    step = trainer_for(folder, tmp_path, scale_schedule="step")
     for name, parameter in step.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.zeros_(parameter)
     expected = gradients(step, [[0, 1, 2, 3]])
 
     def run() -> NLFTTrainer:
-        made = trainer_for(folder, tmp_path, weights="once")
+        made = trainer_for(folder, tmp_path, scale_schedule="once")
         for name, parameter in made.model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.zeros_(parameter)
@@ -154,21 +154,21 @@ def test_once_runs_the_other_paths_a_single_time_and_reads_them_from_disk_after(
     layer = unwrap(first.model).model.layers[0]
     layer.register_forward_hook(lambda m, i, o: lengths.append((o[0] if isinstance(o, tuple) else o).shape[-2]))
     gradients(first, [[0, 1, 2, 3]])
-    assert first.weight_store.passes == 1
+    assert first.scale_cache.passes == 1
     unique = {e.base.tokens[: i + 1] for e in first.train_dataset.examples for i in range(len(e.base.tokens))}
     assert lengths == [len(unique)]  # one pass, over the base path only
 
     second = run()
     again, _ = gradients(second, [[0, 1, 2, 3]])
     assert again == loss
-    assert second.weight_store.passes == 0
+    assert second.scale_cache.passes == 0
 
     for stored in (tmp_path / "cache").glob("*.safetensors"):
         stored.write_bytes(stored.read_bytes()[:-9])
     third = run()
-    assert gradients(third, [[0, 1, 2, 3]])[0] == loss, "what a crash has damaged is computed anew"
-    assert third.weight_store.passes == 1
-    assert "cannot be read" in caplog.text
+    assert gradients(third, [[0, 1, 2, 3]])[0] == loss, "what a crash has damaged is recomputed"
+    assert third.scale_cache.passes == 1
+    assert "cannot read" in caplog.text
 
 
 def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:
@@ -178,12 +178,14 @@ def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:
         "p0_incorrect": 0.0,
         "r0": 1e-9,
     }  # every wrong row has an error, so none stays
-    step, once = (trainer_for(folder, tmp_path, weights=weights, settings=settings) for weights in ("step", "once"))
+    step, once = (
+        trainer_for(folder, tmp_path, scale_schedule=schedule, settings=settings) for schedule in ("step", "once")
+    )
     for name, parameter in [*step.model.named_parameters(), *once.model.named_parameters()]:
         if "lora_B" in name:
             torch.nn.init.zeros_(parameter)
     examples = once.train_dataset.examples
-    stored = once.weight_store.lookup(once.model, examples, epoch=0)
+    stored = once.scale_cache.lookup(once.model, examples, epoch=0)
     assert [allocation.excluded for allocation in stored if allocation] == [not e.correct for e in examples]
 
     run: list[int] = []
@@ -204,13 +206,13 @@ def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:
 
 
 def test_once_means_the_untouched_model_even_with_a_trained_adapter(folder: Path, tmp_path: Path) -> None:
-    plain, trained = (trainer_for(folder, tmp_path / str(i), weights="once") for i in range(2))
+    plain, trained = (trainer_for(folder, tmp_path / str(i), scale_schedule="once") for i in range(2))
     for name, parameter in plain.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.zeros_(parameter)
     examples = plain.train_dataset.examples
-    left = plain.weight_store.lookup(plain.model, examples, epoch=0)
-    right = trained.weight_store.lookup(trained.model, examples, epoch=3)
+    left = plain.scale_cache.lookup(plain.model, examples, epoch=0)
+    right = trained.scale_cache.lookup(trained.model, examples, epoch=3)
     for one, two in zip(left, right, strict=True):
         assert one is not None
         assert two is not None
@@ -218,15 +220,17 @@ def test_once_means_the_untouched_model_even_with_a_trained_adapter(folder: Path
 
 
 def test_epoch_weighs_anew_at_each_epoch(folder: Path, tmp_path: Path) -> None:
-    made = trainer_for(folder, tmp_path, weights="epoch", num_train_epochs=3, per_device_train_batch_size=2)
+    made = trainer_for(folder, tmp_path, scale_schedule="epoch", num_train_epochs=3, per_device_train_batch_size=2)
     made.train()
-    assert made.weight_store.passes == 3
+    assert made.scale_cache.passes == 3
 
 
 @pytest.mark.parametrize("objective", ["cut", "dft", "nlft", "sft"])
 def test_every_objective_makes_right_responses_likelier(folder: Path, tmp_path: Path, objective: str) -> None:
     rows = [ROWS[0], ROWS[2]]
-    made = trainer_for(folder, tmp_path, rows, objective=objective, max_steps=12, learning_rate=2e-2, weights="once")
+    made = trainer_for(
+        folder, tmp_path, rows, objective=objective, max_steps=12, learning_rate=2e-2, scale_schedule="once"
+    )
     paths = [example.base for example in made.train_dataset.examples]
 
     def likelihood() -> float:
@@ -256,12 +260,12 @@ def test_sdfts_teacher_is_the_untouched_model(folder: Path, tmp_path: Path) -> N
         rows = score_batch(made.model, examples, made.objective)
     for row, then, now in zip(rows, still, drifted, strict=True):
         assert (now.top[0] - then.top[0]).abs().max() > 0.01
-        torch.testing.assert_close(row.example.top_standard.logp_standard, then.top[0])
+        torch.testing.assert_close(row.top_standard.logp_standard, then.top[0])
 
 
 def test_sdft_without_an_adapter_has_no_teacher(folder: Path, tmp_path: Path) -> None:
     lm = load_model(str(folder))
-    with pytest.raises(ConfigError, match="without its adapter"):
+    with pytest.raises(ConfigError, match="needs an adapter to train"):
         NLFTTrainer(lm.model, config(tmp_path, objective="sdft"), ROWS, processing_class=lm.tokenizer)
 
 
@@ -292,25 +296,25 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path, caplog: py
     dataset = encode_dataset([ROWS[0], unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
     assert len(dataset) == 1
     assert "1 incorrect rows have no judgment" in caplog.text
-    with pytest.raises(DataError, match="no row is left"):
+    with pytest.raises(DataError, match="no rows left"):
         encode_dataset([unjudged], lm.tokenizer, load_prompts("short"), objective=made.objective)
     with pytest.raises(ConfigError, match='no module "gate_prj"'):
         lora_config(lm.model, target_modules=["gate_prj"])
     with pytest.raises(ConfigError, match='there is no objective "nltf"'):
         config(tmp_path, objective="nltf")
-    with pytest.raises(ConfigError, match='weights cannot be "always"'):
-        config(tmp_path, weights="always")
+    with pytest.raises(ConfigError, match='scale_schedule cannot be "always"'):
+        config(tmp_path, scale_schedule="always")
 
 
 def test_the_settings_can_come_from_a_command_line(tmp_path: Path) -> None:
     """As TRL's users write their scripts."""
-    words = ["--output_dir", str(tmp_path), "--objective", "cut", "--weights", "once", "--learning_rate", "1e-3"]
+    words = ["--output_dir", str(tmp_path), "--objective", "cut", "--scale_schedule", "once", "--learning_rate", "1e-3"]
     words += ["--use_cpu", "true", "--settings", '{"c1": 3.0}', "--objective_options", '{"threshold": 1.5}']
     (read,) = HfArgumentParser(NLFTConfig).parse_args_into_dataclasses(words)
-    assert (read.objective, read.weights, read.learning_rate) == ("cut", "once", 1e-3)
+    assert (read.objective, read.scale_schedule, read.learning_rate) == ("cut", "once", 1e-3)
     assert read.saliency().c1 == 3.0
     assert read.objective_options == {"threshold": 1.5}
-    with pytest.raises(ConfigError, match="settings is no JSON object"):
+    with pytest.raises(ConfigError, match="settings is not a JSON object"):
         NLFTConfig(str(tmp_path), settings="[1]")
     (plain,) = HfArgumentParser(NLFTConfig).parse_args_into_dataclasses(["--output_dir", str(tmp_path)])
     assert plain.saliency() == SaliencySettings.paper()
@@ -353,3 +357,12 @@ def test_an_id_that_comes_twice_is_refused(folder: Path) -> None:
     twice = [ROWS[0], ROWS[1].model_copy(update={"id": ROWS[0].id})]
     with pytest.raises(DataError, match="rows 1 and 2 have the same id 'a'"):
         encode_dataset(twice, lm.tokenizer, load_prompts("short"), objective=get_objective("sft", SaliencySettings()))
+
+
+def test_former_names_of_the_arguments_are_accepted_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(FutureWarning, match="weights= is now called scale_schedule="):
+        made = NLFTConfig(str(tmp_path), weights="once")  # type: ignore[call-arg]
+    assert made.scale_schedule == "once"
+    with pytest.warns(FutureWarning, match="on= is now called target="):
+        made = NLFTConfig(str(tmp_path), on="reference")  # type: ignore[call-arg]
+    assert made.target == "reference"

@@ -1,75 +1,139 @@
-"""What a run may spend: requests and money; and an estimate before the first request."""
+"""How much may be sent: what the server handles, what the user pays for, and how long to wait before a retry."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nlft.answer.config import AskSettings, ServerSettings
 from nlft.answer.types import Request
-from nlft.errors import ConfigError
 from nlft.prompts import Message
 
-__all__ = ["Estimate", "Limits", "Prices", "Spending", "estimate", "estimate_tokens"]
+__all__ = ["Estimate", "Gate", "Spending", "backoff", "estimate", "estimate_tokens"]
 
-
-@dataclass(frozen=True)
-class Prices:
-    """Price per million tokens read and written."""
-
-    input: float = 0.0
-    output: float = 0.0
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What so many tokens cost."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most one run may send or spend; None is no limit. Retries count, for servers charge for them too."""
-
-    max_requests: int | None = None
-    max_cost: float | None = None
-    prices: Prices = Prices()
-
-    def __post_init__(self) -> None:
-        if self.max_cost is not None and self.prices == Prices():
-            raise ConfigError(
-                "a limit on cost needs prices", remedy="give --price-in and --price-out, per million tokens"
-            )
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 
 
 class Spending:
-    """Keeps a run within its limits: a request is only sent when its worst case still fits."""
+    """Keeps a run within its budget: a request is sent only if its worst case still fits. Retries count too."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
         self.requests = 0
         self.cost = 0.0
         self.reserved = 0.0
 
     def fits(self, worst: float) -> bool:
         """Whether one more request may be sent that costs at most `worst`."""
-        most, cost = self.limits.max_requests, self.limits.max_cost
+        most, cost = self.settings.max_requests, self.settings.max_cost
         if most is not None and self.requests >= most:
             return False
         # A hair of room for rounding: 0.1 + 0.2 must fit into 0.3.
         return cost is None or self.cost + self.reserved + worst <= cost * (1 + 1e-9)
 
-    def send(self, worst: float) -> None:
+    def reserve(self, worst: float) -> None:
         """Count a request as sent, and set its worst case aside."""
         self.requests += 1
         self.reserved += worst
 
     def settle(self, worst: float, actual: float) -> None:
-        """Replace what was set aside by what it came to."""
+        """Replace what was set aside by the actual cost."""
         self.reserved -= worst
         self.cost += actual
 
 
+class Gate:
+    """Lets requests through: as many at a time as the server handles, and only what the budget covers.
+
+    Additive increase, multiplicative decrease, as in TCP: the limit starts at `start` and grows by one with each
+    reply until the server first complains, from then on by about one per round. A complaint (429, 5xx, timeout, lost
+    connection) halves it, once for all the requests that were under way together.
+
+    Args:
+        most: Never more than this many requests at a time.
+        spending: The budget of the run.
+        start: How many to begin with.
+    """
+
+    def __init__(self, most: int, spending: Spending, start: int = 4) -> None:
+        self.most, self.spending = most, spending
+        self.limit = float(min(start, most))
+        self.under_way = 0
+        self.closed = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._growing_fast = True
+        self._halved_at = float("-inf")
+        self._resume_at = float("-inf")
+
+    async def enter(self, worst: float = 0.0) -> float | None:
+        """Wait until a request that costs at most `worst` may be sent.
+
+        Returns:
+            The time; or None when nothing more is to be sent, because the gate is closed or the budget is used up.
+        """
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._decided(worst))
+                if self.closed.is_set():
+                    return None
+                held_back = self._resume_at - time.monotonic()
+                if held_back <= 0:
+                    self.under_way += 1
+                    self.spending.reserve(worst)
+                    return time.monotonic()
+            await self.sleep(held_back)
+
+    def _decided(self, worst: float) -> bool:
+        fits = self.spending.fits(worst)
+        if not fits and not self.under_way:
+            self.closed.set()  # nothing under way can turn out cheaper than its worst case
+        return self.closed.is_set() or (fits and self.under_way < int(self.limit))
+
+    async def leave(self, worst: float = 0.0, actual: float = 0.0) -> None:
+        """A request has ended and cost `actual`: make room for the next."""
+        async with self._changed:
+            self.under_way -= 1
+            self.spending.settle(worst, actual)
+            self._changed.notify_all()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long, or until the gate closes."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.closed.wait(), seconds)
+
+    def went_well(self) -> None:
+        """The server replied: let a little more through."""
+        step = 1.0 if self._growing_fast else 1.0 / self.limit
+        self.limit = min(float(self.most), self.limit + step)
+
+    def complained(self, sent_at: float) -> None:
+        """A request sent at `sent_at` was refused or lost: halve, unless that has been done since."""
+        self._growing_fast = False
+        if sent_at > self._halved_at:
+            self.limit = max(1.0, self.limit / 2)
+            self._halved_at = time.monotonic()
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+
+def backoff(attempt: int, chance: float, asked: float | None = None) -> float:
+    """Seconds to wait after attempt number `attempt`: never less than the server asked for.
+
+    min(LONGEST_WAIT, FIRST_WAIT * 2^(attempt-1)) * (1/2 + chance/2), with `chance` in [0, 1) spreading the rows that
+    were refused together. What the server asks for is a floor, with a little jitter on top.
+    """
+    seconds = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 32)) * (0.5 + chance / 2)
+    return seconds if asked is None else asked + min(seconds, FIRST_WAIT)
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would send: requests still to be sent, tokens at most, and their cost."""
+    """What a run would send: requests, tokens at most, and their cost."""
 
     requests: int
     prompt_tokens: int
@@ -77,17 +141,17 @@ class Estimate:
     cost: float
 
 
-def estimate(requests: Sequence[Request], max_new_tokens: int, prices: Prices = Prices()) -> Estimate:
-    """Estimate a run without sending anything; the tokens written are an upper bound, retries left out."""
+def estimate(requests: Sequence[Request], settings: AskSettings) -> Estimate:
+    """Estimate a run without sending anything; an upper bound for the tokens written, retries left out."""
     read = sum(estimate_tokens(request.messages) for request in requests)
-    written = len(requests) * max_new_tokens
-    return Estimate(len(requests), read, written, prices.cost(read, written))
+    written = len(requests) * settings.max_new_tokens
+    return Estimate(len(requests), read, written, settings.cost(read, written))
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
     """About how many tokens the messages are: a token per four bytes of UTF-8, and four around each message.
 
-    Tokenizers of today read English at four to five bytes a token, so this errs on the high side.
+    Today's tokenizers read English at four to five bytes a token, so this errs on the high side.
     """
     size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
     return -(-size // 4) + 4 * len(messages)

@@ -1,4 +1,4 @@
-"""Answers from a file: recorded once, replayed for nothing, the same each time."""
+"""Answers from a file: recorded once, replayed at no cost, the same each time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["ReplayAnswerer"]
 
 
 class ReplayAnswerer:
-    """Replies with the responses that stand in a JSONL file, found by the text of the question.
+    """Replies with the responses in a JSONL file, found by the text of the question.
 
-    Not by id: ids are given anew when problems are made anew, and a response to another question must
-    never slip in. Where a question has several responses, sample number k gets the k-th.
+    Not by id: ids change when problems are made anew, and a response to another question must never slip in. Where a
+    question has several responses, sample number k gets the k-th.
 
     Raises:
-        DataError: when the file is missing or no file of answers.
+        DataError: when the file is missing or holds no answers.
     """
 
     cacheable = False
@@ -38,7 +38,7 @@ class ReplayAnswerer:
         return {"answerer": "replay", "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
-        """Look each one up; a question that was not recorded is a failure, with that reason."""
+        """Look each one up; a question that was not recorded is a failure."""
         for request in requests:
             recorded = self._replies.get(request.row.question, [])
             if request.sample < len(recorded):

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import Field
 
-from nlft.answer.journal import Journal, failed_path, journal_path, sole_writer
+from nlft.answer.config import AnswerSettings
+from nlft.answer.factory import make_answerer
+from nlft.answer.journal import Journal
+from nlft.answer.outcome import estimate_line, outcome
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
-from nlft.files import refuse_same_file
-from nlft.progress import progress
-from nlft.prompts import PromptSet
+from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
+from nlft.progress import Outcome, progress
+from nlft.prompts import PromptSet, load_prompts
 from nlft.records import Attempt, Problem, Record, Scored, read_records, write_records
 
-__all__ = ["Answers", "FailedRow", "answer", "answer_file", "ask", "sample_id"]
+__all__ = ["Answers", "FailedRow", "answer", "answer_file", "answer_requests", "ask", "dry_run", "pending", "run"]
 
 
-# The fields that the stages from here on fill.
+# The fields that this stage and those after it fill.
 LATER = set(Scored.model_fields) - set(Problem.model_fields)
 
 
 class FailedRow(Problem):
-    """A row that got no reply for good, as it came, with the reason."""
+    """A row that failed for good, as it came, with the reason."""
 
     failure: str = Field(description="why no reply will come by asking the same again")
 
@@ -33,18 +35,19 @@ class FailedRow(Problem):
 class Answers:
     """What the answer stage made of the problems; each problem's samples in input order.
 
-    `unanswered` counts the requests that were not sent because a limit on cost or requests was reached.
+    `replies` are those to `answer_requests`, in its order, with their tokens; None where a limit on cost or requests
+    was reached before the request was sent, which `unanswered` counts.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     failed: list[FailedRow] = field(default_factory=list)
-    unanswered: int = 0
+    replies: list[Reply | None] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
-
-def sample_id(identity: str, sample: int, samples: int) -> str:
-    """The id of sample number `sample` of a problem: its own where one is taken, else `id#sample`."""
-    return identity if samples == 1 else f"{identity}#{sample}"
+    @property
+    def unanswered(self) -> int:
+        """How many requests were not sent."""
+        return self.replies.count(None)
 
 
 def answer(
@@ -55,6 +58,9 @@ def answer(
     samples: int = 1,
     journal: Journal | None = None,
     retry_failed: bool = False,
+    keep_empty: bool = False,
+    label: str = "answering",
+    on_answer: OnReply | None = None,
 ) -> Answers:
     """Let `answerer` solve each problem `samples` times.
 
@@ -65,27 +71,34 @@ def answer(
         samples: Answers per problem; with more than one, ids become `id#0`, `id#1`, ...
         journal: Where replies are kept and looked up; in memory where None.
         retry_failed: Ask again what failed for good in an earlier run.
+        keep_empty: Take an empty reply as an answer, as an evaluation does; else it is a failure.
+        label: What the progress bar is called.
+        on_answer: Called with each new reply once it is in the journal.
     """
     requests = answer_requests(problems, answerer, prompts, samples)
     journal = journal if journal is not None else Journal()
-    usage = ask(requests, answerer, journal, retry_failed=retry_failed, label="answering")
-    result = Answers(usage=usage)
-    unanswered = 0
-    for request in requests:
-        reply = journal.get(request.key)
-        row = request.row.model_dump() | {"id": sample_id(request.row.id, request.sample, samples)}
+    usage = ask(
+        requests,
+        answerer.reply,
+        journal,
+        retry_failed=retry_failed,
+        keep_empty=keep_empty,
+        label=label,
+        on_answer=on_answer,
+    )
+    result = Answers(replies=[journal.get(request.key) for request in requests], usage=usage)
+    for request, reply in zip(requests, result.replies, strict=True):
+        row = request.row.model_dump()
         if samples > 1:
-            row |= {"problem": request.row.id, "sample": request.sample}
-        if reply is None:
-            unanswered += 1
-        elif reply.failure is not None:
+            row |= {"id": f"{request.row.id}#{request.sample}", "problem": request.row.id, "sample": request.sample}
+        if reply is not None and reply.failure is not None:
             result.failed.append(FailedRow.model_validate(row | {"failure": reply.failure}))
-        else:
+        elif reply is not None:
             # What grader and judge said of an earlier response does not hold for this one.
             row = {name: value for name, value in row.items() if name not in LATER}
             row |= {"response": reply.text, "finish_reason": reply.finish_reason, "answerer": answerer.name}
             result.attempts.append(Attempt.model_validate(row))
-    return Answers(result.attempts, result.failed, unanswered, usage)
+    return result
 
 
 def answer_requests(
@@ -100,56 +113,61 @@ def answer_requests(
     ]
 
 
-class Replier(Protocol):
-    """What answerers and judges have in common."""
-
-    def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
-        """See `nlft.answer.Answerer.reply`."""
-        ...
-
-
 def ask(
-    requests: Sequence[Request], replier: Replier, journal: Journal, *, retry_failed: bool = False, label: str
+    requests: Sequence[Request],
+    reply: Callable[[Sequence[Request], OnReply], None],
+    journal: Journal,
+    *,
+    label: str,
+    retry_failed: bool = False,
+    keep_empty: bool = False,
+    on_answer: OnReply | None = None,
 ) -> Usage:
-    """Get a reply into the journal for every request that has none; each distinct key is asked once."""
-    distinct = {request.key: request for request in requests}
-    missing = pending(requests, journal, retry_failed=retry_failed)
-    usage = Usage()
-    with progress(label, len(distinct)) as bar:
-        if len(missing) < len(distinct):
-            bar.advance(len(distinct) - len(missing))
+    """Get a reply into the journal for every request that has none; each distinct key is asked once.
 
-        def on_reply(request: Request, reply: Reply) -> None:
-            if reply.failure is None and not reply.text.strip():
-                reply = Reply(
-                    "",
-                    reply.finish_reason,
-                    "the reply is empty",
-                    reply.requests,
-                    reply.prompt_tokens,
-                    reply.completion_tokens,
-                )
-            journal.put(request.key, reply)
-            usage.add(reply)
+    Args:
+        requests: What is asked.
+        reply: Sends requests and calls back; see `nlft.answer.Answerer.reply`.
+        journal: Where replies are kept and looked up.
+        label: What the progress bar is called.
+        retry_failed, keep_empty, on_answer: As for `answer`.
+    """
+    missing = pending(requests, journal, retry_failed=retry_failed)
+    asked = {request.key for request in missing}
+    usage = Usage(resumed=sum(request.key not in asked for request in requests))
+    distinct = len({request.key for request in requests})
+    with progress(label, distinct) as bar:
+        if len(missing) < distinct:
+            bar.advance(distinct - len(missing))
+
+        def on_reply(request: Request, came: Reply) -> None:
+            if came.failure is None and not keep_empty and not came.text.strip():
+                came = replace(came, text="", failure="the reply is empty")
+            elif not _is_text(came.text):
+                came = replace(came, failure="the reply holds a lone surrogate, which no file of records can keep")
+            journal.put(request.key, came)
+            usage.add(came)
+            if on_answer is not None:
+                on_answer(request, came)
             if usage.failures:
                 bar.note(f"{usage.failures} failed")
             bar.advance()
 
+        sendable = []
         for request in missing:
-            if not _is_text(request):
-                on_reply(
-                    request, Reply(failure="it holds half a character (a lone surrogate), which no model can be sent")
-                )
-        sendable = [request for request in missing if _is_text(request)]
+            if _is_text("".join(message["content"] for message in request.messages)):
+                sendable.append(request)
+            else:
+                on_reply(request, Reply(failure="it holds a lone surrogate, which no model can be sent"))
         if sendable:
-            replier.reply(sendable, on_reply)
+            reply(sendable, on_reply)
     return usage
 
 
-def _is_text(request: Request) -> bool:
-    """Whether the messages can be written as UTF-8; JSON may hold escapes that cannot."""
+def _is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8; JSON may hold escapes that cannot."""
     try:
-        "".join(message["content"] for message in request.messages).encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True
@@ -173,12 +191,12 @@ def answer_file(
 ) -> Answers:
     """`answer` from file to file, with journal, lock and a file for what failed for good.
 
-    A run that was killed goes on where it was; the output is the same bytes either way. Rows that failed
-    stand in `<output stem>.failed.jsonl`, with the reason.
+    A killed run resumes where it stopped; the output is the same bytes either way. Rows that failed are in
+    `<output stem>.failed.jsonl`, with the reason.
 
     Raises:
         LockedError: when another process is writing the same output.
-        DataError: for a file that is no file of problems, or a disk that is full.
+        DataError: for a file that holds no problems, or a full disk.
         EndpointError: when the server refuses everything or is gone; finished replies are kept.
     """
     refuse_same_file(problems, output)
@@ -191,8 +209,35 @@ def answer_file(
 
 
 def write_or_remove(path: Path, records: Sequence[Record]) -> None:
-    """Write the records; where there are none, leave no file from an earlier run behind."""
+    """Write the records; where there are none, remove an earlier run's file."""
     if records:
         write_records(path, records)
     else:
         path.unlink(missing_ok=True)
+
+
+def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
+    """The answer stage from file to file, as its settings say.
+
+    Raises:
+        ConfigError: for a missing model, key or adapter folder.
+        LockedError, DataError, EndpointError: as `answer_file`.
+    """
+    who = make_answerer(settings)
+    prompts = load_prompts(settings.prompts)
+    answers = answer_file(
+        problems, output, who, prompts=prompts, samples=settings.samples, retry_failed=settings.retry_failed
+    )
+    lines = [f"{output}: {len(answers.attempts)} answers by {who.name}"]
+    if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
+        lines.append(f"{cut} of them were cut off at {settings.max_new_tokens} tokens; raise --max-new-tokens")
+    return outcome(lines, answers.usage, settings, output, failed=len(answers.failed), unanswered=answers.unanswered)
+
+
+def dry_run(settings: AnswerSettings, problems: Path, output: Path) -> str:
+    """What `run` would send, and what that may cost."""
+    rows = read_records(problems, Problem)
+    requests = answer_requests(rows, make_answerer(settings), load_prompts(settings.prompts), settings.samples)
+    with Journal(journal_path(output)) as journal:
+        missing = pending(requests, journal, retry_failed=settings.retry_failed)
+    return estimate_line(missing, len(requests), settings)

@@ -1,17 +1,17 @@
-"""What is asked of a model or a judge, and what comes back."""
+"""What a model or a judge is asked, and what comes back."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from nlft.prompts import Message
 from nlft.records import Problem
 
-__all__ = ["Answerer", "OnReply", "Reply", "Request", "make_request"]
+__all__ = ["Answerer", "OnReply", "Reply", "Request", "Usage", "make_request"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Request:
 class Reply:
     """What came back: a text, or the reason why none ever will (`failure`); and what it took.
 
-    Prompt and completion tokens are summed over all requests sent for it, retries included.
+    Prompt and completion tokens are summed over all requests sent for it, retries included. A local model's completion
+    tokens are those of the text, without the stop token.
     """
 
     text: str = ""
@@ -39,12 +40,12 @@ class Reply:
     completion_tokens: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object without the fields that say nothing."""
+        """As a JSON object, without the fields that are empty."""
         return {name: value for name, value in asdict(self).items() if value not in (None, 0)}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Reply:
-        """The inverse of `to_json`; keys it does not know are passed over."""
+        """The inverse of `to_json`; unknown keys are ignored."""
         return cls(**{name: row[name] for name in cls.__dataclass_fields__ if name in row})
 
 
@@ -53,21 +54,21 @@ OnReply = Callable[[Request, Reply], None]
 
 
 class Answerer(Protocol):
-    """Whoever answers: a local model, an endpoint, a recording. Implement these four to add one."""
+    """Whoever answers: a local model, a server, a recording. Implement these four to add one."""
 
     name: str
-    """Goes into the records, so that a reader sees who answered."""
+    """Who answered, for the records."""
     cacheable: bool
     """Whether replies are worth a journal (a recording's are not)."""
 
     def settings(self) -> dict[str, Any]:
-        """What decides a reply besides messages and sample number; part of the request's key."""
+        """What decides a reply, besides messages and sample number; part of the request's key."""
         ...
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
-        """Call `done` for each request, in any order; before the next request is begun in its place.
+        """Call `on_reply` for each request, in any order, before the next request is begun in its place.
 
-        May return early where a limit on cost or requests is reached; the rest stays unanswered.
+        May return early at a limit on cost or requests; the rest stays unanswered.
         """
         ...
 
@@ -84,18 +85,16 @@ def make_request(settings: Mapping[str, Any], row: Problem, messages: Sequence[M
 
 @dataclass
 class Usage:
-    """What a run has sent and received so far."""
+    """What a run has found in its journal (`resumed`), and what it has sent and received so far."""
 
-    replies: int = 0
+    resumed: int = 0
     failures: int = 0
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, reply: Reply) -> None:
         """Count one reply."""
-        self.replies += reply.failure is None
         self.failures += reply.failure is not None
         self.requests += reply.requests
         self.prompt_tokens += reply.prompt_tokens

@@ -1,7 +1,7 @@
-"""The root of `nlft`: gathers the verbs, and turns errors into messages and exit codes.
+"""The root of `nlft`: loads verbs on demand, and turns errors into messages and exit codes.
 
-Exit codes: 0 done; 1 something a user can mend; 2 wrong usage or settings; 3 done but some rows
-failed for good; 4 stopped at a limit on requests or cost; 130 interrupted.
+Exit codes: 0 done; 1 something you can fix; 2 wrong usage or settings; 3 done, but some rows failed for good; 4 stopped
+at a limit on requests or cost; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,28 +10,64 @@ import contextlib
 import errno
 import importlib
 import os
-import pkgutil
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-import nlft.cli
-from nlft.cli.printable import printable
-from nlft.errors import NLFTError
+from nlft.errors import ConfigError, NLFTError
+from nlft.progress import Outcome, printable
 
-# What the user can mend by making room; anything else the system refuses is told with a traceback.
+# Errors that freeing disk space fixes; any other OSError is shown with a traceback.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Typer keeps the base of its usage errors private; this is its public subclass's parent.
 UsageError: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
 
-app = typer.Typer(
-    name="nlft",
-    help="Natural Language Fine-Tuning: train a language model on tens of examples, with words as the signal.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# In pipeline order, so that `nlft --help` reads like the paper's figure 3. Each verb is a file in this folder
+# with its own `app`; the text here is its line in `nlft --help`, which loads no verb.
+VERBS = {
+    "demo": "Run the whole pipeline on a small real model, in minutes, without a GPU or a key.",
+    "data": "Make a file of problems, check one, or show a row of it.",
+    "answer": "Get a response to each problem from a local model, a server or a recording.",
+    "grade": "Compare each response's final answer with the reference.",
+    "judge": "Say in words what is wrong with each incorrect response.",
+    "score": "Compute what each response token is worth.",
+    "show": "Show scored responses in the terminal, with every token's role.",
+    "view": "Make the saliency map, as a file or served on this machine.",
+    "train": "Fine-tune a model on judged responses.",
+    "evaluate": "Measure a model's accuracy on held-out problems.",
+    "compare": "Compare evaluations problem by problem, with intervals.",
+    "run": "Run a recipe, from the problems to accuracy before and after training.",
+    "experiment": "Compare methods: run the missing cells, draw tables and figures.",
+    "recipes": "List the recipes that come with nlft, or copy one.",
+    "schema": "Print the JSON Schema of a recipe, for your editor.",
+    "env": "Print what a bug report needs.",
+    "bench": "Measure speed and memory, from a checkout of the project.",
+}
+
+
+class _Verbs(TyperGroup):
+    """The verbs, each loaded on demand."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in VERBS:
+            return load_verb(cmd_name)
+        from nlft.config import did_you_mean
+
+        raise ConfigError(f"there is no command {cmd_name!r}", remedy=did_you_mean(cmd_name, VERBS))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def load_verb(name: str) -> Any:
+    """The command of a verb."""
+    return typer.main.get_command(importlib.import_module(f"nlft.cli.{name}").app)
 
 
 def _show_version(value: bool) -> None:
@@ -42,29 +78,22 @@ def _show_version(value: bool) -> None:
         raise typer.Exit()
 
 
+app = typer.Typer(
+    name="nlft",
+    cls=_Verbs,
+    help="Natural Language Fine-Tuning: train a language model on tens of examples, with words as the training signal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
 @app.callback()
 def root(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_show_version, is_eager=True),
 ) -> None:
     """Natural Language Fine-Tuning."""
-
-
-# The order of the pipeline, so that `nlft --help` reads like the paper's figure 3.
-VERBS = (
-    "demo", "data", "answer", "grade", "judge", "score", "show", "view", "train", "evaluate", "compare", "run",
-    "experiment", "bench",
-)  # fmt: skip
-
-
-def register() -> None:
-    """Add every verb that has a file `cli/<verb>.py`; each offers `register(app)`."""
-    present = {module.name for module in pkgutil.iter_modules(nlft.cli.__path__)}
-    for verb in VERBS:
-        if verb in present:
-            importlib.import_module(f"nlft.cli.{verb}").register(app)
-
-
-register()
 
 
 def main() -> None:
@@ -87,13 +116,25 @@ def run(arguments: list[str]) -> int:
         if error.errno not in _DISK:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "free some space and run the same command again: what was finished is on disk"
+        remedy = "free some disk space and re-run the same command; finished work is on disk"
         return _fail(f"{place}{error.strerror}\n  remedy: {remedy}", 1)
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        return _fail("interrupted: what was finished is on disk; run the same command to go on", 130, mark="")
+        return _fail("interrupted: finished work is on disk; re-run the same command to resume", 130, mark="")
     return int(code)
+
+
+def conclude(outcome: Outcome) -> None:
+    """Print how a step ended.
+
+    Raises:
+        IncompleteError, LimitError: if something is missing from its output.
+    """
+    print(printable(outcome.text))
+    if outcome.shortfall is not None:
+        sys.stdout.flush()
+        raise outcome.shortfall
 
 
 def _fail(message: str, code: int, mark: str = "error: ") -> int:
@@ -102,7 +143,7 @@ def _fail(message: str, code: int, mark: str = "error: ") -> int:
 
 
 def _refuse(error: typer.BadParameter) -> int:
-    """Wrong usage: what is wrong, and the option that may have been meant."""
+    """Report wrong usage, and suggest the option that was probably meant."""
     if error.message.startswith("Usage:"):  # a bare command, whose message is its help
         print(error.message)
         return 2
@@ -115,12 +156,8 @@ def _refuse(error: typer.BadParameter) -> int:
 
 
 def _leave_quietly() -> int:
-    """The reader of our output has gone (`nlft ... | head`): nothing to say, and nobody to say it to."""
+    """End silently when the reader of our output has gone (`nlft ... | head`)."""
     with contextlib.suppress(OSError):
-        # Python flushes stdout once more on its way out, which would complain.
+        # Python flushes stdout once more at exit, which would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + 13  # as a shell reports SIGPIPE
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`nlft bench`: speed and memory beside what a user would pick instead, from a checkout of the project."""
+"""`nlft bench`: speed and memory compared with the alternatives, from a checkout of the project."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("bench")(bench)
+app = make_app()
 
 
+@app.command()
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help="Parts, such as trl or memory; all where none.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Parts to run, such as trl or memory; all by default.")
+    ] = None,
 ) -> None:
-    """Run the benchmarks; nothing else should run on the machine meanwhile."""
+    """Run the benchmarks; run nothing else on the machine at the same time."""
     from nlft.errors import ConfigError
 
     root = Path(__file__).parents[3]
     if not (root / "benchmarks" / "__main__.py").exists():
         raise ConfigError(
-            "the benchmarks are part of the project's repository, not of the installed package",
+            "the benchmarks come with the repository, not with the installed package",
             remedy="clone it and run `make bench`",
         )
     raise typer.Exit(

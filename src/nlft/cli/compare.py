@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("compare")(compare)
+app = make_app()
 
 
+@app.command()
 def compare(
-    evaluations: Annotated[list[Path], typer.Argument(help="Two or more eval.json; the first is the baseline.")],
-    grader: Annotated[str | None, typer.Option(help="strict or flexible; both when not given.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the numbers as JSON, too.")] = None,
+    evaluations: Annotated[list[Path], typer.Argument(help="Two or more eval.json files; the first is the baseline.")],
+    grader: Annotated[str | None, typer.Option(help="strict or flexible; both by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the numbers to this JSON file.")
+    ] = None,
 ) -> None:
-    """Compare evaluations problem by problem: exact McNemar, paired bootstrap, Holm for many."""
+    """Compare evaluations problem by problem: exact McNemar, paired bootstrap, Holm correction for several."""
     import json
 
     from nlft.config import did_you_mean
@@ -30,7 +32,7 @@ def compare(
     from nlft.records import write_lines
 
     if len(evaluations) < 2:
-        raise ConfigError("one evaluation alone has nothing to be compared with", remedy="name two or more eval.json")
+        raise ConfigError("nothing to compare with", remedy="name at least two eval.json files")
     if grader is not None and grader not in GRADERS:
         raise ConfigError(f'there is no grader "{grader}"', remedy=did_you_mean(grader, GRADERS))
     if output is not None:

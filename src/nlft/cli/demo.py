@@ -7,20 +7,18 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("demo")(demo)
+app = make_app()
 
 
+@app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path(
-        "nlft-demo"
-    ),
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Another student than SmolLM2-135M.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, also where a demo has run before.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("nlft-demo"),
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Student model, instead of SmolLM2-135M.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, replacing an earlier demo.")] = False,
 ) -> None:
-    """Teach a 135M model a few kinds of word problem; accuracy before and after, and every token's worth."""
+    """Teach a 135M model a few kinds of word problem; show accuracy before and after, and what each token is worth."""
     from nlft.demo import run_demo
 
     run_demo(output, model=model, fresh=fresh)

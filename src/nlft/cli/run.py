@@ -1,4 +1,4 @@
-"""`nlft run`: a recipe from problems to the two accuracies, resumable."""
+"""`nlft run`: a resumable run of a recipe, from the problems to accuracy before and after training."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from typing import Annotated
 
 import typer
 
+from nlft.cli.options import Assignments, DryRun, make_app
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("run")(run)
+app = make_app()
 
 
+@app.command()
 def run(
-    recipe: Annotated[Path, typer.Argument(help="YAML: one section per stage, its keys the command's options.")],
-    assign: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=1.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print its commands.")] = False,
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe (YAML): one section per stage; its keys are that stage's settings.")
+    ],
+    assign: Assignments = None,
+    dry_run: DryRun = False,
 ) -> None:
-    """Run every stage of a recipe; those finished before are not run again."""
+    """Run every step of a recipe, skipping finished ones."""
     if dry_run:
-        from nlft.pipeline.recipe import load_recipe, plan
+        from nlft.pipeline.plan import plan
+        from nlft.pipeline.recipe import load_recipe
 
-        for stage in plan(load_recipe(recipe, assign or []), file=recipe):
-            print(stage.command)
+        loaded = load_recipe(recipe, assign or [])
+        for step in plan(loaded):
+            print(step.describe(loaded.folder))
         return
 
     from nlft.pipeline.run import run_recipe

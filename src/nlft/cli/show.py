@@ -1,4 +1,4 @@
-"""`nlft show`: scored responses in the terminal: one, each token coloured by what it is worth, or all in one table."""
+"""`nlft show`: scored responses in the terminal: one, with coloured tokens, or all of them in a table."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nlft.cli.options import make_app
+
 if TYPE_CHECKING:
     from nlft.records import Scored
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("show")(show)
+app = make_app()
 
 
+@app.command()
 def show(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
-    row: Annotated[str | None, typer.Argument(help="A row: its number, from 1, or its id; else all together.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Other constants than the file's: paper or authors.")] = None,
-    settings: Annotated[Path | None, typer.Option(help="YAML of constants that override the preset.")] = None,
-    tokens: Annotated[bool, typer.Option("--tokens/--no-tokens", help="A line of numbers per token.")] = True,
+    row: Annotated[
+        str | None, typer.Argument(help="Row number (from 1) or id; by default, a table of all rows.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Use these constants instead of the file's: paper or authors.")
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML file of constants that override the preset.")] = None,
+    tokens: Annotated[bool, typer.Option("--tokens/--no-tokens", help="Print one line of numbers per token.")] = True,
 ) -> None:
-    """Show one response with every token's role, scale and probabilities, or a table of what all tokens are worth."""
-    from nlft.cli.saliency import saliency_settings
+    """Show one response with each token's role, scale and probabilities, or a table of all tokens by role."""
+    from nlft.config import parse_config
     from nlft.records import Scored, read_records
+    from nlft.score.config import Constants
 
-    constants = saliency_settings(preset or "paper", settings) if preset or settings else None
+    given = {"preset": preset, "settings": str(settings) if settings is not None else None}
+    chosen_constants = {name: value for name, value in given.items() if value is not None}
+    constants = parse_config(chosen_constants, Constants).saliency() if chosen_constants else None
     rows = read_records(scored, Scored)
     chosen = _choose(rows, row, scored) if row is not None else None
 
@@ -39,7 +47,7 @@ def show(
     from nlft.saliency_map.totals import totals
     from nlft.score.schema import allocate_scores
 
-    # Data is never markup, emoji code or something to highlight.
+    # Never interpret data as markup or emoji codes, and never highlight it.
     console = Console(markup=False, emoji=False, highlight=False)
     if chosen is None:
         console.print(totals_table(*totals(rows, constants)))

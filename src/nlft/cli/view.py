@@ -7,37 +7,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nlft.cli.options import make_app
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nlft.records import Judged, Scored
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command("view")(view)
+app = make_app()
 
 
+@app.command()
 def view(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1 until Ctrl-C.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0 takes a free one.")] = 0,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="With --serve: scores new text.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 0,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model that scores new text (with --serve).")
+    ] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder of a LoRA adapter.")] = None,
-    prompts: Annotated[str, typer.Option(help="Prompt set: a shipped name, or a YAML file.")] = "paper",
+    prompts: Annotated[str, typer.Option(help="Prompt set: a built-in name or a YAML file.")] = "paper",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run code of the model's.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that ships with the model.")
+    ] = False,
 ) -> None:
-    """Make the saliency map: every token's role and scale, and settings to move without training."""
+    """Make the saliency map: each token's role and scale, with settings you can adjust without training."""
     from nlft.errors import ConfigError
 
     if serve == (output is not None):
-        raise ConfigError("say where the page is to go", remedy="give -o FILE.html, or --serve")
+        raise ConfigError("no output given", remedy="add -o FILE.html or --serve")
     if output is not None:
         if model is not None:
-            raise ConfigError("a model scores new text only while the page is served", remedy="add --serve, drop -o")
+            raise ConfigError("--model needs --serve, to score new text", remedy="add --serve and drop -o")
         from nlft.files import refuse_same_file
         from nlft.saliency_map.export import export_page
 
@@ -67,9 +72,9 @@ def _serve(rows: list[Scored], source: str, scorer: Callable[[Judged], Scored] |
     try:
         server = PageServer(rows, source=source, score=scorer, port=port)
     except OSError as error:
-        raise ConfigError(f"port {port} cannot be used: {error.strerror}", remedy="choose another --port") from None
-    print(f"{server.url} (Ctrl-C ends it)", flush=True)
-    # Ctrl-C is how serving ends, so it is no interruption here.
+        raise ConfigError(f"cannot use port {port}: {error.strerror}", remedy="choose another --port") from None
+    print(f"{server.url} (press Ctrl-C to stop)", flush=True)
+    # Ctrl-C is the normal way to stop serving.
     try:
         server.serve_forever()
     except KeyboardInterrupt:

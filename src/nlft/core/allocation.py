@@ -1,4 +1,4 @@
-"""From the three paths' probabilities to what each token is and weighs (paper 3.3 and 3.4)."""
+"""From the three paths' probabilities to each token's role and weight (paper 3.3 and 3.4)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from nlft.core.settings import SaliencySettings
 
 @dataclass(frozen=True)
 class Allocation:
-    """What each of the n response tokens is, and its scale; it carries no gradient.
+    """The role and scale of each of the n response tokens, without gradient.
 
     A correct response's tokens are salient, sub-salient (`cluster & ~salient`) or irrelevant
-    (`~cluster`); in an incorrect one salient means error, and all else is irrelevant.
+    (`~cluster`); in an incorrect one, salient means error, and all other tokens are irrelevant.
 
     Attributes:
         salient: (n,) the salient tokens.
@@ -61,7 +61,7 @@ def allocate(
     """Find the salient tokens of one response, the phrases around them, and every token's scale.
 
     Costs one transfer from the device (the salient mask with the Gram matrix of the hidden states) and
-    one back, whatever n is.
+    one back, for any n.
 
     Args:
         logp_base: log P(y_t | base), nats.
@@ -93,12 +93,12 @@ def allocate_by_products(
     inner: Float[Tensor, "n n"],
     settings: SaliencySettings,
 ) -> Allocation:
-    """As `allocate`, from the inner products of the hidden states, which is all that stored scores keep of them."""
+    """Like `allocate`, from the inner products of the hidden states, which is all that stored scores keep."""
     correct = logp_judge is None
     _check(logp_base, logp_standard, logp_judge, inner)
     if not correct and not settings.use_judge:
         return Allocation.nothing(logp_base, correct=False)
-    base = prepare(logp_base, settings, correct=correct)
+    base = prepare(logp_base, settings, correct=correct, base=True)
     standard = prepare(logp_standard, settings, correct=correct)
     if logp_judge is None:
         salient = salient_correct(base, standard, settings)
@@ -128,7 +128,7 @@ def _host_walk(
 
 
 def _mean_one(scale: Float[Tensor, " n"], settings: SaliencySettings) -> Float[Tensor, " n"]:
-    """Divide by the mean where the settings ask for it; scales that are all 0 stay so."""
+    """Divide by the mean if the settings ask for it; scales that are all 0 stay 0."""
     if not settings.mean_one:
         return scale
     mean = scale.mean()
@@ -142,6 +142,6 @@ def _working_dtype(logp: Tensor) -> torch.dtype:
 def _check(base: Tensor, standard: Tensor, judge: Tensor | None, inner: Tensor) -> None:
     lengths = {len(base), len(standard), len(inner), *([] if judge is None else [len(judge)])}
     if lengths == {0}:
-        raise ValueError("a response needs one token at least")
+        raise ValueError("a response needs at least one token")
     if len(lengths) > 1:
         raise ValueError(f"the paths differ in length: {sorted(lengths)}")

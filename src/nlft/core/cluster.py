@@ -24,7 +24,7 @@ def phrases(
     """The tokens in the phrase of any salient token, the salient ones included.
 
     From each salient token i, with centre c = h_i, walk left until a neighbour does not join or the
-    response begins, then right from i with the centre as it is by then. A neighbour j joins while
+    response begins, then right from i with the centre it has by then. A neighbour j joins while
 
         similarity: cos(c, h_j) > threshold          distance: 1 - cos(c, h_j) > threshold
 
@@ -43,7 +43,7 @@ def phrases(
         return joined
     lengths, squares = _walk(inner, inner[starts], inner.diagonal()[starts], starts, settings)
     _join(joined, starts - lengths, starts)
-    # The walk to the right is the walk to the left of the mirrored response, with the centre as it is by now.
+    # The walk to the right is the walk to the left of the mirrored response, with the current centre.
     mirrored = inner[::-1, ::-1]
     products = (_centre(starts, lengths, len(joined)) @ inner)[:, ::-1]
     lengths, _ = _walk(mirrored, products, squares, len(joined) - 1 - starts, settings)
@@ -64,7 +64,7 @@ def _walk(
 
         c = sum over y = j+1 .. i-1 of 2^-(y-j) h_y  +  2^-(i-1-j) c0,
 
-    so <c, h_j> is a sum over the part of row j of `inner` that stands between j and i, the same for all
+    so <c, h_j> is a sum over the part of row j of `inner` between j and i, the same for all
     starts but for where it ends, and a multiple of <c0, h_j>. The square follows by recursion:
     |(c + h) / 2|^2 = (|c|^2 + 2 <c, h> + |h|^2) / 4.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -17,15 +17,25 @@ from nlft.core.settings import SaliencySettings
 class Loss:
     """One example's loss, a mean over its own n tokens.
 
+    The mean over rows is algorithm 1's; for the mean over all tokens of a batch, weight each row's `total` by its n.
+
     Attributes:
-        weighted: the paper's term, eq. 5 as something to minimise.
-        likelihood: the authors' extra term; 0 under the preset `paper`.
-        total: factor * (weighted + likelihood).
+        total: what is minimised, with gradient; of `example_loss`: factor * (weighted + likelihood).
+        parts: its components, and anything else to log, by name.
     """
 
-    weighted: Float[Tensor, ""]
-    likelihood: Float[Tensor, ""]
     total: Float[Tensor, ""]
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def weighted(self) -> Float[Tensor, ""]:
+        """The paper's term, eq. 5 as something to minimise."""
+        return self.parts["weighted"]
+
+    @property
+    def likelihood(self) -> Float[Tensor, ""]:
+        """The authors' extra term; 0 under the preset `paper`."""
+        return self.parts["likelihood"]
 
 
 def example_loss(
@@ -44,13 +54,13 @@ def example_loss(
 
     Args:
         logp_base: log P(y_t | base), nats, with gradient.
-        allocation: what `allocate` found, now or earlier.
+        allocation: the result of `allocate`, new or stored.
         settings: the constants.
         logp_judge: log P(y_t | judge), nats, with gradient; needed for the authors' extra term of an
-            incorrect response, and not used otherwise.
+            incorrect response, otherwise unused.
 
     Raises:
-        ValueError: where lengths differ, or the extra term lacks the judge path.
+        ValueError: if lengths differ, or the extra term lacks the judge path.
 
     >>> import torch
     >>> everything = torch.ones(2, dtype=torch.bool)
@@ -65,7 +75,8 @@ def example_loss(
     correct = allocation.correct and logp_judge is None
     weighted = token_terms(logp_base, allocation, settings, correct=correct).mean()
     likelihood = _likelihood(logp_base, logp_judge, allocation, settings, correct=correct).to(weighted)
-    return Loss(weighted, likelihood, settings.factor * (weighted + likelihood))
+    total = settings.factor * (weighted + likelihood)
+    return Loss(total, {"weighted": weighted, "likelihood": likelihood})
 
 
 def token_terms(
@@ -80,7 +91,7 @@ def token_terms(
 
     P(base) = 1 in the unlikelihood gives log(unlikelihood_floor). For the arguments see `example_loss`.
     """
-    logp = prepare(logp_base, settings, correct=correct)
+    logp = prepare(logp_base, settings, correct=correct, base=True)
     scale = allocation.scale.detach().to(logp)
     terms = scale * logp
     if not correct:
@@ -98,7 +109,7 @@ def log_one_minus(logp: Float[Tensor, " n"], floor: float) -> Float[Tensor, " n"
     """log(1 - P) from log P, with 1 - P no less than `floor`.
 
     The value stops at log(floor) as P nears 1, the gradient at -P / floor: a token the model is sure
-    of still hears that it is wrong. (A plain clamp would leave it without a gradient.)
+    of still gets a gradient, which a plain clamp would remove.
     """
     rest = -torch.expm1(logp)
     # Straight through: the forward value is floored, the backward pass sees 1 - P.
@@ -120,4 +131,4 @@ def _likelihood(
     path = logp_base if correct else logp_judge
     if path is None:
         raise ValueError("the likelihood term of an incorrect response needs logp_judge")
-    return -settings.likelihood * prepare(path, settings, correct=True).mean()
+    return -settings.likelihood * prepare(path, settings, correct=True, base=path is logp_base).mean()

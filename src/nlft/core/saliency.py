@@ -52,12 +52,14 @@ def salient_incorrect(
     return salient
 
 
-def prepare(logp: Float[Tensor, " n"], settings: SaliencySettings, *, correct: bool) -> Float[Tensor, " n"]:
+def prepare(
+    logp: Float[Tensor, " n"], settings: SaliencySettings, *, correct: bool, base: bool = False
+) -> Float[Tensor, " n"]:
     """Log-probabilities as the equations take them: float32 or better, finite.
 
-    Half precision becomes float32. -inf becomes `LOWEST`. Under the authors' preset a probability that
-    underflows becomes `zero_probability`, a constant, and the float64 probabilities of an incorrect
-    response are rounded to float32, as their code does.
+    Half precision becomes float32. -inf becomes `LOWEST`. Under the authors' preset, as in their code, a
+    probability of the base path that underflows becomes `zero_probability`, a constant, and the float64
+    probabilities of an incorrect response are rounded to float32.
     """
     if logp.dtype in (torch.float16, torch.bfloat16):
         logp = logp.float()
@@ -65,7 +67,7 @@ def prepare(logp: Float[Tensor, " n"], settings: SaliencySettings, *, correct: b
     if settings.float32_incorrect and not correct and logp.dtype == torch.float64:
         probability = probability.float().double()
         logp = torch.where(probability == 0, logp, _round(logp, probability))
-    if settings.zero_probability > 0:
+    if base and settings.zero_probability > 0:
         logp = torch.where(probability == 0, math.log(settings.zero_probability), logp)
     return torch.where(logp == -math.inf, LOWEST, logp)
 
@@ -74,7 +76,7 @@ def _round(logp: Float[Tensor, " n"], to: Float[Tensor, " n"]) -> Float[Tensor, 
     """log P with P at the value `to`; the gradient with respect to P passes unchanged, as through a cast."""
     probability = logp.exp()
     rounded = probability + (to - probability).detach()
-    # Where `to` is 0 the caller takes another value; log 1 keeps the unused gradient finite.
+    # If `to` is 0, the caller uses another value; log 1 keeps the unused gradient finite.
     return torch.log(torch.where(to == 0, 1.0, rounded))
 
 

@@ -40,7 +40,7 @@ def scale_correct(
         p0 = settings.p0_correct
         excess = (logp_standard.exp() - p0) / (1.0 - p0)
         log_ratio = logp_standard - math.log(p0)
-        # Below p0 the excess is negative and its power undefined; those places take another branch.
+        # Below p0 the excess is negative and its power undefined; those tokens use another branch.
         high = 1.0 + excess.clamp(min=0.0) ** settings.c1
         low = torch.exp(settings.c2 * log_ratio)
         rest = torch.exp(settings.c3 * log_ratio)
@@ -77,7 +77,7 @@ def scale_incorrect(
         salient: the salient tokens, the errors.
         cluster: the tokens of their phrases, salient ones included.
         settings: `r0`, `incorrect_rest`, `rest_exponent`, `ones`.
-        masked: the filter has struck: all else gets 0.
+        masked: whether the filter applies, so that all other tokens get 0.
     """
     if "error" in settings.ones:
         error = torch.ones_like(logp_base)

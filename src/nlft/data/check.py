@@ -1,4 +1,4 @@
-"""What would spoil a training run, found before it starts."""
+"""Find what would spoil a training run before it starts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nlft.data.duplicates import NearDuplicates, normalised
-from nlft.data.lengths import PATHS, Lengths, Measure, paths_of, tokens, words
+from nlft.data.lengths import Lengths, Measure, paths_of, tokens, words
 from nlft.data.load import Reader
 from nlft.errors import DataError
 from nlft.grade import grade_response
+from nlft.grade.graders import BOTH
 from nlft.prompts import PromptSet, load_prompts, says_correct
 from nlft.records import Attempt, Graded, Problem
 
@@ -23,7 +24,7 @@ SHOWN = 5  # examples of each finding in the text form
 
 @dataclass
 class Finding:
-    """One thing that is wrong, with every place where it is."""
+    """One kind of fault, with every place that has it."""
 
     level: Level
     what: str
@@ -47,11 +48,11 @@ class CheckReport:
 
     @property
     def errors(self) -> int:
-        """How many places have an error."""
+        """The number of errors."""
         return sum(len(finding.places) for finding in self.findings.values() if finding.level == "error")
 
     def find(self, level: Level, what: str, place: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.setdefault(what, Finding(level, what)).places.append(place)
 
     def to_json(self) -> str:
@@ -95,8 +96,8 @@ def check_file(
     """Read a file of any stage, or any that `load_problems` takes, and report what is in it.
 
     Errors: rows that cannot be read, ids that repeat, empty responses, paths longer than the model
-    takes, questions that stand in the test set, judgments that call a wrong response correct.
-    Warnings: rows or questions that repeat or nearly do, questions that nearly stand in the test
+    takes, questions that are in the test set, judgments that call a wrong response correct.
+    Warnings: rows or questions that repeat or nearly do, questions much like one of the test
     set, responses cut off at their token limit, verdicts that contradict both of GSM8K's graders,
     wrong responses without a judgment.
 
@@ -113,140 +114,142 @@ def check_file(
         ConfigError: for an unknown prompt set.
         ModelError: when the tokenizer cannot be found.
     """
-    prompt_set = load_prompts(prompts)
-    measure = tokens(model, max_length) if model is not None else words(max_length)
-    report = CheckReport(str(path), unit=measure.unit, limit=measure.limit)
-    overlap = _Overlap(against) if against is not None else None
-    repeats, paths = _Repeats(), _Paths(measure, prompt_set)
-
-    def note(error: DataError) -> None:
-        report.rows += 1
-        report.find("error", "rows that cannot be read", f"line {error.line}: {error.message}")
-
+    check = _Check(
+        CheckReport(str(path)), load_prompts(prompts), tokens(model, max_length) if model else words(max_length)
+    )
+    if against is not None:
+        for line, record in Reader(against).records():
+            check.test_set.add(record.question, f"line {line} of {Path(against).name}, {record.id}")
     try:
-        for line, record in Reader(path).records(note):
-            report.rows += 1
-            kind = type(record).__name__
-            report.kinds[kind] = report.kinds.get(kind, 0) + 1
-            place = f"line {line}, {record.id}"
-            paths.add(report, record, place)
-            repeats.add(report, record, place)
-            _check_grade(report, record, prompt_set, place)
-            if overlap is not None:
-                overlap.add(report, record, place)
+        for line, record in Reader(path).records(check.note_unreadable):
+            check.row(record, f"line {line}, {record.id}")
     except DataError as error:
         if error.line is None:
             raise
-        note(error)  # a container that cannot be read any further
-    if report.rows == 0:
-        raise DataError("the file holds no rows", file=path, remedy="give a file with at least one row")
-    report.lengths = paths.lengths()
-    return report
+        check.note_unreadable(error)  # a file that cannot be read any further
+    return check.finished()
 
 
-class _Paths:
-    """Lengths of prompts, responses, and both together."""
+class _Questions:
+    """Questions with their places, found again where the same or nearly the same is asked."""
 
-    def __init__(self, measure: Measure, prompts: PromptSet) -> None:
-        self.measure, self.prompts = measure, prompts
-        self.values: dict[str, list[int]] = {}
+    def __init__(self) -> None:
+        self._places: dict[int, str] = {}
+        self._near = NearDuplicates()
 
-    def add(self, report: CheckReport, record: Problem, place: str) -> None:
-        """Measure one record."""
-        lengths = {
-            f"{name} prompt": self.measure.prompt(messages) for name, messages in paths_of(record, self.prompts).items()
-        }
+    def add(self, question: str, place: str) -> None:
+        """Remember the first place of a question."""
+        if self._places.setdefault(hash(normalised(question)), place) is place:
+            self._near.add(place, question)
+
+    def find(self, question: str) -> tuple[bool, str] | None:
+        """Whether it is the same question that was added, and where; None where none is like it."""
+        same = self._places.get(hash(normalised(question)))
+        if same is not None:
+            return True, same
+        like = self._near.like(question)
+        return None if like is None else (False, f"{like[1]:.0%} as {like[0]}")
+
+
+class _Check:
+    """A report while it is made, and what the rows are compared with."""
+
+    def __init__(self, report: CheckReport, prompts: PromptSet, measure: Measure) -> None:
+        report.unit, report.limit = measure.unit, measure.limit
+        self.report, self.prompts, self.measure = report, prompts, measure
+        self.lengths: dict[str, list[int]] = {}
+        self.rows: dict[int, str] = {}
+        self.questions, self.test_set = _Questions(), _Questions()
+
+    def note_unreadable(self, error: DataError) -> None:
+        """Count a row that is no record."""
+        self.report.rows += 1
+        self.report.find("error", "rows that cannot be read", f"line {error.line}: {error.message}")
+
+    def finished(self) -> CheckReport:
+        """The report, once every row is in."""
+        if self.report.rows == 0:
+            raise DataError("the file holds no rows", file=self.report.file, remedy="give a file with at least one row")
+        self.report.lengths = {name: Lengths.of(values) for name, values in self.lengths.items()}
+        return self.report
+
+    def row(self, record: Problem, place: str) -> None:
+        """Check one row."""
+        self.report.rows += 1
+        kind = type(record).__name__
+        self.report.kinds[kind] = self.report.kinds.get(kind, 0) + 1
+        self._check_lengths(record, place)
+        self._check_repeats(record, place)
+        self._check_overlap(record, place)
+        if isinstance(record, Attempt):
+            self._check_response(record, place)
+            self._check_grade(record, place)
+
+    def _check_lengths(self, record: Problem, place: str) -> None:
+        """Lengths of the prompts, the response, and both together."""
+        prompts = paths_of(record, self.prompts)
+        lengths = {f"{name} prompt": self.measure.prompt(messages) for name, messages in prompts.items()}
         longest, response = max(lengths.values()), 0
         if isinstance(record, Attempt):
             response = lengths["response"] = self.measure.response(record.response)
-            lengths |= {
-                f"{name} path": lengths[f"{name} prompt"] + response for name in PATHS if f"{name} prompt" in lengths
-            }
-            if not record.response.strip():
-                report.find("error", "empty responses", place)
-            if record.finish_reason == "length":
-                report.find("warning", "responses cut off at their token limit", place)
+            lengths |= {f"{name} path": lengths[f"{name} prompt"] + response for name in prompts}
         for name, value in lengths.items():
-            self.values.setdefault(name, []).append(value)
+            self.lengths.setdefault(name, []).append(value)
         if self.measure.limit is not None and longest + response > self.measure.limit:
-            report.find("error", "too long, would be refused", f"{place}: {longest + response} {self.measure.unit}")
+            what = f"{place}: {longest + response} {self.measure.unit}"
+            self.report.find("error", "too long, would be refused", what)
 
-    def lengths(self) -> dict[str, Lengths]:
-        """The spread of each length."""
-        return {name: Lengths.of(values) for name, values in self.values.items()}
-
-
-class _Repeats:
-    """Rows and questions that stand in the file before."""
-
-    def __init__(self) -> None:
-        self.rows: dict[int, str] = {}
-        self.questions: dict[int, str] = {}
-        self.near = NearDuplicates()
-
-    def add(self, report: CheckReport, record: Problem, place: str) -> None:
-        """Compare one record with the earlier ones, and remember it."""
+    def _check_repeats(self, record: Problem, place: str) -> None:
+        """Whether question and response, or the question, were there before."""
         response = record.response if isinstance(record, Attempt) else ""
-        question = normalised(record.question)
-        first = self.rows.setdefault(hash((question, normalised(response))), place)
-        if first is not place:
-            report.find("warning", "the same question and response again", f"{place}: as {first}")
-        elif (asked := self.questions.setdefault(hash(question), place)) is not place:
-            if not response:
-                report.find("warning", "the same question again", f"{place}: as {asked}")
-        elif (like := self.near.like(record.question)) is not None:
-            report.find("warning", "nearly the same question again", f"{place}: {like[1]:.0%} as {like[0]}")
-        if self.questions[hash(question)] is place:
-            self.near.add(place, record.question)
+        row = hash((normalised(record.question), normalised(response)))
+        asked = self.questions.find(record.question)
+        if row in self.rows:
+            self.report.find("warning", "the same question and response again", f"{place}: as {self.rows[row]}")
+        elif asked is not None and not asked[0]:
+            self.report.find("warning", "nearly the same question again", f"{place}: {asked[1]}")
+        elif asked is not None and not response:
+            self.report.find("warning", "the same question again", f"{place}: as {asked[1]}")
+        self.rows.setdefault(row, place)
+        self.questions.add(record.question, place)
 
+    def _check_overlap(self, record: Problem, place: str) -> None:
+        """Whether the test set asks the question."""
+        asked = self.test_set.find(record.question)
+        if asked is not None and asked[0]:
+            self.report.find("error", "questions of the test set", f"{place}: {asked[1]}")
+        elif asked is not None:
+            self.report.find("warning", "nearly questions of the test set", f"{place}: {asked[1]}")
 
-class _Overlap:
-    """Questions that stand in a test set, where they have no place in training."""
+    def _check_response(self, record: Attempt, place: str) -> None:
+        """Whether there is one, and all of it."""
+        if not record.response.strip():
+            self.report.find("error", "empty responses", place)
+        if record.finish_reason == "length":
+            self.report.find("warning", "responses cut off at their token limit", place)
 
-    def __init__(self, path: str | Path) -> None:
-        self.exact: dict[int, str] = {}
-        self.near = NearDuplicates()
-        for line, record in Reader(path).records():
-            place = f"line {line} of {Path(path).name}, {record.id}"
-            self.exact.setdefault(hash(normalised(record.question)), place)
-            self.near.add(place, record.question)
-
-    def add(self, report: CheckReport, record: Problem, place: str) -> None:
-        """Look one record up."""
-        same = self.exact.get(hash(normalised(record.question)))
-        if same is not None:
-            report.find("error", "questions of the test set", f"{place}: {same}")
-        elif (like := self.near.like(record.question)) is not None:
-            report.find("warning", "nearly questions of the test set", f"{place}: {like[1]:.0%} as {like[0]}")
-
-
-def _check_grade(report: CheckReport, record: Problem, prompts: PromptSet, place: str) -> None:
-    """Share correct; verdict against graders; judgment against verdict."""
-    if not isinstance(record, Attempt):
-        return
-    try:
-        said = {
-            name: grade_response(record.response, record.reference, name) for name in ("gsm8k-strict", "gsm8k-flexible")
-        }
-    except DataError:
-        said = {}  # the reference holds no number: another grader's business
-    row: dict[str, Any] = dict(record)
-    if isinstance(record, Graded):
-        correct = record.verdict.correct
-        if said and all(verdict.correct != correct for verdict in said.values()):
-            what = "verdicts that contradict both of GSM8K's graders"
-            report.find("warning", what, f"{place}: {said['gsm8k-flexible'].reason}")
-    elif said:
-        correct = said["gsm8k-flexible"].correct
-        report.graded_here = True
-    else:
-        return
-    report.graded += 1
-    report.correct += correct
-    judgment = row.get("judgment")
-    if "judgment" not in row or correct:
-        return
-    if not judgment:
-        report.find("warning", "wrong responses without a judgment", place)
-    elif says_correct(str(judgment), prompts.correct_mark):
-        report.find("error", "judgments that call a wrong response correct", place)
+    def _check_grade(self, record: Attempt, place: str) -> None:
+        """Share correct; verdict against graders; judgment against verdict."""
+        try:
+            said = [grade_response(record.response, record.reference, name) for name in BOTH]
+        except DataError:
+            said = []  # the reference holds no number: another grader's business
+        if isinstance(record, Graded):
+            correct = record.verdict.correct
+            if said and all(verdict.correct != correct for verdict in said):
+                what = "verdicts that contradict both of GSM8K's graders"
+                self.report.find("warning", what, f"{place}: {said[-1].reason}")
+        elif said:
+            correct = said[-1].correct
+            self.report.graded_here = True
+        else:
+            return
+        self.report.graded += 1
+        self.report.correct += correct
+        row: dict[str, Any] = dict(record)
+        if "judgment" not in row or correct:
+            return
+        if not row["judgment"]:
+            self.report.find("warning", "wrong responses without a judgment", place)
+        elif says_correct(str(row["judgment"]), self.prompts.correct_mark):
+            self.report.find("error", "judgments that call a wrong response correct", place)

@@ -2,7 +2,7 @@
 
 The similarity of two texts is the Jaccard index of their shingles, |A and B| / |A or B|. MinHash with
 16 bands of 4 finds a pair of similarity 0.8 with probability 1 - (1 - 0.8^4)^16 > 0.999; each found pair is then
-measured exactly, so that nothing unlike is reported. Memory: about half a kilobyte a text.
+measured exactly, so no false pair is reported. Memory: about four kilobytes a text.
 
 Source: Broder 1997, "On the resemblance and containment of documents".
 """
@@ -34,7 +34,7 @@ TERMS = _RANDOM.integers(0, PRIME, size=(BANDS * WIDTH, 1))
 
 
 def normalised(text: str) -> str:
-    """A text without case, punctuation and white space that differ by accident.
+    """A text in lower case, without punctuation and with single spaces.
 
     >>> normalised("How many  apples -- in all?") == normalised("how many apples in all")
     True
@@ -57,7 +57,7 @@ def similarity(a: Shingles, b: Shingles) -> float:
 
 
 class NearDuplicates:
-    """A growing collection of texts that finds the earlier ones a new text resembles.
+    """A growing collection of texts that finds the earlier one most like a new text.
 
     Args:
         threshold: The similarity from which two texts count as near duplicates; below 0.7 MinHash
@@ -70,7 +70,7 @@ class NearDuplicates:
         self._buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
 
     def add(self, key: Any, text: str) -> None:
-        """Put a text into the collection under a key of the caller's."""
+        """Add a text under a key of your choice."""
         parts, bands = _signature(text)
         for bucket in bands:
             self._buckets[bucket].append(len(self._texts))

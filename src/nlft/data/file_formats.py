@@ -1,6 +1,10 @@
 """Rows of a file as (place, object): JSONL, JSON, CSV, TSV and Parquet, each in constant memory.
 
 A place is what an error names: the line on which the row begins, or for Parquet the row itself, from 1.
+
+`datasets` reads the hub only. It guesses one type for each column of a JSON or CSV file (a reference "007" becomes
+the number 7.0), ends at the first broken row without naming it, copies every file into its cache before the first
+row, and takes half a second to import. Parquet has its types already: pyarrow reads it, a batch at a time.
 """
 
 from __future__ import annotations
@@ -13,74 +17,71 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nlft.errors import ConfigError, DataError
 from nlft.files import decode, load_json, open_data, read_objects
 
-__all__ = ["CONTAINERS", "Rows", "container_of", "read_rows"]
+__all__ = ["FILE_FORMATS", "Rows", "file_format_of", "read_rows"]
 
 Rows = Iterator[tuple[int, dict[str, Any]]]
 
-CONTAINERS = ("jsonl", "json", "csv", "tsv", "parquet")
-SUFFIXES = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
-}  # fmt: skip
 CHUNK = 1 << 20
 BLANK = re.compile(r"[ \t\r\n]*")
 
 
-def container_of(path: Path) -> str:
-    """The container, from the name's suffix; without a known one, from the first bytes.
+def file_format_of(path: Path) -> str:
+    """A key of FILE_FORMATS: Parquet by its first bytes, others by their suffix, else by the first character.
 
     Raises:
-        DataError: for a file that is missing or like none of them.
+        DataError: for a file that is missing, or in none of these formats.
     """
     with open_data(path) as stream:
         start = stream.read(4096)
     if start.startswith(b"PAR1"):
         return "parquet"
-    if path.suffix.lower() in SUFFIXES:
-        return SUFFIXES[path.suffix.lower()]
+    suffix = path.suffix.lower().removeprefix(".").replace("ndjson", "jsonl")
+    if suffix in FILE_FORMATS:
+        return suffix
     first = start.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-    if first in (b"[", b"{") or not first:
-        return "json" if first == b"[" else "jsonl"
+    if first == b"[":
+        return "json"
+    if first in (b"{", b""):
+        return "jsonl"
     raise DataError(
-        "the file is like none of " + ", ".join(CONTAINERS), file=path, line=1, remedy="name its kind with --format"
+        "the file is in none of the formats " + ", ".join(FILE_FORMATS),
+        file=path,
+        line=1,
+        remedy="name its format with --format",
     )
 
 
 def read_rows(
-    path: str | Path, container: str | None = None, on_error: Callable[[DataError], None] | None = None
+    path: str | Path, file_format: str | None = None, on_error: Callable[[DataError], None] | None = None
 ) -> Rows:
     """The rows of a file.
 
     Args:
         path: The file.
-        container: One of CONTAINERS; None means to look (see `container_of`).
-        on_error: Is told of a bad line of a JSONL file, which is then left out; None raises. In the
-            other containers what follows a damaged place cannot be trusted.
+        file_format: A key of FILE_FORMATS; None detects it (see `file_format_of`).
+        on_error: Called with the error of each bad line of a JSONL file, which is then skipped; None raises.
+            In the other formats nothing after a damaged place can be trusted.
 
     Raises:
-        DataError: with file and line, for whatever is missing, damaged, cut off or in another form.
+        DataError: with file and line, for a file that is missing, damaged, cut off or of another format.
         ConfigError: for Parquet without pyarrow.
     """
     path = Path(path)
-    container = container or container_of(path)
-    if container == "jsonl":
-        return read_objects(path, on_error)
-    if container == "json":
-        return _read_json(path)
-    if container == "parquet":
-        return _read_parquet(path)
-    return _read_table(path, "\t" if container == "tsv" else None)
+    file_format = file_format or file_format_of(path)
+    return read_objects(path, on_error) if file_format == "jsonl" else FILE_FORMATS[file_format](path)
 
 
 def _read_json(path: Path) -> Rows:
     """The objects of one JSON array, or of several JSON values one after the other, a piece at a time."""
     with open_data(path) as stream:
-        pieces = _Pieces(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), path)
+        pieces = _JsonText(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), path)
         array = pieces.skip() == "["
         if array:
             pieces.take(pieces.at + 1)
@@ -103,10 +104,10 @@ def _read_json(path: Path) -> Rows:
                 raise pieces.broken("the closing ] is missing; the file was cut off")
             pieces.take(pieces.at + 1)
         if pieces.skip():
-            raise pieces.broken("there is more after the end")
+            raise pieces.broken("there is more text after the end")
 
 
-class _Pieces:
+class _JsonText:
     """A text read in chunks, from which whole JSON values are taken."""
 
     def __init__(self, stream: io.TextIOWrapper, path: Path) -> None:
@@ -115,7 +116,7 @@ class _Pieces:
         self.decoder = json.JSONDecoder()
 
     def skip(self) -> str:
-        """Pass over white space; the next sign, or "" at the end."""
+        """Skip white space; the next character, or "" at the end."""
         while True:
             blank = BLANK.match(self.text, self.at)
             self.take(blank.end() if blank else self.at)
@@ -131,7 +132,7 @@ class _Pieces:
         return taken
 
     def more(self, size: int) -> None:
-        """Read on."""
+        """Read the next chunk."""
         try:
             chunk = self.stream.read(size)
         except UnicodeDecodeError:
@@ -142,7 +143,7 @@ class _Pieces:
         self.text, self.at = self.text[self.at :] + chunk, 0
 
     def value(self) -> Any:
-        """The value at the front; reads on, each time twice as much, while it is not whole."""
+        """The next value; reads on, twice as much each time, until it is complete."""
         size = CHUNK
         while True:
             try:
@@ -165,7 +166,7 @@ class _Pieces:
         return DataError(f"broken JSON: {what}", file=self.path, line=self.line, remedy=remedy)
 
 
-def _read_table(path: Path, delimiter: str | None) -> Rows:
+def _read_table(path: Path, delimiter: str | None = None) -> Rows:
     """CSV with a header; the delimiter is the commonest of comma, semicolon and tab in the header."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses a cell of 128 KB
     with open_data(path) as stream:
@@ -176,31 +177,24 @@ def _read_table(path: Path, delimiter: str | None) -> Rows:
         first = next(lines, "")
         if not first.strip():
             raise DataError("the first line holds no column names", file=path, line=1, remedy="add a header")
-        table = csv.reader(
-            itertools.chain([first], lines), delimiter=delimiter or max(",;\t", key=first.count), strict=True
-        )
-        _, header = next(_cells(table, path))
-        if len(set(header)) < len(header):
-            raise DataError("two columns have the same name", file=path, line=1, remedy="rename one of them")
-        for line, cells in _cells(table, path):
-            if len(cells) != len(header):
-                what = f"{len(cells)} cells, but the header has {len(header)}"
-                raise DataError(what, file=path, line=line, remedy="quote cells that hold the delimiter or a newline")
-            yield line, dict(zip(header, cells, strict=True))
-
-
-def _cells(table: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a csv.reader with the lines on which they begin; blank lines are passed over."""
-    while True:
-        line = table.line_num + 1
+        delimiter = delimiter or max(",;\t", key=first.count)
+        table = csv.reader(itertools.chain([first], lines), delimiter=delimiter, strict=True)
+        header: list[str] | None = None
+        begin = 1
         try:
-            cells = next(table, None)
+            for cells in table:
+                line, begin = begin, table.line_num + 1
+                if header is None:
+                    header = cells
+                    if len(set(header)) < len(header):
+                        raise DataError("two columns have the same name", file=path, line=1, remedy="rename one")
+                elif cells and len(cells) != len(header):
+                    what = f"{len(cells)} cells, but the header has {len(header)}"
+                    raise DataError(what, file=path, line=line, remedy="quote cells with a delimiter or newline")
+                elif cells:
+                    yield line, dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            raise DataError(f"broken CSV: {error}", file=path, line=line, remedy="quote the cell") from None
-        if cells is None:
-            return
-        if cells:
-            yield line, cells
+            raise DataError(f"broken CSV: {error}", file=path, line=begin, remedy="quote the cell") from None
 
 
 def _read_parquet(path: Path) -> Rows:
@@ -222,3 +216,12 @@ def _read_parquet(path: Path) -> Rows:
             raise DataError(
                 f"broken Parquet: {str(error).splitlines()[0]}", file=path, line=number + 1, remedy="write it again"
             ) from None
+
+
+FILE_FORMATS: dict[str, Callable[[Path], Rows]] = {
+    "jsonl": read_objects,
+    "json": _read_json,
+    "csv": _read_table,
+    "tsv": partial(_read_table, delimiter="\t"),
+    "parquet": _read_parquet,
+}

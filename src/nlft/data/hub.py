@@ -11,7 +11,7 @@ __all__ = ["load_hub_rows"]
 
 
 def load_hub_rows(name: str, *, config: str | None, split: str, remedy: str) -> Iterable[dict[str, Any]]:
-    """The rows of a hub data set, memory-mapped from the local cache once fetched.
+    """The rows of a hub data set, memory-mapped from the local cache once downloaded.
 
     Raises:
         ConfigError: where `datasets` is not installed.

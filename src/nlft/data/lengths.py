@@ -10,9 +10,7 @@ from typing import Any
 from nlft.prompts import Message, PromptSet
 from nlft.records import Problem
 
-__all__ = ["PATHS", "Lengths", "Measure", "paths_of", "tokens", "words"]
-
-PATHS = ("base", "standard", "judge")
+__all__ = ["Lengths", "Measure", "paths_of", "tokens", "words"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,12 @@ class Lengths:
 
     @classmethod
     def of(cls, values: list[int]) -> Lengths:
-        """Of at least one length."""
+        """The spread of one or more lengths."""
         return cls(min(values), median(values), max(values))
 
 
 def words(limit: int | None) -> Measure:
-    """Words between white space: a rough measure, usually three quarters of the tokens or less."""
+    """Words between white space: a rough measure, usually at most three quarters of the tokens."""
     return Measure(
         "words",
         prompt=lambda messages: sum(len(message["content"].split()) for message in messages),

@@ -1,4 +1,4 @@
-"""A user's own data: any container, any layout, in; records out."""
+"""A user's own data: any file format and schema in, records out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from nlft.config import did_you_mean
-from nlft.data.file_formats import CONTAINERS, Rows, read_rows
+from nlft.data.file_formats import FILE_FORMATS, Rows, read_rows
 from nlft.data.hub import load_hub_rows
-from nlft.data.schemas import LAYOUTS, convert, layout_of, rename
+from nlft.data.schemas import SCHEMAS, convert, rename, schema_of
 from nlft.data.subset import subset_rows
 from nlft.errors import ConfigError, DataError
-from nlft.records import Attempt, Graded, Judged, Problem, parse_record
+from nlft.records import Attempt, Graded, Judged, Problem, parse_record, refuse_repeated
 
 __all__ = ["Reader", "load_problems"]
 
 OnError = Callable[[DataError], None] | None
 
-FORMATS = ("auto", *CONTAINERS, *LAYOUTS, "sharegpt")
+FORMATS = ("auto", *FILE_FORMATS, *SCHEMAS, "sharegpt")
 
 
 def load_problems(
@@ -36,18 +36,18 @@ def load_problems(
 
     A row becomes the furthest record it has the fields of: a `Problem`; with a response an `Attempt`;
     with a verdict too, `Graded`; with a judgment too, `Judged`. A row without an id gets one from the
-    source's name and its row number, from 0. Columns that mean nothing to us are kept.
+    source's name and its row number, from 0. Other columns are kept.
 
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
-        format: A container (jsonl, json, csv, tsv, parquet) or a layout (nlft, gsm8k, math, alpaca,
+        format: A file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca,
             prompt-completion, messages, sharegpt, authors); "auto" tells both from the file.
-        columns: Our name -> theirs, for columns that are called otherwise.
+        columns: Our name -> theirs, for columns with other names.
         n: The first n of one seeded shuffle of the rows (which reads the file twice); None means
             all, in order.
-        seed: Of that shuffle.
-        split: Of a hub data set.
-        config: Of a hub data set.
+        seed: Shuffle seed.
+        split: Split of a hub data set.
+        config: Configuration of a hub data set.
         first_exchange: Take the first two turns of a longer chat, instead of refusing it.
 
     Raises:
@@ -65,7 +65,7 @@ def load_problems(
 
 
 class Reader:
-    """A source that is read row by row, as often as wanted; its arguments are those of `load_problems`."""
+    """A source that can be read row by row, any number of times; the arguments are those of `load_problems`."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Reader:
         first_exchange: bool = False,
     ) -> None:
         self.source = str(source)
-        self.container, self.layout = _resolve(format)
+        self.file_format, self.schema = _resolve(format)
         self.columns, self.first_exchange = dict(columns or {}), first_exchange
         self.split, self.config = split, config
         path = Path(self.source)
@@ -87,29 +87,27 @@ class Reader:
         self.stem = Path(self.source.removeprefix("hub:")).stem
 
     def rows(self, on_error: OnError = None) -> Rows:
-        """The rows as they are, with their places."""
+        """The rows as they are in the source, with their places."""
         if not self.source.startswith("hub:"):
-            return read_rows(self.source, self.container, on_error)
+            return read_rows(self.source, self.file_format, on_error)
         remedy = "save it as JSONL or Parquet where the hub can be reached, and give that file"
         name = self.source.removeprefix("hub:")
         return enumerate(load_hub_rows(name, config=self.config, split=self.split, remedy=remedy), start=1)
 
     def records(self, on_error: OnError = None) -> Iterator[tuple[int, Problem]]:
-        """The rows as records, with their places; `on_error` is told of those that cannot be, None raises."""
-        seen: set[int] = set()
+        """The rows as records, with their places; `on_error` gets the error of each bad row, None raises."""
+        seen: dict[str, int] = {}
         index = -1
         for index, (line, raw) in enumerate(self.rows(on_error)):
             try:
                 row = {"id": f"{self.stem}-{index}", **self._ours(raw, line)}
                 record = parse_record(row, _kind(row), file=self.source, line=line)
-                if hash(record.id) in seen:
-                    self._refuse_repeated(record.id, line)
+                refuse_repeated(record.id, seen, file=self.source, line=line)
             except DataError as error:
                 if on_error is None:
                     raise
                 on_error(error)
                 continue
-            seen.add(hash(record.id))
             yield line, record
         if index < 0 and on_error is None:
             raise DataError("the file holds no rows", file=self.source, remedy="give a file with at least one row")
@@ -117,31 +115,10 @@ class Reader:
     def _ours(self, raw: dict[str, Any], line: int) -> dict[str, Any]:
         try:
             row = rename(raw, self.columns)
-            self.layout = self.layout or layout_of(row)
-            return convert(row, self.layout, first_exchange=self.first_exchange)
+            self.schema = self.schema or schema_of(row)
+            return convert(row, self.schema, first_exchange=self.first_exchange)
         except DataError as error:
             raise DataError(error.message, file=self.source, line=line, remedy=error.remedy) from None
-
-    def _refuse_repeated(self, identity: str, line: int) -> None:
-        """Two rows share a hash: refuse, unless it turns out that their ids differ."""
-        for index, (earlier, raw) in enumerate(self.rows(_pass_over)):
-            if earlier >= line:
-                return
-            try:
-                earlier_id = {"id": f"{self.stem}-{index}", **self._ours(raw, earlier)}["id"]
-            except DataError:
-                continue
-            if earlier_id == identity:
-                raise DataError(
-                    f"the id {identity!r} stands already on line {earlier}",
-                    file=self.source,
-                    line=line,
-                    remedy="give every row an id of its own, or leave ids out",
-                )
-
-
-def _pass_over(error: DataError) -> None:
-    """For a second reading, whose errors the first has told."""
 
 
 def _kind(row: Mapping[str, Any]) -> type[Problem]:
@@ -153,10 +130,9 @@ def _kind(row: Mapping[str, Any]) -> type[Problem]:
 
 
 def _resolve(format: str) -> tuple[str | None, str | None]:
-    """The container and the layout that a format names; None for what is to be told from the file."""
+    """The file format and the schema that a format names; None for what the file has to tell."""
     if format not in FORMATS:
         raise ConfigError(f'there is no format "{format}"', remedy=did_you_mean(format, FORMATS))
-    if format in CONTAINERS:
+    if format in FILE_FORMATS:
         return format, None
-    layout = {"auto": None, "sharegpt": "messages"}.get(format, format)
-    return None, layout
+    return None, {"auto": None, "sharegpt": "messages"}.get(format, format)

@@ -1,4 +1,4 @@
-"""Any task of reasoning-gym, made on the spot and offline (the `demo` extra), with the entry its own scorer needs."""
+"""Any task of reasoning-gym, generated offline (the `demo` extra), with the entry its own scorer needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from nlft.config import did_you_mean
-from nlft.data.gsm_symbolic import gsm_symbolic
+from nlft.data.sources import gsm_symbolic
 from nlft.data.worked import WORKED, worked_solution
 from nlft.errors import ConfigError, DataError
 from nlft.records import Problem
@@ -21,7 +21,7 @@ Form = Literal["worked", "final"]
 # Datasets make their problems lazily; the size only bounds the index. It must not depend on n, or a longer
 # draw would not begin with a shorter one.
 SIZE = 1_000_000
-# What a generator takes from today's date; the question states the times, and the scorer does not read these.
+# Fields that depend on today's date; the question states the times, and the scorer does not read them.
 VOLATILE = {"time_intervals": ("start_time", "end_time")}
 TRIES = 50  # entries looked at per problem wanted, before the task counts as exhausted
 
@@ -43,21 +43,21 @@ def reasoning_task(
     Args:
         task: A name of `task_names()`, such as "base_conversion".
         n: How many.
-        seed: Everything random follows from it.
+        seed: Determines everything random.
         config: The task's own settings, such as `{"max_digits": 3}`; for gsm_symbolic `kinds` and `difficulty`.
         form: The standard answer: "worked" in a few lines (see `nlft.data.worked.WORKED`), or "final", the answer
             alone. Both end in `#### answer`.
-        exclude: Questions that must not come up, such as those of the training set in a test set.
+        exclude: Questions to leave out, such as those of the training set in a test set.
 
     Returns:
-        Problems with ids like `chain_sum-s0-3` and the field `entry`: the task, its config, and what its scorer reads.
+        Problems with ids like `chain_sum-s0-3` and the field `entry`: the task, its config, and the fields its scorer reads.
 
     Raises:
-        ConfigError: for a task that does not exist or cannot be worked out, or a setting it does not have.
+        ConfigError: for an unknown task, one without worked solutions, or an unknown setting.
         DataError: when the task has too few different problems.
     """
     if n < 1:
-        raise ConfigError(f"n is {n}, so there is nothing to make", remedy="ask for one problem or more")
+        raise ConfigError(f"n is {n}, so there is nothing to generate", remedy="ask for one problem or more")
     settings = dict(config or {})
     if task == "gsm_symbolic":
         return [_as_form(problem, form) for problem in gsm_symbolic(n, seed, exclude=exclude, **settings)]

@@ -1,28 +1,46 @@
-"""From a row as others write it to our fields: GSM8K, MATH, Alpaca, TRL's pairs, chats, the authors' JSON."""
+"""From a row as others write it to our fields: GSM8K, MATH, Alpaca, TRL's pairs, chats, the authors' JSON.
+
+`SCHEMAS` is the one place where their columns are named.
+"""
 
 from __future__ import annotations
 
 import datetime
 import decimal
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nlft.config import did_you_mean
-from nlft.errors import ConfigError, DataError
+from nlft.errors import DataError
 
-__all__ = ["LAYOUTS", "convert", "layout_of", "rename"]
+__all__ = ["SCHEMAS", "convert", "rename", "schema_of"]
 
 Row = dict[str, Any]
-CHAT_KEYS = ("messages", "conversations")
-# What others call the two columns we cannot do without; for a remedy that can be copied.
-QUESTIONS = ("question", "problem", "prompt", "instruction", "query", "input")
-REFERENCES = ("reference", "answer", "solution", "completion", "output", "target", "label")
+
+# For each of our fields the columns that may hold it. A row has the first schema all of whose fields it has.
+SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
+    "nlft": {"question": ("question",), "reference": ("reference",)},
+    # `output` is the response to learn from, `answer` the standard answer.
+    "authors": {
+        "question": ("question", "instruction"),
+        "reference": ("answer",),
+        "response": ("output",),
+        "judgment": ("judgment",),
+    },
+    "gsm8k": {"question": ("question",), "reference": ("answer",)},
+    "alpaca": {"question": ("instruction",), "reference": ("output",)},
+    "math": {"question": ("problem",), "reference": ("solution",)},  # a column `answer` beside them stays
+    "prompt-completion": {"question": ("prompt",), "reference": ("completion",)},
+    "messages": {"messages": ("messages", "conversations")},
+}
+# What else a question or a reference is called, for a remedy that can be copied.
+OTHER_NAMES = {"question": ("query", "input"), "reference": ("target", "label")}
 ASKS, ANSWERS = {"user", "human"}, {"assistant", "gpt", "model", "chatgpt", "bing", "bard"}
 
 
 def rename(row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    """The row with the columns of `columns` (our name -> theirs, dots lead into objects) under our names.
+    """The row with its columns renamed: `columns` maps our names to theirs; dots lead into objects.
 
     >>> rename({"problem": "1+1?", "meta": {"answer": "2"}}, {"question": "problem", "reference": "meta.answer"})
     {'meta': {'answer': '2'}, 'question': '1+1?', 'reference': '2'}
@@ -41,104 +59,79 @@ def _look_up(row: Mapping[str, Any], path: list[str], column: str) -> Any:
     value: Any = row
     for part in path:
         if not isinstance(value, Mapping) or part not in value:
-            raise DataError(f'the column "{column}" is missing', remedy=did_you_mean(column, map(str, row)))
+            raise _missing(column, row)
         value = value[part]
     return value
 
 
-def layout_of(row: Mapping[str, Any]) -> str:
-    """The layout whose columns a row has.
+def schema_of(row: Mapping[str, Any]) -> str:
+    """The name of the schema whose columns a row has.
 
     Raises:
-        DataError: when it has those of none.
+        DataError: when it fits no schema.
     """
-    columns = set(row)
-    if {"question", "reference"} <= columns:
-        return "nlft"
-    if {"output", "judgment", "answer"} <= columns and columns & {"instruction", "question"}:
-        return "authors"
-    if {"question", "answer"} <= columns:
-        return "gsm8k"
-    if {"instruction", "output"} <= columns:
-        return "alpaca"
-    if {"problem", "solution"} <= columns:
-        return "math"
-    if {"prompt", "completion"} <= columns:
-        return "prompt-completion"
-    if columns & set(CHAT_KEYS):
-        return "messages"
-    question, reference = _likeliest(row, QUESTIONS), _likeliest(row, REFERENCES)
+    for name, fields in SCHEMAS.items():
+        if all(any(column in row for column in columns) for columns in fields.values()):
+            return name
+    question, reference = _likeliest(row, "question"), _likeliest(row, "reference")
     raise DataError(
-        f"no question and answer among the columns {', '.join(sorted(map(_name, columns)))[:200] or '(none)'}",
+        f"no question and answer among the columns {', '.join(sorted(map(_name, row)))[:200] or '(none)'}",
         remedy=f"name them: --map question={question} --map reference={reference}",
     )
 
 
-def _likeliest(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The column with the first of these names, however its letters are written; COLUMN where there is none."""
+def _likeliest(row: Mapping[str, Any], field: str) -> str:
+    """The column with the first of the field's names, in any case; COLUMN where there is none."""
+    known = [name for fields in SCHEMAS.values() for name in fields.get(field, ())]
     by_name = {str(column).lower(): str(column) for column in row}
-    return next((_name(by_name[name]) for name in names if name in by_name), "COLUMN")
+    return next((_name(by_name[name]) for name in (*known, *OTHER_NAMES[field]) if name in by_name), "COLUMN")
 
 
-def convert(row: Mapping[str, Any], layout: str, *, first_exchange: bool = False) -> Row:
-    """A row of that layout under our names; columns that mean nothing to us are kept.
+def convert(row: Mapping[str, Any], schema: str, *, first_exchange: bool = False) -> Row:
+    """A row of that schema under our names; other columns are kept.
 
     Args:
         row: As read.
-        layout: One of LAYOUTS.
-        first_exchange: Of a chat with several turns take the first question and its answer, instead
-            of refusing it.
+        schema: A key of SCHEMAS.
+        first_exchange: Take the first question and answer of a longer chat, instead of refusing it.
 
     Raises:
-        ConfigError: for an unknown layout.
-        DataError: when the row does not have its columns.
+        DataError: when the row does not have the schema's columns.
     """
-    if layout not in LAYOUTS:
-        raise ConfigError(f'there is no layout "{layout}"', remedy=did_you_mean(layout, LAYOUTS))
-    ours = _from_messages(row, first_exchange) if layout == "messages" else LAYOUTS[layout](dict(row))
+    rest, ours = dict(row), {}
+    for field, columns in SCHEMAS[schema].items():
+        column = next((column for column in columns if column in rest), columns[0])
+        if column in rest:
+            ours[field] = rest.pop(column)
+        elif field == "judgment":
+            ours[field] = None
+        elif column != field:  # what our own fields lack, the record says
+            raise _missing(column, rest)
+        if column == "instruction":
+            ours[field] = _with_input(ours[field], rest.pop("input", ""))
+    if "judgment" in ours:
+        ours["judgment"] = ours["judgment"] or None
+    if all(isinstance(ours.get(field), list) for field in ("question", "reference")):  # TRL's pair of messages
+        ours = {"messages": [*ours["question"], *ours["reference"]]}
+    if schema == "messages" or "messages" in ours:
+        ours = _exchange(ours.get("messages"), first_exchange)
+    ours = rest | ours
     for key in ("id", "reference"):  # a number is as good as its text
         if isinstance(ours.get(key), int | float) and not isinstance(ours[key], bool):
             ours[key] = str(ours[key])
     return {key: _jsonable(value, key) for key, value in ours.items()}
 
 
-def _same(row: Row) -> Row:
-    return row
+def _with_input(instruction: Any, given: Any) -> str:
+    """Alpaca's instruction, then its input where there is one."""
+    parts = [part for part in (instruction, given) if part is not None]
+    if not all(isinstance(part, str) for part in parts):
+        raise DataError("instruction and input are not text", remedy="correct the row")
+    return "\n\n".join(part for part in parts if part)
 
 
-def _from_gsm8k(row: Row) -> Row:
-    return {"reference": _pop(row, "answer"), **row}
-
-
-def _from_math(row: Row) -> Row:
-    """MATH's worked solution is the reference; a column `answer` beside it stays."""
-    return {"question": _pop(row, "problem"), "reference": _pop(row, "solution"), **row}
-
-
-def _from_pair(row: Row) -> Row:
-    """TRL's prompt and completion: two texts, or two lists of messages."""
-    prompt, completion = _pop(row, "prompt"), _pop(row, "completion")
-    if isinstance(prompt, list) and isinstance(completion, list):
-        return _from_messages({"messages": [*prompt, *completion], **row}, False)
-    return {"question": prompt, "reference": completion, **row}
-
-
-def _from_alpaca(row: Row) -> Row:
-    return {"question": _ask(row), "reference": _pop(row, "output"), **row}
-
-
-def _from_authors(row: Row) -> Row:
-    """Alpaca's question; `output` is the response to learn from, `answer` the standard answer."""
-    question = row.pop("question") if "question" in row else _ask(row)
-    fields = {"question": question, "reference": _pop(row, "answer"), "response": _pop(row, "output")}
-    judgment = row.pop("judgment", None)
-    return {**fields, "judgment": judgment or None, **row}
-
-
-def _from_messages(row: Mapping[str, Any], first_exchange: bool) -> Row:
+def _exchange(turns: Any, first_exchange: bool) -> Row:
     """One exchange: what the user asks is the question, what the assistant says the reference."""
-    key = next((key for key in CHAT_KEYS if key in row), None)
-    turns = row[key] if key is not None else None
     if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
         raise DataError("there is no list of messages", remedy='give "messages": [{"role": ..., "content": ...}, ...]')
     said = [(_role(turn), turn.get("content", turn.get("value"))) for turn in turns]
@@ -151,41 +144,16 @@ def _from_messages(row: Mapping[str, Any], first_exchange: bool) -> Row:
         )
     if [role for role, _ in talk[:2]] != ["user", "assistant"]:
         raise DataError("the chat is not a user's turn and an assistant's", remedy="correct the roles of the messages")
-    rest = {name: value for name, value in row.items() if name != key}
-    extra = {"system": system[0]} if system else {}
-    return {"question": talk[0][1], "reference": talk[1][1], **extra, **rest}
-
-
-LAYOUTS: dict[str, Callable[[Row], Row]] = {
-    "nlft": _same,
-    "gsm8k": _from_gsm8k,
-    "math": _from_math,
-    "prompt-completion": _from_pair,
-    "alpaca": _from_alpaca,
-    "authors": _from_authors,
-    "messages": lambda row: _from_messages(row, False),
-}
+    return {"question": talk[0][1], "reference": talk[1][1]} | ({"system": system[0]} if system else {})
 
 
 def _role(turn: Mapping[str, Any]) -> str:
     role = str(turn.get("role", turn.get("from", ""))).lower()
-    if role in ASKS:
-        return "user"
-    return "assistant" if role in ANSWERS else role
+    return "user" if role in ASKS else "assistant" if role in ANSWERS else role
 
 
-def _ask(row: Row) -> str:
-    """Alpaca's instruction, then its input where there is one."""
-    parts = [_pop(row, "instruction"), row.pop("input", "")]
-    if not all(isinstance(part, str) for part in parts if part is not None):
-        raise DataError("instruction and input are not text", remedy="correct the row")
-    return "\n\n".join(part for part in parts if part)
-
-
-def _pop(row: Row, column: str) -> Any:
-    if column not in row:
-        raise DataError(f'the column "{column}" is missing', remedy=did_you_mean(column, map(str, row)))
-    return row.pop(column)
+def _missing(column: str, columns: Iterable[Any]) -> DataError:
+    return DataError(f'the column "{column}" is missing', remedy=did_you_mean(column, map(str, columns)))
 
 
 def _name(column: object) -> str:
@@ -194,7 +162,7 @@ def _name(column: object) -> str:
 
 
 def _jsonable(value: Any, column: str) -> Any:
-    """What Parquet and the hub hold besides JSON's types: a date as text, NaN (no value) as null."""
+    """A value as JSON can hold it: dates as text, NaN (Parquet's missing value) as null."""
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             return None

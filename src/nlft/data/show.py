@@ -63,7 +63,7 @@ def show_row(path: str | Path, row: str, *, model: str | None = None, prompts: s
     for name, prompt in ids.items():
         parts += [_title(f"{name} prompt, {len(prompt)} tokens"), tokenizer.decode(prompt)]
     response = encode_response(tokenizer, record.response) if isinstance(record, Attempt) else []
-    title = f"base path, {len(ids['base']) + len(response)} tokens; the {len(response)} trained stand in {OPEN} {CLOSE}"
+    title = f"base path, {len(ids['base']) + len(response)} tokens; the {len(response)} trained are in {OPEN} {CLOSE}"
     parts += [_title(title), _tokens(tokenizer, ids["base"], response)]
     return "\n\n".join(parts)
 

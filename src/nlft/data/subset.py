@@ -1,4 +1,4 @@
-"""Subsets as in the paper: one seeded shuffle of the row numbers, of which a subset is the first k; and held-out rows."""
+"""Subsets as in the paper (the first k row numbers of one seeded shuffle), and held-out rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def subset_rows(total: int, n: int | None, seed: int = 42) -> list[int]:
     if n is None:
         return list(range(total))
     if n < 1:
-        raise ConfigError(f"n is {n}, so there is nothing to take", remedy="ask for one row or more")
+        raise ConfigError(f"n is {n}, so there would be no rows", remedy="ask for one row or more")
     if n > total:
         raise ConfigError(f"n is {n}, but there are {total} rows", remedy=f"ask for at most {total}")
     rows = list(range(total))
@@ -39,12 +39,12 @@ def subset_rows(total: int, n: int | None, seed: int = 42) -> list[int]:
 
 
 def hold_out(rows: Sequence[P], n: int, seed: int = 42) -> tuple[list[P], list[P]]:
-    """Rows to train on and rows to test on, both in their order; no question stands on both sides.
+    """Split rows into a training and a test set, both in order, that share no question.
 
     Args:
-        rows: All rows; several of one question (its letters' case, punctuation and spaces do not count) stay together.
+        rows: All rows; those with the same question (but for case, punctuation and spaces) stay together.
         n: How many questions to hold out.
-        seed: Of the shuffle of the questions.
+        seed: Shuffle seed.
 
     Raises:
         ConfigError: when nothing would be left to train on.

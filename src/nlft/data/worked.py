@@ -1,8 +1,7 @@
 """Worked solutions written by code from a generator's metadata, never by a model.
 
-Each is a few lines in one style: one calculation a line, and `#### answer` as the last. A solution that cannot be
-written in this style (a negative step where the style has none, an answer the task words otherwise) is None, and
-its problem is passed over.
+Each is a few lines in one style: one calculation per line, and `#### answer` as the last. If a solution cannot be written
+in this style (such as one with a quotient that is not whole), it is None, and its problem is skipped.
 """
 
 from __future__ import annotations
@@ -212,4 +211,4 @@ WORKED: dict[str, Callable[[Entry, str], list[str] | None]] = {
     "simple_equations": _simple_equations,
     "time_intervals": _time_intervals,
 }
-"""The tasks that can be worked out, beside gsm_symbolic, whose generator brings its solutions."""
+"""The tasks with worked solutions, besides gsm_symbolic, whose generator provides its own."""

@@ -1,9 +1,9 @@
-"""Evaluation: accuracy with intervals, paired comparison, tables and figures from the results alone."""
+"""Evaluation: accuracy with intervals, paired comparison, and tables and figures from results files."""
 
 from nlft.evaluate.compare import Comparison, compare, compare_many, compare_seeds, compare_solved, correct
 from nlft.evaluate.evaluation import Accuracy, Evaluated, Evaluation, read_evaluation, write_evaluation
-from nlft.evaluate.measure import evaluate
 from nlft.evaluate.statistics import Interval, bootstrap_interval, effective_n, exact_mcnemar, holm, wilson_interval
+from nlft.evaluate.step import evaluate
 
 __all__ = [
     "Accuracy",

@@ -25,9 +25,11 @@ class Comparison(Config):
     only_a: int = Field(description="problems on which a did better")
     only_b: int = Field(description="problems on which b did better")
     difference: float = Field(description="accuracy of b minus accuracy of a")
-    interval: Interval = Field(description="95 %, paired bootstrap over problems (and seeds, where there are several)")
+    interval: Interval = Field(
+        description="95 %, paired bootstrap over problems (and over seeds, if there are several)"
+    )
     p_value: float = Field(description="exact McNemar over problems, two-sided")
-    p_holm: float | None = Field(default=None, description="corrected for the comparisons of the same table")
+    p_holm: float | None = Field(default=None, description="Holm-corrected over the comparisons of the same table")
 
 
 def compare(
@@ -37,12 +39,12 @@ def compare(
 
     Args:
         a: The baseline, with its rows.
-        b: What is compared with it, with its rows.
+        b: The evaluation to compare with it, with its rows.
         grader: Which verdict counts.
-        names: What the two are called in the result.
+        names: The names of the two in the result.
 
     Raises:
-        DataError: when the two did not answer the same problems.
+        DataError: if the two did not answer the same problems.
     """
     return compare_seeds([a], [b], grader=grader, names=names)
 
@@ -52,12 +54,12 @@ def compare_seeds(
 ) -> Comparison:
     """Compare two methods over several seeds; the i-th evaluations of both are a pair.
 
-    The test counts problems, not (problem, seed) pairs, which would take two runs on one problem for
+    The test counts problems, not (problem, seed) pairs, which would treat two runs on one problem as
     independent: a problem is b's when b solves it under more seeds than a does. With one seed this is
     McNemar's test. The interval resamples problems and seeds.
 
     Raises:
-        DataError: when the numbers of seeds differ, or problems or graders do.
+        DataError: if the numbers of seeds, the problems or the graders differ.
     """
     solved = [_solved(side, grader, name) for side, name in ((a, names[0]), (b, names[1]))]
     if a and b and a[0].data_hash != b[0].data_hash:
@@ -65,7 +67,7 @@ def compare_seeds(
     if a and b and a[0].grader != b[0].grader:
         said = [side[0].grader or "gsm8k" for side in (a, b)]
         raise DataError(
-            f"{names[0]} and {names[1]} were graded differently, by {said[0]} and {said[1]}",
+            f"{names[0]} was graded by {said[0]}, but {names[1]} by {said[1]}",
             remedy="evaluate both with the same --grader",
         )
     return compare_solved(*solved, grader=grader, names=names)
@@ -74,15 +76,15 @@ def compare_seeds(
 def compare_solved(
     a: Sequence[Mapping[str, bool]], b: Sequence[Mapping[str, bool]], *, grader: Grade, names: tuple[str, str]
 ) -> Comparison:
-    """As `compare_seeds`, from what was solved alone: per seed, whether each problem (by id) was.
+    """Like `compare_seeds`, but from the solved problems only: per seed, whether each problem (by id) was.
 
     Raises:
-        DataError: when the numbers of seeds differ, or problems do.
+        DataError: if the numbers of seeds or the problems differ.
     """
     if len(a) != len(b) or not a:
         raise DataError(
             f"{names[0]} has {len(a)} evaluations and {names[1]} {len(b)}",
-            remedy="give one evaluation per seed on both sides",
+            remedy="pass one evaluation per seed on both sides",
         )
     problems = sorted(a[0])
     if any(sorted(solved) != problems for solved in (*a, *b)):
@@ -115,12 +117,12 @@ def _different(names: tuple[str, str]) -> DataError:
 def compare_many(
     baseline: Evaluation, others: dict[str, Evaluation], *, grader: Grade = "flexible", name: str = "a"
 ) -> list[Comparison]:
-    """Compare each of `others` with the baseline, p-values corrected after Holm."""
+    """Compare each of `others` with the baseline, with Holm-corrected p-values."""
     return correct([compare(baseline, other, grader=grader, names=(name, key)) for key, other in others.items()])
 
 
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons of one table with `p_holm` filled in."""
+    """The comparisons of one table with `p_holm` set."""
     corrected = holm({str(i): c.p_value for i, c in enumerate(comparisons)})
     return [c.model_copy(update={"p_holm": corrected[str(i)]}) for i, c in enumerate(comparisons)]
 
@@ -133,6 +135,6 @@ def _solved(evaluations: Sequence[Evaluation], grader: Grade, name: str) -> list
                 f"the evaluations of {name} answered different problems", remedy="evaluate all on the same file"
             )
         if len(evaluation.rows) != evaluation.n:
-            raise DataError(f"the rows of {name} are not there", remedy="read it with its .jsonl file beside")
+            raise DataError(f"the rows of {name} are missing", remedy="keep its .jsonl file next to it")
         solved.append({row.id: getattr(row, grader).correct for row in evaluation.rows})
     return solved

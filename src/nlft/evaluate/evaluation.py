@@ -24,24 +24,26 @@ GRADERS: dict[Grade, str] = {"strict": "gsm8k-strict", "flexible": "gsm8k-flexib
 
 
 class Evaluated(Record):
-    """One problem's row: what the model said and how each grader took it."""
+    """One problem's row: the model's response and each grader's verdict."""
 
     id: str
     response: str
     strict: Verdict
     flexible: Verdict
     finish_reason: str
-    tokens: int = Field(ge=0, description="generated, the stop token included")
-    run: str = Field(description="fingerprint of model, prompts, settings and problems; rows of one run may be resumed")
+    tokens: int = Field(ge=0, description="tokens generated, including the stop token")
+    run: str = Field(
+        description="fingerprint of model, prompts, settings and problems; only rows of the same run are reused"
+    )
 
     @property
     def formatted(self) -> bool:
-        """Whether the response ends as asked: the strict grader found an answer, right or wrong."""
+        """Whether the response ends in the required format: the strict grader found an answer, right or wrong."""
         return self.strict.value is not None
 
 
 class Accuracy(Config):
-    """A share of n, with its Wilson interval computed, never stored apart from its counts."""
+    """A share of n, with its Wilson interval computed, never stored without its counts."""
 
     count: int = Field(ge=0)
     n: int = Field(ge=0)
@@ -65,32 +67,32 @@ class Accuracy(Config):
 
 
 class Evaluation(Config):
-    """How a model did on a set of problems, with all that is needed to get the number again."""
+    """A model's results on a set of problems, with everything needed to reproduce them."""
 
     version: Literal[1] = 1
     model: str
     adapter: str | None = Field(default=None, description="the adapter's folder, by name")
-    adapter_hash: str | None = Field(default=None, description="of the adapter's files")
+    adapter_hash: str | None = Field(default=None, description="hash of the adapter's files")
     n: int = Field(ge=0, description="problems")
-    grader: str | None = Field(default=None, description="whose verdict stands for both, where GSM8K's two do not")
+    grader: str | None = Field(default=None, description="the grader used for both counts, if not GSM8K's two")
     strict: Accuracy = Field(description="correct by the required format `#### number`")
     flexible: Accuracy = Field(description="correct by the last number")
     formatted: Accuracy = Field(description="responses in the required format")
     hit_length: Accuracy = Field(description="responses cut off at the token limit")
-    settings: dict[str, float | int | str | bool | None] = Field(description="of the sampling")
+    settings: dict[str, float | int | str | bool | None] = Field(description="sampling settings")
     prompts: str = Field(description="name of the prompt set")
     prompts_hash: str
     seed: int
     data: str = Field(description="the problems' file, by name")
-    data_hash: str = Field(description="of id, question and reference of the problems")
+    data_hash: str = Field(description="hash of the problems' ids, questions and references")
     run: str = Field(description="the fingerprint its rows carry")
-    resumed: int = Field(default=0, description="rows taken over from an earlier run that was broken off")
-    seconds: float = Field(description="wall-clock time of the generation, without what was taken over")
-    tokens: int = Field(description="generated in all")
-    tokens_per_second: float = Field(description="of what this process generated; 0 where it generated nothing")
+    resumed: int = Field(default=0, description="rows reused from an interrupted run")
+    seconds: float = Field(description="wall-clock time of generation, without reused rows")
+    tokens: int = Field(description="tokens generated in total")
+    tokens_per_second: float = Field(description="generation speed of this process; 0 if it generated nothing")
     peak_memory_mb: float | None
     provenance: Provenance
-    rows: list[Evaluated] = Field(default_factory=list, exclude=True, description="kept in the JSONL file beside")
+    rows: list[Evaluated] = Field(default_factory=list, exclude=True, description="stored in the JSONL file next to it")
 
     def grade(self, grader: Grade) -> Accuracy:
         """The accuracy by one of the two graders."""
@@ -104,7 +106,7 @@ def tally(flags: Iterable[bool]) -> Accuracy:
 
 
 class Counts(TypedDict):
-    """The fields of an evaluation that its rows decide."""
+    """The fields of an evaluation that follow from its rows."""
 
     n: int
     strict: Accuracy
@@ -129,28 +131,28 @@ def counts(rows: list[Evaluated]) -> Counts:
 
 
 def rows_path(path: str | Path) -> Path:
-    """Where the rows of `eval.json` stand: `eval.jsonl` beside it.
+    """The path of the rows of `eval.json`: `eval.jsonl` next to it.
 
     Raises:
-        DataError: where the two would be one file.
+        DataError: if both would be the same file.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
-        raise DataError("the summary needs a name that its rows do not take", file=path, remedy="end the name in .json")
+        raise DataError("the summary and its rows need different names", file=path, remedy="end the name in .json")
     return path.with_suffix(".jsonl")
 
 
 def write_evaluation(path: str | Path, evaluation: Evaluation) -> None:
-    """Write the summary as JSON, atomically; the rows are written by `evaluate` as they come."""
+    """Write the summary as JSON, atomically; `evaluate` writes the rows as they come."""
     data = evaluation.model_dump(mode="json")
     write_lines(path, [json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)])
 
 
 def read_evaluation(path: str | Path, *, with_rows: bool = True) -> Evaluation:
-    """Read a summary and, unless told otherwise, the rows beside it.
+    """Read a summary and, unless `with_rows` is false, the rows next to it.
 
     Raises:
-        DataError: for a file that is missing or is no evaluation, and rows that do not belong to it.
+        DataError: for a file that is missing or not an evaluation, and for rows that do not belong to it.
     """
     path = Path(path)
     data = _read_json(path)
@@ -160,7 +162,7 @@ def read_evaluation(path: str | Path, *, with_rows: bool = True) -> Evaluation:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise DataError(
-            f'this is no evaluation: "{where}": {first["msg"].lower()}',
+            f'this is not an evaluation: "{where}": {first["msg"].lower()}',
             file=path,
             remedy="give a file that `nlft evaluate` wrote",
         ) from None
@@ -169,7 +171,7 @@ def read_evaluation(path: str | Path, *, with_rows: bool = True) -> Evaluation:
     rows = list(read_records(rows_path(path), Evaluated)) if evaluation.n else []
     if {row.run for row in rows} - {evaluation.run} or len(rows) != evaluation.n:
         raise DataError(
-            "these rows are not the ones the summary beside was made from",
+            "these rows do not match the summary next to them",
             file=rows_path(path),
             remedy="evaluate again, or restore the file",
         )
@@ -177,7 +179,7 @@ def read_evaluation(path: str | Path, *, with_rows: bool = True) -> Evaluation:
 
 
 def strip_computed(data: dict[str, Any]) -> dict[str, Any]:
-    """A stored evaluation without the shares and intervals, which are computed anew from their counts."""
+    """A stored evaluation without the shares and intervals, which are recomputed from the counts."""
     fields = ("strict", "flexible", "formatted", "hit_length")
     kept = {
         f: {k: v for k, v in data[f].items() if k in ("count", "n")} for f in fields if isinstance(data.get(f), dict)
@@ -189,12 +191,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError("there is no such file", file=path, remedy="`nlft evaluate` makes such a file") from None
+        raise DataError("no such file", file=path, remedy="`nlft evaluate` writes such files") from None
     except (OSError, ValueError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise DataError(
-            f"cannot be read as JSON: {error}", file=path, line=line, remedy="give a file that `nlft evaluate` wrote"
+            f"invalid JSON: {error}", file=path, line=line, remedy="give a file that `nlft evaluate` wrote"
         ) from None
     if not isinstance(data, dict):
-        raise DataError("this is no evaluation", file=path, remedy="give a file that `nlft evaluate` wrote")
+        raise DataError("this is not an evaluation", file=path, remedy="give a file that `nlft evaluate` wrote")
     return data

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_accuracy", "plot_loss", "save_figure"]
 
-# Colours that stay apart in grey and for colour-blind eyes (Okabe and Ito 2008).
+# Colours that stay distinct in greyscale and for colour-blind readers (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
@@ -23,11 +23,11 @@ def plot_loss(metrics: str | Path, output: str | Path) -> Path:
     """Draw the loss of `metrics.jsonl`, step by step, into `output` (PNG or SVG by its ending).
 
     Raises:
-        DataError: when the file holds no row with a step and a loss.
+        DataError: if no row of the file has a step and a loss.
     """
     rows = [row for _, row in read_objects(metrics) if "step" in row and "loss" in row]
     if not rows:
-        raise DataError("no row holds a step and a loss", file=metrics, remedy="give the metrics.jsonl of `nlft train`")
+        raise DataError("no row has a step and a loss", file=metrics, remedy="pass a metrics.jsonl of `nlft train`")
     figure = new_figure()
     axes = figure.subplots()
     steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
@@ -64,7 +64,7 @@ def plot_accuracy(evaluations: Mapping[str, Evaluation], output: str | Path) -> 
 
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> Figure:
-    """An empty figure in the house style; made without pyplot, so it needs and leaves no global state."""
+    """An empty figure in the house style; made without pyplot, to avoid global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -79,7 +79,7 @@ def save_figure(figure: Figure, output: str | Path) -> Path:
     """Save a figure; the same figure gives the same bytes (no date, no random ids).
 
     Raises:
-        DataError: when the place cannot be written.
+        DataError: if the file cannot be written.
     """
     import matplotlib as mpl
 
@@ -94,5 +94,5 @@ def save_figure(figure: Figure, output: str | Path) -> Path:
         with mpl.rc_context({"svg.hashsalt": "nlft", "svg.fonttype": "none"}):
             figure.savefig(output, dpi=144, metadata=metadata)
     except OSError as error:
-        raise DataError(f"cannot write: {error.strerror}", file=output, remedy="free some space") from error
+        raise DataError(f"cannot write: {error.strerror}", file=output, remedy="free some disk space") from error
     return output

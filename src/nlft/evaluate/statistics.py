@@ -1,4 +1,4 @@
-"""Intervals and paired tests: what a difference of two accuracies may claim."""
+"""Intervals and paired tests: what a difference between two accuracies can support."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def wilson_interval(successes: float, n: float, confidence: float = CONFIDENCE) 
     """Wilson's score interval of a share.
 
     Args:
-        successes: How many of the `n` succeeded.
-        n: How many there were, or how many independent ones they are worth (`effective_n`), so neither need be
-            whole; 0 gives the interval that knows nothing, (0, 1).
+        successes: The number of successes among the `n`.
+        n: The number of trials, or of independent trials they are worth (`effective_n`), so neither need be
+            whole; 0 gives the uninformative interval (0, 1).
         confidence: The level, 0.95 for a 95 % interval.
 
     Source: Wilson 1927; for whole n what `scipy.stats.binomtest(...).proportion_ci(method="wilson")` gives.
@@ -41,7 +41,7 @@ def wilson_interval(successes: float, n: float, confidence: float = CONFIDENCE) 
     centre = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
-    # Rounding must not put an end beyond the share itself, nor outside 0 to 1.
+    # Rounding must not move an end past the share itself, or outside 0 to 1.
     return Interval(min(share, max(0.0, low)), max(share, min(1.0, high)))
 
 
@@ -52,11 +52,11 @@ def effective_n(solved: Sequence[Sequence[bool]]) -> float:
         solved: One row per seed, one column per problem.
 
     Returns:
-        The n whose binomial variance is the variance seen between problems: between the number of problems
-        (another seed told nothing new) and problems x seeds (as good as other problems).
+        The n whose binomial variance equals the variance seen between problems: between the number of problems
+        (further seeds added nothing) and problems x seeds (as good as more problems).
 
-    What one seed solves the next one mostly solves too, so an interval that counted every pair would be too
-    narrow. The scatter of the seeds themselves is not in it: it is the interval of these runs on new problems.
+    Seeds mostly solve the same problems, so an interval that counted every pair would be too
+    narrow. It does not include variation between seeds: it is the interval of these runs on new problems.
 
     Source: Korn and Graubard 1998, the effective sample size of clustered shares.
 
@@ -77,11 +77,11 @@ def effective_n(solved: Sequence[Sequence[bool]]) -> float:
 def exact_mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p-value of McNemar's test.
 
-    Under the null hypothesis a problem that one side alone solves is either side's with probability ½.
+    Under the null hypothesis a problem that only one side solves belongs to either side with probability ½.
 
     Args:
-        only_a: Problems (or other pairs) that side a alone solved.
-        only_b: Problems that side b alone solved; with no such pair at all p is 1.
+        only_a: Problems (or other pairs) that only side a solved.
+        only_b: Problems that only side b solved; with no such pairs, p is 1.
 
     Source: McNemar 1947, exact form: a binomial test on the discordant pairs.
 
@@ -101,8 +101,8 @@ def bootstrap_interval(
 
     Args:
         differences: One row per seed, one column per problem: b's share correct minus a's, -1 to 1.
-        draws: How many resamples.
-        seed: Of the resampling, so that a table can be rebuilt to the digit.
+        draws: The number of resamples.
+        seed: Resampling seed, so that a table can be reproduced exactly.
         confidence: The level.
 
     Rows and columns are drawn with replacement, independently, so that the interval holds for new
@@ -119,7 +119,7 @@ def bootstrap_interval(
         return Interval(-1.0, 1.0)
     rows, columns = table.shape
     generator = np.random.default_rng(seed)
-    # A resample is fully told by how often each row and each column was drawn.
+    # How often each row and each column was drawn describes a resample fully.
     row_counts = generator.multinomial(rows, np.full(rows, 1 / rows), size=draws)
     column_counts = generator.multinomial(columns, np.full(columns, 1 / columns), size=draws)
     means = np.einsum("ds,sp,dp->d", row_counts, table, column_counts, optimize=True) / table.size
@@ -129,7 +129,7 @@ def bootstrap_interval(
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction: p-values that may be read side by side.
+    """Holm's step-down correction: p-values that can be read together.
 
     The i-th smallest of m values is multiplied by m - i (i from 0), then made monotone and capped at 1.
 

@@ -46,8 +46,8 @@ def summary_table(evaluations: Mapping[str, Evaluation], details: Mapping[str, S
     """One row per evaluation: accuracies with n and 95 % interval, format, time and memory.
 
     Args:
-        evaluations: By the name of the row, such as "before" and "after".
-        details: More columns, by their header, one cell per evaluation (such as the training time).
+        evaluations: The evaluations by row name, such as "before" and "after".
+        details: Extra columns by header, with one cell per evaluation (such as the training time).
     """
     details = details or {}
     header = ("", "n", "strict", "95 %", "flexible", "95 %", "in format", "cut off", "time", "tokens/s", "peak memory")
@@ -93,17 +93,17 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 
 
 def percent(share: float) -> str:
-    """As `34.4 %`."""
+    """A share, such as `34.4 %`."""
     return f"{100 * share:.1f} %"
 
 
 def interval(ends: Interval) -> str:
-    """As `25.9 .. 44.0`, in percent."""
+    """An interval in percent, such as `25.9 .. 44.0`."""
     return f"{100 * ends.low:.1f} .. {100 * ends.high:.1f}"
 
 
 def p_value(p: float) -> str:
-    """Three digits, and never a bare zero.
+    """A p-value with three digits, and never a bare zero.
 
     >>> p_value(0.0421), p_value(1e-6)
     ('0.042', '< 0.001')
@@ -112,7 +112,7 @@ def p_value(p: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a reader takes them in.
+    """Seconds in readable form.
 
     >>> duration(7.3), duration(192), duration(7265)
     ('7.3 s', '3 min 12 s', '2 h 01 min')

@@ -1,16 +1,5 @@
 """Grades: does a response's final answer equal the reference's, and how can one tell?"""
 
-from nlft.grade.graders import Grader, get_grader, grade_response, grader_names
-from nlft.grade.report import GradeReport, grade_file
-from nlft.grade.step import grade, grade_one
+import lazy_loader
 
-__all__ = [
-    "GradeReport",
-    "Grader",
-    "get_grader",
-    "grade",
-    "grade_file",
-    "grade_one",
-    "grade_response",
-    "grader_names",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

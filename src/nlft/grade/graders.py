@@ -13,11 +13,11 @@ from nlft.records import Verdict
 
 __all__ = ["BOTH", "Grader", "get_grader", "grade_response", "grader_names"]
 
-# A grader takes a response and a reference, and finds a verdict on the response. It raises DataError
-# when the reference, not the response, cannot be read.
+# A grader returns its verdict on a response, given the reference. It raises DataError when the reference,
+# not the response, cannot be read.
 Grader = Callable[[str, str], Verdict]
 
-# Whatever grader decides, these two are recorded as well, so that results can be compared with published ones.
+# These two are recorded whichever grader decides, so that results can be compared with published ones.
 BOTH = ("gsm8k-strict", "gsm8k-flexible")
 
 _IN_PROCESS: dict[str, Grader] = {
@@ -56,7 +56,7 @@ def get_grader(name: str) -> Grader:
 
 
 def grade_response(response: str, reference: str, grader: str = "gsm8k-flexible") -> Verdict:
-    """What the named grader finds of one response.
+    """Grade one response with the named grader.
 
     >>> grade_response("He pays 3 * 6 = 18 dollars.", "#### 18").reason
     "equals the reference's 18"

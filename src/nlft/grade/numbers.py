@@ -1,4 +1,4 @@
-r"""Numbers in text: where they stand, and their exact values.
+r"""Numbers in text: where they are, and their exact values.
 
 Read as one number: `1,234`, `1 234` (with a no-break or thin space), `1'234`, `1_234`, `1{,}234`, `1\,234`,
 `1.234.567`, `1.234,56`; `18.00`, `.5`; `1/2`, `1 1/2`, `½`, `1½`, `\frac{1}{2}`; `1e3`, `2 x 10^3`; any of them after
@@ -18,9 +18,20 @@ from fractions import Fraction
 
 import regex as re  # the standard library's `re` misreads possessive groups before Python 3.11.5
 
-__all__ = ["MAX_DIGITS", "Number", "canonical", "find_numbers", "first_number", "last_number", "read_plain"]
+__all__ = [
+    "DECIMAL",
+    "MAX_DIGITS",
+    "VULGAR_FRACTION",
+    "Number",
+    "canonical",
+    "find_numbers",
+    "first_number",
+    "fold",
+    "last_number",
+    "read_plain",
+]
 
-# Beyond this no answer is meant, and arithmetic would stop being linear in the length of the text.
+# A longer number is no answer, and arithmetic on it would not be linear in the length of the text.
 MAX_DIGITS = 1000
 WINDOW = 1 << 14
 # Longer than the longest number that has a value, so that no such number is cut at a window's edge.
@@ -30,14 +41,14 @@ MARGIN = 4 * MAX_DIGITS
 VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 MINUS = "‐‑‒–−﹣－➖⁻"  # the em dash is left out: it parts sentences
-THIN = "\u2009"  # stands for every space that groups digits
+THIN = "\u2009"  # any space that groups digits is folded into it
 FOLDED = {
     **{ord(sign): "-" for sign in MINUS},
     **{ord(space): THIN for space in "\u00a0\u2007\u2008\u200a\u202f"},
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F) if chr(code) not in MINUS},
     **{ord("⁄"): "/", ord("∕"): "/", ord("٫"): ".", ord("٬"): ",", ord("’"): "'"},
 }
-# What every number has at least one of; a search for it is cheap.
+# Every number has at least one of these, and they are quick to find.
 DIGIT = re.compile(rf"[\d{VULGAR}]")
 FOREIGN = re.compile(rf"[{''.join(map(chr, FOLDED))}]|(?![0-9])\d")
 
@@ -46,6 +57,21 @@ FOREIGN = re.compile(rf"[{''.join(map(chr, FOLDED))}]|(?![0-9])\d")
 LETTER = "0-9A-Za-zÀ-ɏͰ-ӿ"
 
 # Possessive quantifiers (`++`) never give a digit back, so no text makes the search slower than linear.
+# The pieces of the pattern are for `re.VERBOSE` and for folded text.
+VULGAR_FRACTION = rf"(?: (?P<whole_v>[0-9]++) [\x20{THIN}]? )? (?P<vulgar>[{VULGAR}])"
+DECIMAL = rf"""
+    (?:
+        (?P<dotted> [0-9]{{1,3}} (?: \.[0-9]{{3}} )++ (?: ,(?P<cents>[0-9]{{1,2}}) (?![0-9]) ) )      # 1.234,56
+      | (?P<dots> [0-9]{{1,3}} (?: \.[0-9]{{3}} ){{2,}}+ (?! \.?[0-9] ) )                         # 1.234.567
+      | (?P<version> [0-9]++ (?: \.[0-9]++ ){{2,}}+ )                                         # 3.1.4
+      | (?P<grouped>
+            [0-9]{{1,3}} (?P<by> ,\\! | \{{,\}} | \\, | [,{THIN}'_] ) [0-9]{{3}} (?: (?P=by) [0-9]{{3}} )*+
+            (?![0-9])
+        ) (?: \.(?P<grouped_part>[0-9]++) )?
+      | (?P<plain>[0-9]++) (?: \.(?P<part>[0-9]++) )?
+      | (?<![{LETTER}]) (?<!\.) \.(?P<bare>[0-9]++)
+    )
+"""
 NUMBER = re.compile(
     rf"""
     (?P<sign> (?<![{LETTER}]) (?<![)\]}}%\-]) [-+] (?= [0-9.{VULGAR}\\] | (?<!\$[-+]) [$€£¥₹] ) )?+
@@ -55,19 +81,9 @@ NUMBER = re.compile(
       | (?: (?P<whole_f>[0-9]++) \x20? )? \\[dt]?frac \s?+
             (?: \{{ (?P<top>[0-9]++) \}} | (?P<top1>[0-9]) ) \s?+
             (?: \{{ (?P<bottom>[0-9]++) \}} | (?P<bottom1>[0-9]) )
-      | (?: (?P<whole_v>[0-9]++) [\x20{THIN}]? )? (?P<vulgar>[{VULGAR}])
+      | {VULGAR_FRACTION}
       | (?: (?P<whole>[0-9]++) \x20 )? (?<![0-9.,/]) (?P<over>[0-9]++) / (?P<under>[0-9]++) (?! [./]?[0-9] )
-      | (?:
-            (?P<dotted> [0-9]{{1,3}} (?: \.[0-9]{{3}} )++ (?: ,(?P<cents>[0-9]{{1,2}}) (?![0-9]) ) )  # 1.234,56
-          | (?P<dots> [0-9]{{1,3}} (?: \.[0-9]{{3}} ){{2,}}+ (?! \.?[0-9] ) )                 # 1.234.567
-          | (?P<version> [0-9]++ (?: \.[0-9]++ ){{2,}}+ )                                 # 3.1.4
-          | (?P<grouped>
-                [0-9]{{1,3}} (?P<by> ,\\! | \{{,\}} | \\, | [,{THIN}'_] ) [0-9]{{3}} (?: (?P=by) [0-9]{{3}} )*+
-                (?![0-9])
-            ) (?: \.(?P<grouped_part>[0-9]++) )?
-          | (?P<plain>[0-9]++) (?: \.(?P<part>[0-9]++) )?
-          | (?<![{LETTER}]) (?<!\.) \.(?P<bare>[0-9]++)
-        )
+      | {DECIMAL}
         (?:
             [eE] (?P<e>[-+]?[0-9]{{1,9}}) (?![0-9A-Za-z])
           | \x20? (?: [x×*] | \\times | \\cdot ) \x20? 10 \x20?
@@ -101,7 +117,7 @@ def find_numbers(text: str, start: int = 0, end: int | None = None) -> Iterator[
     ['2401/2', '-7/2', '1/3']
     """
     piece = text[start:end]
-    for match in _matches(_fold(piece)):
+    for match in _matches(fold(piece)):
         if match["none"] or match["version"] or _divides_by_zero(match):
             continue
         yield Number(piece[match.start() : match.end()], start + match.start(), _value(match))
@@ -127,7 +143,7 @@ def last_number(text: str) -> Number | None:
     high = len(text)
     while high > 0:
         low = max(0, high - WINDOW)
-        if DIGIT.search(text, max(0, low - PREFIX), high):  # a closing brace may stand beyond the edge
+        if DIGIT.search(text, max(0, low - PREFIX), high):  # a closing brace may be beyond the edge
             last = None
             for number in find_numbers(text, max(0, low - MARGIN), high + MARGIN):
                 if low < number.start + len(number.text) <= high:
@@ -170,7 +186,7 @@ def canonical(value: Fraction) -> str:
 
 
 def _matches(text: str) -> Iterator[re.Match[str]]:
-    """NUMBER.finditer(text), faster: every number begins at most PREFIX signs before its first digit."""
+    """NUMBER.finditer(text), faster: every number begins at most PREFIX characters before its first digit."""
     position = 0
     while digit := DIGIT.search(text, position):
         match = NUMBER.search(text, max(position, digit.start() - PREFIX))
@@ -180,8 +196,8 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
         position = match.end()
 
 
-def _fold(text: str) -> str:
-    """The same text, sign for sign, with every digit, minus, slash and grouping space in one form."""
+def fold(text: str) -> str:
+    """The same text, character for character, with every digit, minus, slash and grouping space in one form."""
     return text if text.isascii() else FOREIGN.sub(_fold_sign, text)
 
 

@@ -14,7 +14,7 @@ __all__ = ["MARKER", "boxed", "flexible", "number", "reference_value", "strict"]
 MARKER = "####"
 # GSM8K's own pattern (`ANS_RE` in its authors' grading code): one space, ASCII digits, no currency sign.
 OFFICIAL = re.compile(r"#### (-?[0-9.,]+)")
-SHOWN = 200  # signs of an extracted piece that a verdict keeps
+SHOWN = 200  # characters of an extracted piece that a verdict keeps
 
 
 def reference_value(reference: str) -> Fraction:
@@ -73,7 +73,7 @@ def strict(response: str, reference: str) -> Verdict:
 
 
 def flexible(response: str, reference: str) -> Verdict:
-    """The last number anywhere in the response, whatever stands around it.
+    """The last number anywhere in the response, whatever is around it.
 
     >>> flexible("That makes $18.00 a day.", "#### 18").correct
     True
@@ -102,7 +102,7 @@ def number(response: str, reference: str) -> Verdict:
 
 
 def boxed(text: str) -> str | None:
-    r"""What stands in the last `\\boxed{...}` whose brace closes, nested braces included; else None.
+    r"""What is in the last `\\boxed{...}` whose brace closes, nested braces included; else None.
 
     >>> boxed(r"so \boxed{\frac{1}{2}}.")
     '\\frac{1}{2}'

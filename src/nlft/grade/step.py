@@ -1,23 +1,137 @@
-"""The stage: attempts in, graded attempts out."""
+"""The grade stage: attempts in, graded attempts out; and what a file's grading found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from nlft.errors import DataError
+from nlft.grade.config import GradeSettings
 from nlft.grade.graders import BOTH, get_grader, grade_response
-from nlft.records import Attempt, Graded, Judged, Scored, Verdict
+from nlft.progress import Outcome, printable, progress
+from nlft.records import Attempt, Graded, Judged, Scored, Verdict, read_numbered, to_line, write_lines
 
-__all__ = ["grade", "grade_one"]
+__all__ = ["GradeReport", "grade", "grade_one", "grade_rows", "run"]
+
+
+KEPT = 50  # differing rows that a report holds in full
+
+
+@dataclass
+class GradeReport:
+    """The result of grading a file.
+
+    Args:
+        grader: The grader that decided.
+        rows: How many rows there were.
+        ran: For each grader, on how many rows it gave a verdict.
+        correct: For each grader, how many of those it found correct.
+        differing: On how many rows the graders do not all agree.
+        examples: The first of those rows.
+    """
+
+    grader: str
+    rows: int = 0
+    ran: Counter[str] = field(default_factory=Counter)
+    correct: Counter[str] = field(default_factory=Counter)
+    differing: int = 0
+    examples: list[Graded] = field(default_factory=list)
+
+    def add(self, row: Graded) -> None:
+        """Count one graded row."""
+        self.rows += 1
+        for name, verdict in row.grades.items():
+            self.ran[name] += 1
+            self.correct[name] += verdict.correct
+        if len({verdict.correct for verdict in row.grades.values()}) > 1:
+            self.differing += 1
+            if len(self.examples) < KEPT:
+                self.examples.append(row)
+
+
+def run(settings: GradeSettings, source: Path, output: Path | None, *, explain: bool = False) -> Outcome:
+    """Grade a JSONL file of attempts, row by row in constant memory, into another.
+
+    Args:
+        settings: Who decides.
+        source: The attempts; graded or judged ones are graded again.
+        output: The graded file, written atomically; may be `source` itself. None writes nothing.
+        explain: Run math-verify too, where it is installed, and show where the graders differ.
+
+    Raises:
+        DataError: with file and line, for a row that cannot be read, or whose reference cannot.
+    """
+    also = ["math"] if explain and find_spec("math_verify") else []
+    report = grade_rows(source, output, settings.grader, also)
+    share = report.correct[settings.grader] / report.rows
+    target = f" -> {output}" if output else ""
+    line = f"{report.rows} rows graded, {report.correct[settings.grader]} correct ({share:.1%}) by {settings.grader}{target}"
+    return Outcome("\n".join([*(explanation(report) if explain else []), line]))
+
+
+def grade_rows(source: Path, output: Path | None, grader: str, also: Sequence[str] = ()) -> GradeReport:
+    """Grade a file by `grader`, and by the graders of `also` beside it; see `run`."""
+    report = GradeReport(grader)
+    for name in (grader, *also):
+        get_grader(name)
+
+    def lines() -> Iterator[str]:
+        with progress("grading", _count_rows(source)) as bar:
+            for number, record in read_numbered(source, Attempt):
+                try:
+                    row = grade_one(record, grader, also)
+                except DataError as error:
+                    raise DataError(error.message, file=source, line=number, remedy=error.remedy) from None
+                report.add(row)
+                bar.advance()
+                yield to_line(row)
+
+    if output is None:
+        deque(lines(), maxlen=0)
+    else:
+        write_lines(output, lines())
+    return report
+
+
+def explanation(report: GradeReport) -> Iterator[str]:
+    """The rows on which the graders differ, and how many each finds correct."""
+
+    def shown(text: str | None) -> str:
+        return "-" if text is None else repr(printable(text))
+
+    for row in report.examples:
+        yield row.id
+        for name, verdict in row.grades.items():
+            mark = "correct" if verdict.correct else "wrong"
+            yield f"  {name:<16}{mark:<9}{shown(verdict.extracted)}: {verdict.reason}"
+    if report.differing > len(report.examples):
+        yield f"... and {report.differing - len(report.examples)} more rows on which the graders differ"
+    yield f"{'grader':<18}{'correct':>8}{'of':>8}"
+    for name, ran in report.ran.items():
+        yield f"{name:<18}{report.correct[name]:>8}{ran:>8}"
+    yield f"the graders differ on {report.differing} of {report.rows} rows"
+    if "math" not in report.ran:
+        yield '(math is not shown: pip install "nlft[math]")'
+
+
+def _count_rows(path: Path) -> int:
+    """How many lines are not blank; 0 for a pipe, and for what reading will refuse."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as stream:
+        return sum(1 for line in stream if line.strip())
 
 
 def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iterable[str] = ()) -> Iterator[Graded]:
     """Grade attempts one by one, in their order.
 
     Args:
-        records: The attempts; an earlier verdict is replaced, and other fields are kept, but for what was
-            made of a verdict that turned: its scores, and a judge's words on a response that is right after all.
+        records: The attempts; an earlier verdict is replaced, and other fields are kept, except what a
+            changed verdict makes obsolete: scores, and a judge's words on a response that is right after all.
         grader: Decides the verdict (see `nlft.grade.get_grader`).
         also: Further graders to run; what each said goes to `grades`, by name.
 

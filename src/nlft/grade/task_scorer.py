@@ -1,4 +1,4 @@
-"""The grader `reasoning-gym`: a task's own scorer. It needs the problem's entry, and so the whole record."""
+"""Grading with a reasoning-gym task's own scorer, which needs the problem's `entry`, and so the whole record."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SHOWN = 200
 
 
 def grade_by_task(record: Attempt, *, strict: bool = False) -> Verdict:
-    """What the task's own scorer finds of the response's final answer; only its full score is right.
+    """The verdict of the task's own scorer on the response's final answer; only its full score is correct.
 
     The final answer is what follows the last `####` on its line. Without a `####` it is, unless `strict`, the last
-    number where the standard answer is a number, and the last line where it is not.
+    number if the standard answer is a number, and the last line otherwise.
 
     Raises:
         DataError: for a record without an `entry`, which `nlft.data.reasoning_task` puts there.
@@ -71,7 +71,7 @@ def _scorer(task: str, config: str) -> Any:
         import reasoning_gym
     except ImportError:
         raise ConfigError(
-            "the grader reasoning-gym needs the package reasoning-gym, which is not installed",
+            "the task's scorer needs the package reasoning-gym, which is not installed",
             remedy='pip install "nlft[demo]"',
         ) from None
     return reasoning_gym.create_dataset(task, seed=0, size=1, **json.loads(config))

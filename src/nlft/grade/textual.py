@@ -11,7 +11,7 @@ from nlft.records import Verdict
 __all__ = ["choice", "exact"]
 
 SHOWN = 200
-TAIL = 200_000  # signs from the end in which an announced choice is looked for
+TAIL = 200_000  # characters from the end that are searched for an announced choice
 # "the answer is (B)", "Answer: **B**", "Option C" at the end of what announces an answer.
 ANNOUNCED = re.compile(
     r"\b(?:answer|choice|option)\b(?:\x20(?:is|would\x20be))?[\x20:*\n]{0,8}[(\[{\"'*]{0,4}([A-Z])(?![A-Za-z0-9'’])"

@@ -21,7 +21,7 @@ from nlft.records import Verdict
 
 __all__ = ["main"]
 
-TAIL = 4_000  # signs from the end of a response that `math` looks at; math-verify is slower than linear
+TAIL = 4_000  # characters from the end of a response that `math` looks at; math-verify is slower than linear
 SHOWN = 200
 
 
@@ -31,7 +31,7 @@ class UnreadableError(Exception):
 
 def main() -> None:
     """Answer requests until the input ends."""
-    # What a grader prints must not end up between the answers, so the real stdout is put aside.
+    # A grader's prints must not mix with the answers: they go to stderr, and only we keep the real stdout.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -6,24 +6,6 @@ They are the third input of the method (§1): on the judge path the model is sho
 that they make likelier are the errors.
 """
 
-from nlft.judge.factory import JudgeSettings, make_judge
-from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge
-from nlft.judge.quality import QualityReport, quality_report
-from nlft.judge.rule import rule_judgment
-from nlft.judge.step import Judgments, RejectedRow, judge, judge_file
+import lazy_loader
 
-__all__ = [
-    "Judge",
-    "JudgeSettings",
-    "Judgments",
-    "ModelJudge",
-    "QualityReport",
-    "RejectedRow",
-    "ReplayJudge",
-    "RuleJudge",
-    "judge",
-    "judge_file",
-    "make_judge",
-    "quality_report",
-    "rule_judgment",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 from nlft.grade.numbers import find_numbers
@@ -33,7 +34,7 @@ _SUBSCRIPT = re.compile(r"(?<=[A-Za-z)}])_(?:\{[^{}\n]{1,20}\}|\d{1,3})")
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it stands in a text; `percent` where a % sign follows it."""
+    """A number in a text; `percent` where a % sign follows it."""
 
     value: Fraction
     start: int
@@ -42,7 +43,7 @@ class Number:
 
     @property
     def values(self) -> tuple[Fraction, ...]:
-        """What it may stand for: 20% is 20 and 1/5."""
+        """Its possible values: 20% is 20 and 1/5."""
         return (self.value, self.value / 100) if self.percent else (self.value,)
 
 
@@ -83,7 +84,7 @@ def equations(text: str) -> list[Equation]:
     found = list(_equations(tokenize(_blank_annotations(text)), text))
     for match in ANNOTATION.finditer(text):
         inside = tokenize(match.group(1), offset=match.start(1))
-        # An annotation repeats the step it stands in: it counts by itself only where that step was not read.
+        # An annotation repeats the step it is in: it counts only where that step could not be read.
         for equation in _equations(inside, text):
             if not any(other.start <= match.start() < other.end for other in found):
                 found.append(equation)
@@ -105,50 +106,37 @@ def _equations(tokens: list[Token], text: str) -> Iterator[Equation]:
             segments.append([])
         else:
             segments[-1].append(token)
-    runs = [expressions(segment) for segment in segments]
-    for index in range(len(segments) - 1):
-        left_segment, right_segment = segments[index], segments[index + 1]
-        left = runs[index][-1] if runs[index] else None
-        right = runs[index + 1][0] if runs[index + 1] else None
-        if left is None or right is None or left.spoiled or right.spoiled:
+    found = [(segment, expressions(segment)) for segment in segments]
+    for (left_segment, lefts), (_, rights) in pairwise(found):
+        if not lefts or not rights:
             continue
-        if left.last != len(left_segment) or right.first != 0 or left.operators == 0 or left.mixes_units:
+        left, right = lefts[-1], rights[0]
+        if left.spoiled or right.spoiled or left.operators == 0 or left.mixes_units:
             continue
-        if text.startswith("}{", max(0, left_segment[left.first].start - 1)):
+        if left.last != len(left_segment) or right.first != 0:
+            continue
+        if text.startswith("}{", max(0, left.start - 1)):
             continue  # the denominator of a fraction whose numerator could not be read
-        yield _check(left, right, left_segment, right_segment, text)
+        yield _check(left, right, text)
 
 
-def _check(
-    left: Expression, right: Expression, left_segment: list[Token], right_segment: list[Token], text: str
-) -> Equation:
-    start, middle = left_segment[left.first].start, left_segment[left.last - 1].end
-    right_start, end = right_segment[0].start, right_segment[right.last - 1].end
-    verdict: Literal["right", "wrong", "rounded"] = "wrong"
+def _check(left: Expression, right: Expression, text: str) -> Equation:
+    start = left.start - (left.start > 0 and text[left.start - 1] in "$€£")
+    written, shown = text[start : left.end], text[right.start : right.end]
     lefts, rights = {left.plain, left.bare}, {right.plain, right.bare}
-    if start and text[start - 1] in "$€£":
-        start -= 1
-    shown, written = text[right_start:end], text[start:middle]
     # The run-on `5 + 3 = 8 + 2 = 10` passes, and so does `3/3 - 2/3 = 1/3 of 150`: each number in it is right.
     run_on = right.head in lefts or (" of " in shown and bool(lefts & right.partial))
     if "$" in written:
         left.units.add("dollar")
-    if "$" in text[max(0, right_start - 1) : end]:
+    if "$" in text[max(0, right.start - 1) : right.end]:
         right.units.add("dollar")
+    verdict: Literal["right", "wrong", "rounded"] = "wrong"
     if _agree(lefts, rights, shown) or run_on or _converted(left, right):
         verdict = "right"
     elif right.operators == 0 and right.plain.denominator == 1 and abs(left.plain - right.plain) < 1:
         verdict = "rounded"
-    return Equation(
-        start,
-        end,
-        written.strip(),
-        shown.strip(),
-        left.plain,
-        right.plain,
-        verdict,
-        frozenset(left.partial | right.partial),
-    )
+    partial = frozenset(left.partial | right.partial)
+    return Equation(start, right.end, written.strip(), shown.strip(), left.plain, right.plain, verdict, partial)
 
 
 def _agree(lefts: set[Fraction], rights: set[Fraction], shown: str) -> bool:
@@ -166,7 +154,5 @@ def _converted(left: Expression, right: Expression) -> bool:
             if kind == other_kind and left.plain * size == right.plain * other_size:
                 return True
     # 100 * 0.75 = $0.75: cents whose name is not written
-    return ("dollar" in left.units) != ("dollar" in right.units) and left.plain in {
-        right.plain * 100,
-        right.plain / 100,
-    }
+    cents = {right.plain * 100, right.plain / 100}
+    return ("dollar" in left.units) != ("dollar" in right.units) and left.plain in cents

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from nlft.judge.tokens import Token
+from nlft.judge.tokens import OPERAND_STARTS, Token
 
 __all__ = ["UNITS", "Expression", "expressions"]
 
+OPERATORS = frozenset({"plus", "minus", "times", "over"})
 MAX_OPERANDS = 200
 MAX_DEPTH = 20
 MAX_UNIT_WORDS = 4
@@ -39,18 +40,20 @@ class _UnreadableError(Exception):
 
 @dataclass
 class Expression:
-    """One arithmetic expression found in a segment between two equals signs."""
+    """An arithmetic expression: tokens first to last (exclusive) of a segment between two equals signs."""
 
     first: int
-    last: int  # exclusive
+    last: int
+    start: int  # its place in the text
+    end: int
     plain: Fraction  # with 20% as 1/5
     bare: Fraction  # with 20% as 20
     operators: int
     head: Fraction
     partial: set[Fraction]
     units: set[str]
-    sums: bool = False
-    spoiled: bool = False
+    sums: bool
+    spoiled: bool
 
     @property
     def mixes_units(self) -> bool:
@@ -59,113 +62,112 @@ class Expression:
         return self.sums and len({size for _, size in kinds}) > len({kind for kind, _ in kinds})
 
 
-def expressions(segment: list[Token]) -> list[Expression]:
+def expressions(segment: Sequence[Token]) -> list[Expression]:
     """The expressions of a segment, from left to right."""
-    runs: list[Expression] = []
+    found: list[Expression] = []
     position = 0
     while position < len(segment):
-        before = segment[position - 1].kind if position else "stop"
-        if segment[position].kind not in {"number", "open", "frac", "minus"}:
+        if segment[position].kind not in OPERAND_STARTS | {"minus"}:
             position += 1
             continue
         parser = _Parser(segment, position)
         try:
-            run = parser.run()
+            plain = parser.expression()
+            percents = any(token.kind == "percent" for token in segment[position : parser.position])
+            bare = _Parser(segment, position, percent=Fraction(1)).expression() if percents else plain
         except (_UnreadableError, ZeroDivisionError):
             position = max(position, parser.position) + 1
             continue
-        after = segment[run.last].kind if run.last < len(segment) else "stop"
-        after = "bad" if after == "number" else after  # 80 000
-        dangling = after in {"plus", "times", "over", "minus"} and not (
-            after == "minus" and run.last + 1 < len(segment) and segment[run.last + 1].kind == "word"
+        found.append(
+            Expression(
+                first=position,
+                last=parser.position,
+                start=segment[position].start,
+                end=segment[parser.position - 1].end,
+                plain=plain,
+                bare=bare,
+                operators=parser.operators,
+                head=parser.operands[0],
+                partial=parser.partial | {plain},
+                units=parser.units,
+                sums=parser.sums,
+                spoiled=_spoiled(segment, position, parser.position),
+            )
         )
-        run.spoiled = (
-            before in {"plus", "times", "over", "minus", "bad", "percent", "number"} or after == "bad" or dangling
-        )
-        runs.append(run)
-        position = run.last
-    return runs
+        position = parser.position
+    return found
+
+
+def _spoiled(segment: Sequence[Token], first: int, last: int) -> bool:
+    """Whether what is next to segment[first:last] may belong to it, so that it cannot be read for certain."""
+    before = segment[first - 1].kind if first else "stop"
+    after, behind = ([token.kind for token in segment[last : last + 2]] + ["stop", "stop"])[:2]
+    if after == "minus" and behind == "word":
+        after = "word"  # 3 + 4 - as he said
+    return before in OPERATORS | {"bad", "percent", "number"} or after in OPERATORS | {"bad", "number"}  # 80 000
 
 
 class _Parser:
     """expression := term (± term)*; term := factor ((*|/) factor)*; factor := -factor | group | fraction | number."""
 
-    def __init__(self, tokens: Sequence[Token], position: int) -> None:
-        self.tokens, self.position, self.first = tokens, position, position
-        self.depth = self.operands = self.operators = 0
+    def __init__(self, tokens: Sequence[Token], position: int, percent: Fraction = Fraction(1, 100)) -> None:
+        self.tokens, self.position, self.percent = tokens, position, percent
+        self.depth = self.operators = 0
+        self.operands: list[Fraction] = []
         self.partial: set[Fraction] = set()
         self.units: set[str] = set()
-        self.heads: list[Fraction] = []
         self.sums = False
-
-    def run(self) -> Expression:
-        plain, bare = self.expression()
-        return Expression(
-            self.first,
-            self.position,
-            plain,
-            bare,
-            self.operators,
-            self.heads[0],
-            self.partial | {plain},
-            self.units,
-            self.sums,
-        )
 
     def kind(self, ahead: int = 0) -> str:
         index = self.position + ahead
         return self.tokens[index].kind if index < len(self.tokens) else "end"
 
-    def expression(self) -> tuple[Fraction, Fraction]:
-        plain, bare = self.term()
-        while self.kind() in {"plus", "minus"} and self.kind(1) in {"number", "open", "frac"}:
+    def expression(self) -> Fraction:
+        value = self.term()
+        while self.kind() in {"plus", "minus"} and self.kind(1) in OPERAND_STARTS:
             sign = 1 if self.kind() == "plus" else -1
             self.position += 1
             self.operators += 1
             self.sums = True
-            more, more_bare = self.term()
-            plain, bare = plain + sign * more, bare + sign * more_bare
-            self.partial.add(plain)
-        return plain, bare
+            value += sign * self.term()
+            self.partial.add(value)
+        return value
 
-    def term(self) -> tuple[Fraction, Fraction]:
-        plain, bare = self.factor()
+    def term(self) -> Fraction:
+        value = self.factor()
         while True:
-            if self.kind() in {"times", "over"} and self.kind(1) in {"number", "open", "frac"}:
+            if self.kind() in {"times", "over"} and self.kind(1) in OPERAND_STARTS:
                 times = self.kind() == "times"
                 self.position += 1
             elif self.kind() == "open" and self.tokens[self.position - 1].end == self.tokens[self.position].start:
                 times = True  # 2(3 + 4)
             else:
-                return plain, bare
+                return value
             self.operators += 1
-            more, more_bare = self.factor()
-            plain = plain * more if times else plain / more
-            bare = bare * more_bare if times else bare / more_bare
-            self.partial.add(plain)
+            factor = self.factor()
+            value = value * factor if times else value / factor
+            self.partial.add(value)
 
-    def factor(self) -> tuple[Fraction, Fraction]:
-        if self.depth >= MAX_DEPTH or self.operands >= MAX_OPERANDS:
+    def factor(self) -> Fraction:
+        if self.depth >= MAX_DEPTH or len(self.operands) >= MAX_OPERANDS:
             raise _UnreadableError
         self.depth += 1
         if self.kind() == "minus":
             self.position += 1
-            plain, bare = self.factor()
-            plain, bare = -plain, -bare
+            value = -self.factor()
         elif self.kind() == "frac":
             self.position += 1
-            (over, over_bare), (under, under_bare) = self.group(), self.group()
             self.operators += 1
-            plain, bare = over / under, over_bare / under_bare
+            value = self.group() / self.group()
         elif self.kind() == "open":
-            plain, bare = self.group()
+            value = self.group()
         else:
-            plain, bare = self.number()
+            value = self.number()
         self.depth -= 1
         self.skip_units()
-        return plain, bare
+        return value
 
-    def group(self) -> tuple[Fraction, Fraction]:
+    def group(self) -> Fraction:
         if self.kind() != "open":
             raise _UnreadableError
         self.position += 1
@@ -175,41 +177,34 @@ class _Parser:
         self.position += 1
         return value
 
-    def number(self) -> tuple[Fraction, Fraction]:
+    def number(self) -> Fraction:
         value = self.tokens[self.position].value if self.kind() == "number" else None
         if value is None:
             raise _UnreadableError
         self.position += 1
-        self.operands += 1
-        self.heads.append(value)
-        plain = value
+        self.operands.append(value)
+        self.partial.add(value)
         if self.kind() == "percent":
             self.position += 1
-            plain = value / 100
-        self.partial.update({plain, value})
-        return plain, value
+            value *= self.percent
+            self.partial.add(value)
+        return value
 
     def skip_units(self) -> None:
-        """Pass over the words behind an operand where an operator, a bracket or the end of the segment follows."""
-        ahead, words = 0, 0
-        seen: set[str] = set()
+        """Skip the words after an operand where an operator, a bracket or the end of the segment follows."""
+        ahead = words = 0
         while words < MAX_UNIT_WORDS:
-            slash = self.kind(ahead) in {"over", "minus"} and self.kind(ahead + 1) == "word"  # $15/hour, 450-mile
-            if slash and self._glued(ahead):
-                ahead += 1
+            if self.kind(ahead) in {"over", "minus"} and self.kind(ahead + 1) == "word" and self._glued(ahead):
+                ahead += 1  # $15/hour, 450-mile
             if self.kind(ahead) != "word":
                 break
-            word = self.tokens[self.position + ahead].text.strip("\\{} ").lower()
-            seen |= {part.removesuffix("s") for part in re.findall(r"[a-z]+", word)} | {
-                part.removesuffix("es") for part in re.findall(r"[a-z]+", word)
-            }
+            for part in re.findall(r"[a-z]+", self.tokens[self.position + ahead].text.lower()):
+                self.units |= {part.removesuffix("s"), part.removesuffix("es")}
             ahead += 1
             words += 1
-        if ahead:
-            self.units |= seen
-            if self.kind(ahead) in {"plus", "minus", "times", "over", "close", "end"}:
-                self.position += ahead
+        if ahead and self.kind(ahead) in OPERATORS | {"close", "end"}:
+            self.position += ahead
 
     def _glued(self, ahead: int) -> bool:
-        sign, word = self.tokens[self.position + ahead], self.tokens[self.position + ahead + 1]
+        sign, word = self.tokens[self.position + ahead : self.position + ahead + 2]
         return sign.end == word.start

@@ -1,4 +1,4 @@
-"""Where a response first goes wrong: the step that its judgment quotes, found again in the response's characters."""
+"""Where a response first goes wrong: the step that its judgment quotes, located in the response."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Located(NamedTuple):
     """Character offsets in a response.
 
     Attributes:
-        agreed: the end of what stands before the first wrong step; where no step is found, of the last step
-            that the standard answer agrees with.
-        wrong: start and end of the wrong step; None where none is found (one is missing, or only the answer is wrong).
+        agreed: the end of what comes before the first wrong step; if none is found, the end of the last step that
+            agrees with the standard answer.
+        wrong: start and end of the wrong step; None if none is found (one is missing, or only the answer is wrong).
         closing: start and end of the closing form: the line break and `####`, without the answer.
     """
 
@@ -31,14 +31,14 @@ class Located(NamedTuple):
 
 
 def locate_first_error(row: Judged, *, narrow: bool = False) -> Located:
-    """Match the judgment's first quotation to the response; white space and calculator annotations do not count.
+    """Match the judgment's first quotation to the response; white space and calculator annotations are ignored.
 
-    A quotation that stands in the response twice is its first occurrence.
+    If the quotation occurs twice in the response, the first occurrence counts.
 
     Args:
         row: A wrong, judged row.
-        narrow: Where the quoted step holds a false equation, only what stands behind its equals sign is wrong: "4 * 6 ="
-            is right, whatever follows. Else the whole quotation is.
+        narrow: If the quoted step has a false equation, mark only what follows its equals sign as wrong ("4 * 6 =" is
+            right, whatever follows); otherwise the whole quotation.
     """
     closing = _closing(row.response)
     for match in QUOTED.finditer(row.judgment or ""):
@@ -80,7 +80,7 @@ def _find(quotation: str, response: str) -> tuple[int, int] | None:
 
 
 def _value(response: str, step: tuple[int, int]) -> tuple[int, int]:
-    """The right side of the step's first false equation; the step itself where none is read in it."""
+    """The right side of the step's first false equation; the step itself if it has none."""
     for equation in equations(response):
         if step[0] <= equation.start < step[1] and equation.verdict == "wrong":
             behind = response.rindex("=", equation.start, equation.end) + 1
@@ -98,7 +98,7 @@ def _agreed(row: Judged, until: int) -> int:
         offset += len(line)
         stated = numbers(line)
         if not stated and line.strip():
-            continue  # words without a number say nothing for or against
+            continue  # a line without a number neither agrees nor disagrees
         if stated and known.isdisjoint(stated[-1].values):
             break
         end = offset

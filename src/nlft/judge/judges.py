@@ -19,7 +19,7 @@ class Judge(Protocol):
     """Whoever judges. Implement these five to add one."""
 
     name: str
-    """Goes into the records, so that a reader sees who judged."""
+    """Who judged, for the records."""
     cacheable: bool
     """Whether judgments are worth a journal (a rule's are not)."""
 
@@ -28,7 +28,7 @@ class Judge(Protocol):
         ...
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
-        """Call `done` for each request, in any order; see `nlft.answer.Answerer`."""
+        """Call `on_reply` for each request, in any order; see `nlft.answer.Answerer`."""
         ...
 
     def contradicts(self, row: Graded, judgment: str) -> bool:
@@ -43,7 +43,7 @@ class RuleJudge:
     cacheable = False
 
     def request(self, row: Graded) -> Request:
-        """The row itself is the question."""
+        """The row itself is all it needs."""
         return _request_for(row, {"judge": "rule"})
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
@@ -58,10 +58,10 @@ class RuleJudge:
 
 
 class ReplayJudge:
-    """Replies with the judgments that stand in a JSONL file, found by question and response.
+    """Replies with the judgments in a JSONL file, found by question and response.
 
     Raises:
-        DataError: when the file is missing or no file of judged answers.
+        DataError: when the file is missing or holds no judged answers.
     """
 
     cacheable = False
@@ -82,7 +82,7 @@ class ReplayJudge:
         return _request_for(row, {"judge": "replay", "sha256": self._sha256})
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
-        """Look each one up; a response that was not judged then is a failure, with that reason."""
+        """Look each one up; a response that was not judged in the recording is a failure."""
         for request in requests:
             response = getattr(request.row, "response", "")
             judgment = self._judgments.get((request.row.question, response))
@@ -135,7 +135,7 @@ class ModelJudge:
 
 
 class _Recorded(Judged):
-    """A row of a recording: its verdict is not needed, nor looked at."""
+    """A row of a recording, whose verdict is not needed."""
 
     verdict: Any = None
 

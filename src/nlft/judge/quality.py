@@ -1,30 +1,27 @@
-"""How good judgments are, as far as can be told without reading them: what to look at before training."""
+"""How good the judgments are, as far as a program can tell: what to look at before training."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from nlft.data.duplicates import NearDuplicates, shingles
 from nlft.judge.arithmetic import numbers
 from nlft.records import Judged
 
 __all__ = ["QualityReport", "near_duplicates", "only_repeats_answer", "quality_report", "says_nothing_of_error"]
 
-SHINGLE = 3
 SIMILAR = 0.8
-# A bucket of shingles that stands in more judgments than this is boilerplate, and would cost quadratic time.
-COMMON = 200
 
 
 @dataclass(frozen=True)
 class QualityReport:
     """Counts over the incorrect responses of a file; `words` is min, median, longest of the judgments' lengths.
 
-    The lists hold ids, so that a user can look at the rows. `cut_off` are those whose response broke off at its
-    token limit: it may have made no error at all, and a judge who is told that it is wrong then invents one.
+    The lists hold ids, so that a user can look at the rows. `cut_off` are those whose response was cut off
+    at its token limit: it may contain no error at all, and a judge told that it is wrong then invents one.
     """
 
     incorrect: int
@@ -61,9 +58,9 @@ def quality_report(judged: Iterable[Judged], *, failed: int = 0, contradictions:
     """Report on judged rows.
 
     Args:
-        judged: The rows; correct ones are passed over.
-        failed: How many incorrect rows stand in the file of failures.
-        contradictions: How many stand in the file of those set aside.
+        judged: The rows; correct ones are ignored.
+        failed: How many incorrect rows got no judgment.
+        contradictions: How many got one that contradicts the grade.
     """
     wrong = [row for row in judged if not row.verdict.correct]
     told = [row for row in wrong if row.judgment and row.judgment.strip()]
@@ -82,13 +79,13 @@ def quality_report(judged: Iterable[Judged], *, failed: int = 0, contradictions:
 
 
 def only_repeats_answer(row: Judged) -> bool:
-    """Whether the judgment is little more than the standard answer: nearly all its phrases stand there.
+    """Whether the judgment is little more than the standard answer: nearly all its phrases are from there.
 
     A judgment of at most twelve words that holds the answer and quotes no other number counts too.
     """
     judgment = row.judgment or ""
-    phrases, standard = _shingles(judgment), _shingles(row.reference)
-    if phrases and len(phrases & standard) >= SIMILAR * len(phrases):
+    phrases = _phrases(judgment)
+    if len(phrases & _phrases(row.reference)) >= SIMILAR * len(phrases):
         return True
     stated = {number.value for number in numbers(judgment)}
     final = [number.value for number in numbers(row.reference)][-1:]
@@ -96,45 +93,32 @@ def only_repeats_answer(row: Judged) -> bool:
 
 
 def says_nothing_of_error(row: Judged) -> bool:
-    """Whether the judgment holds nothing that stands in the response alone: no phrase, and no number.
+    """Whether the judgment has no phrase and no number that only the response has.
 
     Phrases and numbers that the question or the standard answer have too do not count, for they say
     nothing about this response.
     """
     judgment, given = row.judgment or "", row.question + "\n" + row.reference
-    own_phrases = _shingles(row.response) - _shingles(given)
+    own_phrases = _phrases(row.response) - _phrases(given)
     own_numbers = _values(row.response) - _values(given)
-    return not own_phrases & _shingles(judgment) and not own_numbers & _values(judgment)
+    return not own_phrases & _phrases(judgment) and not own_numbers & _values(judgment)
 
 
-def near_duplicates(texts: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Groups of ids whose texts share at least 80 % of their three-word phrases (Jaccard), numbers left out."""
-    shingles = {identity: _shingles(re.sub(r"\d[\d,.]*", "0", text)) for identity, text in texts}
-    holders: dict[str, list[str]] = defaultdict(list)
-    for identity, phrases in shingles.items():
-        for phrase in phrases:
-            holders[phrase].append(identity)
-    leader: dict[str, str] = {}
-    for identity, phrases in shingles.items():
-        shared: dict[str, int] = defaultdict(int)
-        for phrase in phrases:
-            if len(holders[phrase]) <= COMMON:
-                for other in holders[phrase]:
-                    shared[other] += 1
-        for other, count in shared.items():
-            if other in leader and count >= SIMILAR * len(phrases | shingles[other]):
-                leader[identity] = leader[other]
-                break
-        leader.setdefault(identity, identity)
-    groups: dict[str, list[str]] = defaultdict(list)
-    for identity, head in leader.items():
-        groups[head].append(identity)
+def near_duplicates(texts: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Groups of ids whose texts, numbers left out, are near duplicates of the first of the group."""
+    firsts = NearDuplicates(SIMILAR)
+    groups: dict[str, list[str]] = {}
+    for identity, text in texts:
+        text = re.sub(r"\d[\d,.]*", "0", text)
+        found = firsts.like(text)
+        if found is None:
+            firsts.add(identity, text)
+        groups.setdefault(identity if found is None else found[0], []).append(identity)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def _shingles(text: str) -> set[str]:
-    words = re.findall(r"[^\W_]+", text.lower())
-    return {" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))} if words else set()
+def _phrases(text: str) -> set[int]:
+    return set(shingles(text).tolist())
 
 
 def _values(text: str) -> set[object]:

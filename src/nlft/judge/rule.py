@@ -9,23 +9,27 @@ word for word, because on the judge path these words are there to make the fault
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from nlft.errors import DataError
 from nlft.grade.numbers import canonical, last_number
 from nlft.grade.numeric import reference_value
-from nlft.judge.arithmetic import ANNOTATION, Equation, equations, numbers
+from nlft.judge.arithmetic import ANNOTATION, Equation, Number, equations, numbers
 from nlft.records import Graded
 
 __all__ = ["rule_judgment"]
 
+P = TypeVar("P", Equation, Number)
+
 QUOTE_LENGTH = 160
-# What stands beyond is no worked answer any more but a loop.
+# Beyond this it is no longer a worked answer but a loop.
 READ_LENGTH = 100_000
 
-# What a solver may bring along: counts of everyday life that stand in no question.
+# Everyday counts that a solver may use although no question states them.
 _EVERYDAY = frozenset(map(Fraction, (0, 1, 2, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000, 3600)))
 _SPOKEN = {
     word: Fraction(str(value))
@@ -47,7 +51,6 @@ class _Step:
 
     text: str
     start: int
-    end: int
     found: tuple[Equation, ...]
     stated: tuple[tuple[Fraction, ...], ...]
 
@@ -72,14 +75,17 @@ def rule_judgment(row: Graded) -> str:
     words: list[str] = []
     wrong = next(((step, e) for step in steps for e in step.found if e.verdict == "wrong"), None)
     departure = None
-    if _is_worked(solution, _wanted(row)):
+    worked = _is_worked(solution, _wanted(row))
+    if worked:
         departure = _departure(row.question, steps, solution, until=wrong[1].start if wrong else None)
     if departure is not None:
         words.append(departure)
     if wrong is not None:
         words.append(_miscalculated(*wrong))
     if not words:
-        words.extend(_missing(row, steps, solution))
+        words.extend(_rounding(steps))
+        if worked:
+            words.extend(_missing(row, steps, solution, rounded=bool(words)))
     words.append(_final(row))
     return " ".join(words)
 
@@ -122,24 +128,26 @@ def _departs(
     return f"{words}; the step to take is {_quote(upcoming)}." if upcoming else f"{words}."
 
 
-def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step]) -> list[str]:
-    """For a response whose numbers all fit: the step of the standard solution that it leaves out."""
-    rounded = next(((step, e) for step in steps for e in step.found if e.verdict == "rounded"), None)
-    words = []
-    if rounded is not None:
-        step, equation = rounded
-        words.append(
-            f"It rounds at {_quote(step, equation)}: {_flat(equation.left_text)} is exactly {_show(equation.left)}."
-        )
+def _rounding(steps: Sequence[_Step]) -> Iterator[str]:
+    """For a response that calculates nothing wrongly: the first step that it rounds."""
+    for step in steps:
+        for equation in step.found:
+            if equation.verdict == "rounded":
+                exact = f"{_flat(equation.left_text)} is exactly {_show(equation.left)}"
+                yield f"It rounds at {_quote(step, equation)}: {exact}."
+                return
+
+
+def _missing(row: Graded, steps: Sequence[_Step], solution: Sequence[_Step], rounded: bool) -> Iterator[str]:
+    """For a response whose numbers all fit: the step of the standard solution that is missing."""
     reached = {value for step in steps for values in step.stated for value in values}
     reached |= {equation.right for step in steps for equation in step.found}
     upcoming = _next_step(solution, reached)
     if upcoming is not None:
         begun = "leaves out" if steps else "gives no steps; it leaves out"
-        words.append(f"The response {begun} the step {_quote(upcoming)}.")
-    elif _wanted(row) in reached and not words:
-        words.append("Its steps reach the right numbers, but the final answer does not follow from them.")
-    return words
+        yield f"The response {begun} the step {_quote(upcoming)}."
+    elif _wanted(row) in reached and not rounded:
+        yield "Its steps reach the right numbers, but the final answer does not follow from them."
 
 
 def _final(row: Graded) -> str:
@@ -158,7 +166,7 @@ def _final(row: Graded) -> str:
 
 
 def _given(row: Graded) -> str | None:
-    """The final answer the grader read; where it read none, whatever number stands behind the marker or last."""
+    """The final answer the grader read; where it read none, the number after the marker, or the last one."""
     verdict = row.verdict
     read = verdict.extracted if verdict.extracted is not None else verdict.value
     if verdict.value is not None and len(verdict.value) == 1 and verdict.value.isalpha():
@@ -181,7 +189,7 @@ def _known(question: str, solution: Sequence[_Step]) -> set[Fraction]:
 
 
 def _is_worked(solution: Sequence[_Step], wanted: Fraction | None) -> bool:
-    """Whether the standard answer shows a way; beside a final number alone, every step would be a departure."""
+    """Whether the standard answer shows steps; compared with a bare answer, every step would be a departure."""
     return any(step.found or {value for values in step.stated for value in values} - {wanted} for step in solution)
 
 
@@ -191,29 +199,26 @@ def _next_step(solution: Sequence[_Step], reached: set[Fraction]) -> _Step | Non
 
 
 def _steps(text: str) -> list[_Step]:
-    """The sentences of a worked answer, without what stands behind `####` on a line."""
+    """The sentences of a worked answer, without what follows `####` on a line."""
     found, stated = equations(text), numbers(text)
     steps: list[_Step] = []
-    e = n = offset = 0
+    offset = 0
     for line in text.splitlines(keepends=True):
-        begin, spoken = 0, len(line.partition("####")[0])
+        spoken, begin = len(line.partition("####")[0]), offset
         for cut in [match.end() for match in _SENTENCE_END.finditer(line, 0, spoken)] + [spoken]:
-            start, end = offset + begin, offset + cut
-            begin = cut
-            inside_from, numbers_from = e, n
-            while e < len(found) and found[e].start < end:
-                e += 1
-            while n < len(stated) and stated[n].start < end:
-                n += 1
-            if text[start:end].strip():
-                values = tuple(number.values for number in stated[numbers_from:n])
-                steps.append(_Step(text[start:end], start, end, tuple(found[inside_from:e]), values))
+            end = offset + cut
+            if text[begin:end].strip():
+                values = tuple(number.values for number in _between(stated, begin, end))
+                steps.append(_Step(text[begin:end], begin, tuple(_between(found, begin, end)), values))
+            begin = end
         offset += len(line)
-        while e < len(found) and found[e].start < offset:
-            e += 1
-        while n < len(stated) and stated[n].start < offset:
-            n += 1
     return steps
+
+
+def _between(found: Sequence[P], start: int, end: int) -> Sequence[P]:
+    """Those of what was found in a text, in its order, that begin in text[start:end]."""
+    first, last = (bisect_left(found, place, key=lambda each: each.start) for place in (start, end))
+    return found[first:last]
 
 
 def _quote(step: _Step, equation: Equation | None = None) -> str:
@@ -222,7 +227,8 @@ def _quote(step: _Step, equation: Equation | None = None) -> str:
     if equation is not None and (len(text) > QUOTE_LENGTH or "\\" in text):
         from_start = max(0, equation.start - step.start)
         text = text[from_start : max(from_start + 1, equation.end - step.start)]
-    text = _flat(ANNOTATION.sub("", text)).removesuffix(".")
+    text = _flat(ANNOTATION.sub("", text) if ANNOTATION.sub("", text).strip() else ANNOTATION.sub(r"\1", text))
+    text = text.removesuffix(".")
     return f'"{text if len(text) <= 2 * QUOTE_LENGTH else text[: 2 * QUOTE_LENGTH].rstrip() + " …"}"'
 
 

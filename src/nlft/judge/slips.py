@@ -1,7 +1,7 @@
-"""Wrong responses made of worked solutions by code: one slip of arithmetic, carried on to the final answer.
+"""Wrong responses generated from worked solutions: one arithmetic error, carried through to the final answer.
 
-The error is known to the character: one calculation is off, as a person's or a small model's might be, and every
-later step goes on from it correctly, so that the first wrong step is the only one.
+The exact characters of the error are known: one calculation is wrong, as a person or a small model might get it
+wrong, and every later step follows from it correctly, so the first wrong step is the only one.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Slip(NamedTuple):
 def slip(solution: str, rng: Random) -> Slip | None:
     """Miscalculate one step of a worked solution that ends in `#### number`, and carry the error to the answer.
 
-    The slips are those seen in small models: a digit off by one (in the ones or the tens, as a forgotten carry), a
-    sum where a difference belongs or the reverse, and two digits swapped.
+    The errors are those seen in small models: a digit off by one (in the ones or the tens, like a forgotten carry),
+    a sum or difference in place of another operation, and two digits swapped.
 
     >>> slip("47 + 86 = 133\\n133 - 25 = 108\\n#### 108", Random(2)).response
     '47 + 86 = 134\\n134 - 25 = 109\\n#### 109'
@@ -68,7 +68,7 @@ def _carry(body: str, answer: str, step: Equation, wrong: int) -> Slip | None:
     if written is None:
         return None
     if canonical(step.right) in {canonical(n.value) for n in numbers(body[: body.rindex("=", step.start, step.end)])}:
-        return None  # which of the two a later step means could not be told
+        return None  # a later step could mean either of the two
     text, end = written
     text = text[:end] + _replaced(text[end:], str(int(step.right)), str(wrong))
     final = str(wrong) if answer == str(int(step.right)) else answer

@@ -8,15 +8,21 @@ from pathlib import Path
 
 from pydantic import Field
 
-from nlft.answer.journal import Journal, failed_path, journal_path, rejected_path, sole_writer
-from nlft.answer.step import FailedRow, ask, write_or_remove
+from nlft.answer.journal import Journal
+from nlft.answer.outcome import estimate_line, outcome
+from nlft.answer.step import FailedRow, ask, pending, write_or_remove
 from nlft.answer.types import Usage
 from nlft.errors import DataError
-from nlft.files import refuse_same_file
+from nlft.files import failed_path, journal_path, refuse_same_file, rejected_path, sole_writer
+from nlft.judge.config import JudgeSettings
+from nlft.judge.factory import make_judge
 from nlft.judge.judges import Judge
-from nlft.records import Graded, Judged, read_records, write_records
+from nlft.judge.quality import quality_report
+from nlft.progress import Outcome
+from nlft.prompts import load_prompts
+from nlft.records import Graded, Judged, read_objects, read_records, write_records
 
-__all__ = ["Judgments", "RejectedRow", "judge", "judge_file", "needs_judgment"]
+__all__ = ["Judgments", "RejectedRow", "dry_run", "judge", "judge_file", "needs_judgment", "report_text", "run"]
 
 
 class RejectedRow(Judged):
@@ -54,7 +60,7 @@ def judge(
     rows = list(graded)
     journal = journal if journal is not None else Journal()
     requests = {place: judge.request(row) for place, row in enumerate(rows) if needs_judgment(row)}
-    usage = ask(list(requests.values()), judge, journal, retry_failed=retry_failed, label="judging")
+    usage = ask(list(requests.values()), judge.reply, journal, retry_failed=retry_failed, label="judging")
     result = Judgments(usage=usage)
     unanswered = 0
     for place, row in enumerate(rows):
@@ -117,3 +123,40 @@ def read_graded(path: str | Path) -> list[Graded]:
             raise
         remedy = f"grade them first: nlft grade {path} -o graded.jsonl"
         raise DataError("these answers are not graded", file=path, line=error.line, remedy=remedy) from None
+
+
+def run(settings: JudgeSettings, graded: Path, output: Path, *, report: bool = False) -> Outcome:
+    """The judge stage from file to file, as its settings say; with a report on the judgments' quality.
+
+    Raises:
+        ConfigError: for a missing model or key.
+        LockedError, DataError, EndpointError: as `judge_file`.
+    """
+    who = make_judge(settings, load_prompts(settings.prompts))
+    found = judge_file(graded, output, who, retry_failed=settings.retry_failed)
+    words = sum(row.judgment is not None for row in found.judged)
+    own = sum(row.judgment is not None and row.judge is None for row in found.judged)
+    lines = [f"{output}: {len(found.judged)} rows, {words - own} of them with a judgment by {who.name}"]
+    if own:
+        lines.append(f"judgments of the data kept: {own}; remove the column `judgment` to judge those rows too")
+    if found.rejected:
+        lines.append(f"{len(found.rejected)} judgments contradict the grade; they are in {rejected_path(output)}")
+    if report:
+        lines.append(report_text(output))
+    return outcome(lines, found.usage, settings, output, failed=len(found.failed), unanswered=found.unanswered)
+
+
+def dry_run(settings: JudgeSettings, graded: Path, output: Path) -> str:
+    """What `run` would send, and what that may cost."""
+    who = make_judge(settings, load_prompts(settings.prompts))
+    requests = [who.request(row) for row in read_graded(graded) if needs_judgment(row)] if who.cacheable else []
+    with Journal(journal_path(output)) as journal:
+        missing = pending(requests, journal, retry_failed=settings.retry_failed)
+    return estimate_line(missing, len(requests), settings)
+
+
+def report_text(judged: Path) -> str:
+    """The quality report of a judged file, with its companions for failures and contradictions."""
+    companions = (failed_path(judged), rejected_path(judged))
+    failed, rejected = (sum(1 for _ in read_objects(path)) if path.exists() else 0 for path in companions)
+    return quality_report(read_records(judged, Judged), failed=failed, contradictions=rejected).text()

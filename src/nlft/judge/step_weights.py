@@ -14,24 +14,24 @@ __all__ = ["signed_weights", "with_step_weights"]
 def with_step_weights(
     rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False, after: float = 0.0
 ) -> list[Judged]:
-    """The rows, each wrong one with a column `token_weights` for this tokenizer; right rows are as they were.
+    """The rows, each wrong one with a column `token_weights` for this tokenizer; correct rows are unchanged.
 
     Args:
         rows: Judged rows.
-        tokenizer: The student's, a fast one: the characters of each token are asked for.
+        tokenizer: The student's; it must be a fast one, which gives each token's characters.
         narrow: See `nlft.judge.first_error.locate_first_error`.
-        after: The weight of what follows the wrong step, the answer included; 1 trains on it, as where a slip is
-            carried on correctly.
+        after: The weight of what follows the wrong step, including the answer; 1 trains on it, which suits an error
+            that is carried through correctly.
     """
     return [row if row.verdict.correct else _weighed(row, tokenizer, narrow, after) for row in rows]
 
 
 def signed_weights(located: Located, spans: Iterable[tuple[int, int]], after: float = 0.0) -> list[float]:
-    """One weight a token from its span of characters.
+    """One weight per token, from its span of characters.
 
-    1 where the token ends within what is agreed or lies in the closing form; -1 where it touches the wrong step; else
-    `after` where a wrong step stands before it, or 0. A token that touches both the agreed part and the wrong step belongs to the step, and one that holds a piece of
-    the closing form and of the answer to neither.
+    1 if the token ends within the agreed part or lies in the closing form; -1 if it touches the wrong step; otherwise
+    `after`, or 0 without a wrong step. A token that touches both the agreed part and the wrong step belongs to the
+    step; one with a part of the closing form and a part of the answer belongs to neither.
     """
     weights = []
     for start, end in spans:

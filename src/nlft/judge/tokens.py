@@ -1,40 +1,51 @@
-"""The signs of written arithmetic: numbers, operators, brackets, units; in words, Markdown or LaTeX."""
+r"""The tokens of written arithmetic: numbers, operators, brackets, units; in words, Markdown or LaTeX.
+
+`nlft.grade.numbers` says how a number is written and what its value is. On purpose, four things that are part of a
+number in an answer are not part of one here, for in a step they may be operations: a sign (`15 -5 = 10`), a fraction's
+bar (`48/2 = 24`), `\frac`, and `x 10^3`. `1 and 1/4`, which no answer is written as, is a number here.
+"""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
+
+import regex as re
+
+from nlft.grade.numbers import DECIMAL, VULGAR_FRACTION, find_numbers, fold
 
 __all__ = ["Token", "tokenize"]
 
 # A longer number is not one of a word problem, and powers of it would cost more than linear time.
 MAX_DIGITS = 60
+OPERAND_STARTS = frozenset({"number", "open", "frac"})
 
 _TOKEN = re.compile(
-    r"(?P<drop>\\?[$€£]|\\[\[\]()]|\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[,;:!]|\\q?quad(?![a-zA-Z])|\*\*|__|[`~])"
-    r"|(?P<text>\\(?:text|mathrm|mbox)\s{0,3}\{[^{}]{0,200}\})"
-    r"|(?P<frac>\\[dt]?frac(?![a-zA-Z]))"
-    r"|(?P<times>\\times(?![a-zA-Z])|\\cdot(?![a-zA-Z])|[×✕✖∙·*])"
-    r"|(?P<over>\\div(?![a-zA-Z])|[÷/])"
-    r"|(?P<plus>\+)"
-    r"|(?P<minus>[-−–])"
-    r"|(?P<equals>=)"
-    r"|(?P<open>[({])"
-    r"|(?P<close>[)}])"
-    r"|(?P<percent>\\?%)"
-    r"|(?P<mixed>\d{1,9} (?:and )?\d{1,9}/\d{1,9}(?![\d/.]))"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
-    r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)?)"
-    r"|(?P<space>[^\S\n]+)"
-    r"|(?P<stop>.|\n)",
-    re.DOTALL,
+    rf"""
+      (?P<drop> \\?[$€£] | \\[\[\]()] | \\(?:left|right|q?quad)(?![a-zA-Z]) | \\[,;:!] | \*\* | __ | [`~] )
+    | (?P<text> \\(?:text|mathrm|mbox)\s{{0,3}}\{{[^{{}}]{{0,200}}\}} )
+    | (?P<frac> \\[dt]?frac(?![a-zA-Z]) )
+    | (?P<times> \\(?:times|cdot)(?![a-zA-Z]) | [×✕✖∙·*] )
+    | (?P<over> \\div(?![a-zA-Z]) | [÷/] )
+    | (?P<plus> \+ )
+    | (?P<minus> - )
+    | (?P<equals> = )
+    | (?P<open> [({{] )
+    | (?P<close> [)}}] )
+    | (?P<percent> \\?% )
+    | (?P<mixed> [0-9]{{1,9}}\x20(?:and\x20)?[0-9]{{1,9}}/[0-9]{{1,9}}(?![0-9/.]) )
+    | (?P<number> {VULGAR_FRACTION} | {DECIMAL} )
+    | (?P<word> [^\W\d_]+(?:'[^\W\d_]+)? )
+    | (?P<space> [^\S\n]+ )
+    | (?P<stop> .|\n )
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 
 
 @dataclass(frozen=True)
 class Token:
-    """A sign with its place in the text; `value` where it is a number. `bad` is what spoils its neighbourhood."""
+    """A token with its place in the text, and its `value` if a number. A `bad` one makes its neighbours unreadable."""
 
     kind: str
     start: int
@@ -44,27 +55,34 @@ class Token:
 
 
 def tokenize(text: str, offset: int = 0) -> list[Token]:
-    """The signs of a text, without its spaces, currency signs and markup; `offset` is added to their places."""
+    """The tokens of a text, without its spaces, currency signs and markup; `offset` is added to their places."""
     tokens: list[Token] = []
-    for match in _TOKEN.finditer(text):
+    folded = fold(text)
+    for match in _TOKEN.finditer(folded):
         kind, piece = match.lastgroup or "stop", match.group()
         if kind in {"space", "drop"}:
             continue
         value = None
         if kind in {"number", "mixed"}:
-            kind, value = "number", _value(piece)
-            if value is None:
-                kind = "bad"
+            value = _value(piece)
+            kind = "bad" if value is None else "number"
         elif kind == "text":
             kind = "word"
         elif kind == "word" and len(piece) == 1:
             glued = bool(tokens) and tokens[-1].kind == "number" and tokens[-1].end == match.start() + offset
             if piece not in {"x", "X"} and (glued or piece not in {"a", "A"}):
                 kind = "bad"  # an unknown, as in 6b + b = 14
-        elif kind == "stop" and (piece == "^" or _joins_digits(text, match)):
+        elif kind == "stop" and (piece == "^" or _joins_digits(folded, match)):
             kind = "bad"  # a power, a time of day, digits grouped in a way of their own
         tokens.append(Token(kind, match.start() + offset, match.end() + offset, piece, value))
     return _fractions(_multiplication_signs(tokens))
+
+
+def _value(piece: str) -> Fraction | None:
+    if len(piece) > MAX_DIGITS:
+        return None
+    number = next(find_numbers(piece.replace("and ", "")), None)
+    return None if number is None else number.value
 
 
 def _joins_digits(text: str, match: re.Match[str]) -> bool:
@@ -72,35 +90,14 @@ def _joins_digits(text: str, match: re.Match[str]) -> bool:
     return match.group() in ":,." and before.isdigit() and after.isdigit()
 
 
-def _fractions(tokens: list[Token]) -> list[Token]:
-    """Read `28 / 1/5` as 28 divided by one fifth: the sign with spaces around it binds less."""
-    result: list[Token] = []
-    index = 0
-    while index < len(tokens):
-        token = tokens[index]
-        over, under = tokens[index + 1 : index + 3] if index + 2 < len(tokens) else (token, token)
-        apart = bool(result) and result[-1].kind == "over" and result[-1].end < token.start
-        glued = over.kind == "over" and token.end == over.start and over.end == under.start
-        if apart and glued and token.value is not None and under.value:
-            value = token.value / under.value
-            result.append(Token("number", token.start, under.end, token.text + "/" + under.text, value))
-            index += 3
-            continue
-        result.append(token)
-        index += 1
-    return result
-
-
 def _multiplication_signs(tokens: list[Token]) -> list[Token]:
     """Read the letter x, and the word `of`, as a multiplication sign where it stands between two operands."""
     result: list[Token] = []
-    for index, token in enumerate(tokens):
+    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
         if token.kind == "word" and token.text in {"x", "X", "of"}:
-            before = tokens[index - 1].kind if index else "stop"
-            after = tokens[index + 1].kind if index + 1 < len(tokens) else "stop"
-            operand_after = after in {"number", "open", "frac"}
-            operand_before = before in {"number", "percent", "close"} or (before == "word" and token.text != "of")
-            if operand_after and operand_before:
+            kind = before.kind if before else "stop"
+            operand_before = kind in {"number", "percent", "close"} or (kind == "word" and token.text != "of")
+            if operand_before and after is not None and after.kind in OPERAND_STARTS:
                 token = Token("times", token.start, token.end, token.text)
             elif token.text != "of":
                 token = Token("bad", token.start, token.end, token.text)
@@ -108,12 +105,16 @@ def _multiplication_signs(tokens: list[Token]) -> list[Token]:
     return result
 
 
-def _value(piece: str) -> Fraction | None:
-    piece = piece.replace(",", "")
-    if len(piece) > MAX_DIGITS:
-        return None
-    if "/" in piece:
-        whole, _, part = piece.replace("and ", "").partition(" ")
-        over, _, under = part.partition("/")
-        return Fraction(int(whole)) + Fraction(int(over), int(under)) if int(under) else None
-    return Fraction(piece)
+def _fractions(tokens: list[Token]) -> list[Token]:
+    """Read `28 / 1/5` as 28 divided by one fifth: the sign with spaces around it binds less."""
+    result: list[Token] = []
+    for token in tokens:
+        if len(result) >= 3 and result[-1].kind == "over" and result[-3].kind == "over" and token.value:
+            apart, top, bar = result[-3:]
+            glued = top.end == bar.start and bar.end == token.start
+            if apart.end < top.start and glued and top.value is not None:
+                text = f"{top.text}/{token.text}"
+                result[-2:] = [Token("number", top.start, token.end, text, top.value / token.value)]
+                continue
+        result.append(token)
+    return result

@@ -1,6 +1,6 @@
 """The only place that runs a language model: load, encode, score, sample.
 
-The names below are loaded when first used; `nlft.lm.config` loads no torch. `generate` stands in its own module.
+The names below are loaded when first used; `nlft.lm.config` loads no torch. `generate` is a separate module.
 """
 
 import lazy_loader

@@ -4,9 +4,9 @@ The rows of a batch begin alike (instruction, examples), and so do a row's three
 Here every token that two sequences share is computed once: the packed input holds, one after another,
 only each sequence's own part, a `Segment`, and the segment names the spans of the pack that hold what
 came before it. All position-wise layers (projections, MLP, norms, LoRA) run on the packed tokens as
-they are, without padding; only attention has to know who continues whom, and that is this module.
+they are, without padding; only attention needs to know which sequence continues which: this module.
 
-A segment may also continue from a `KVCache`: keys and values kept, detached, from an earlier pass. The
+A segment may also continue from a `KVCache`: the keys and values of an earlier pass, detached. The
 paths without gradient continue that way from the pass that carries it.
 """
 
@@ -29,11 +29,11 @@ NAME = "nlft_shared_prefix"
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens `start` to `stop` of the pack, or of the memory where `kept` is set."""
+    """Tokens `start` to `stop` of the pack, or, if `cached` is set, of the cache it continues from."""
 
     start: int
     stop: int
-    kept: bool = False
+    cached: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -57,19 +57,19 @@ class KVCache:
 
 @dataclass
 class Pack:
-    """What one packed pass hands to its attention layers.
+    """What a packed pass hands to its attention layers.
 
     Attributes:
         segments: Cover the pack without gap or overlap.
-        memory: What segments with kept spans continue from.
-        keep: Where to put this pass's own keys and values, if another pass shall continue from it.
-        calls: How often an attention layer has used this pack; 0 after a pass means the model never
+        past: The cache that segments with cached spans continue from.
+        store: Receives this pass's own keys and values, if another pass will continue from it.
+        calls: The number of times an attention layer has used this pack; 0 after a pass means the model never
             handed it on.
     """
 
     segments: Sequence[Segment]
-    memory: KVCache | None = None
-    keep: KVCache | None = None
+    past: KVCache | None = None
+    store: KVCache | None = None
     calls: int = field(default=0)
 
 
@@ -83,16 +83,16 @@ def shared_prefix_attention(
     nlft_pack: Any = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention over a pack; without one, what the `sdpa` implementation does.
+    """Attention over a pack; without one, the same as the `sdpa` implementation.
 
     Args:
-        module: The attention layer; its `layer_idx` keys the memory.
+        module: The attention layer; its `layer_idx` is the key into the caches.
         query: (1, heads, tokens, dim).
         key: (1, key-value heads, tokens, dim).
         value: As `key`.
         attention_mask: Ignored for a pack, whose segments say everything.
         nlft_pack: A `Pack`, or another object with `attend(module, query, key, value, scaling)`.
-        **kwargs: As every attention implementation of transformers takes them.
+        **kwargs: Further arguments that transformers passes to every attention implementation.
 
     Returns:
         (1, tokens, heads, dim), and no attention weights.
@@ -112,15 +112,15 @@ def _attend(
 ) -> Tensor:
     pack.calls += 1
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    if pack.keep is not None:
-        pack.keep.layers[layer] = (key.detach(), value.detach())
-    kept = pack.memory.layers[layer] if pack.memory is not None else (key, value)
+    if pack.store is not None:
+        pack.store.layers[layer] = (key.detach(), value.detach())
+    past = pack.past.layers[layer] if pack.past is not None else (key, value)
     pieces = []
     for segment in pack.segments:
         own = slice(segment.start, segment.stop)
         keys, values = [key[:, :, own]], [value[:, :, own]]
         if segment.context:
-            spans = [(kept if span.kept else (key, value), slice(span.start, span.stop)) for span in segment.context]
+            spans = [(past if span.cached else (key, value), slice(span.start, span.stop)) for span in segment.context]
             keys = [source[0][:, :, span] for source, span in spans] + keys
             values = [source[1][:, :, span] for source, span in spans] + values
         pieces.append(_causal(query[:, :, own], torch.cat(keys, 2), torch.cat(values, 2), scaling, dropout))
@@ -143,5 +143,5 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, dr
 
 
 AttentionInterface.register(NAME, shared_prefix_attention)
-# Whoever runs the model without a pack (generate, another library) gets sdpa's masks and numbers.
+# Anything that runs the model without a pack (generate, another library) gets sdpa's masks and numbers.
 AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -1,4 +1,4 @@
-"""Three prompts and one response, as token ids that are aligned by construction (method §1).
+"""Three prompts and one response, as token ids that are aligned by construction.
 
 The response is tokenised once; the same ids follow each prompt, so y_t is the same token on every
 path. Prompts go through the model's own chat template with the generation prompt.
@@ -19,7 +19,7 @@ from nlft.records import Judged
 
 @dataclass(frozen=True)
 class EncodedExample:
-    """One example as ids: `standard` and `judge` are None where they are not asked for or not there."""
+    """One example as ids: `standard` and `judge` are None if not requested or not available."""
 
     id: str
     correct: bool
@@ -30,7 +30,7 @@ class EncodedExample:
 
     @property
     def response(self) -> tuple[int, ...]:
-        """The response's ids, the end-of-turn token included."""
+        """The response's ids, including the end-of-turn token."""
         return self.base.response
 
     @property
@@ -40,13 +40,13 @@ class EncodedExample:
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """The ids of a conversation through the chat template, generation prompt included.
+    """The ids of a conversation through the chat template, including the generation prompt.
 
-    A template that refuses a system role, or passes it over in silence, gets the system text at the head of
-    the user's turn; a tokenizer without any template gets the texts separated by blank lines.
+    If a template rejects or silently ignores a system role, the system text goes at the start of
+    the user's turn; without any template, blank lines separate the texts.
 
     Raises:
-        ModelError: when the template refuses the conversation for another reason.
+        ModelError: if the template rejects the conversation for another reason.
     """
     if getattr(tokenizer, "chat_template", None) is None:
         text = "\n\n".join(message["content"] for message in messages) + "\n\n"
@@ -55,7 +55,7 @@ def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     try:
         if merged == list(messages) or _says_system(tokenizer, messages):
             return _through_template(tokenizer, messages)
-    except Exception as error:  # jinja2.TemplateError, or whatever the template's author raised
+    except Exception as error:  # jinja2.TemplateError, or anything else the template raised
         if merged == list(messages):
             raise ModelError(f"the chat template refuses the conversation: {error}") from error
     try:
@@ -90,26 +90,26 @@ def encode_response(tokenizer: Any, response: str, *, ended: bool = True) -> lis
 
 
 def encode_example(
-    tokenizer: Any, record: Judged, prompts: PromptSet, *, context_length: int | None = None, on: str = "response"
+    tokenizer: Any, record: Judged, prompts: PromptSet, *, context_length: int | None = None, target: str = "response"
 ) -> EncodedExample:
     """Encode a judged record's paths.
 
     Args:
         tokenizer: With the chat template of the model.
         record: A correct response needs no judgment; an incorrect one without has no judge path.
-        prompts: The words around question, standard answer and judgment.
-        context_length: The longest path that is taken, in tokens.
-        on: "response", or "reference" to put the standard answer in the response's place (the SFT of
-            the paper's comparison).
+        prompts: The text around question, standard answer and judgment.
+        context_length: The longest path allowed, in tokens.
+        target: "response", or "reference" to train on the standard answer instead (the SFT of the paper's
+            comparison).
 
     Raises:
         DataError: for a response that is empty, or a path longer than the context.
     """
-    text = record.reference if on == "reference" else record.response
+    text = record.reference if target == "reference" else record.response
     if not text.strip():
         raise DataError(f"row {record.id!r}: the response is empty", remedy="remove the row, or answer it again")
-    # Ending in the middle of a sentence is nothing to learn.
-    ended = on == "reference" or record.finish_reason != "length"
+    # Do not train the model to end in the middle of a sentence.
+    ended = target == "reference" or record.finish_reason != "length"
     response = tuple(encode_response(tokenizer, text, ended=ended))
 
     def path(messages: list[Message]) -> TokenPath:
@@ -118,11 +118,11 @@ def encode_example(
     judgment = None if record.verdict.correct else record.judgment
     example = EncodedExample(
         id=record.id,
-        correct=on == "reference" or record.verdict.correct,
+        correct=target == "reference" or record.verdict.correct,
         base=path(prompts.base(record.question)),
         standard=path(prompts.standard(record.question, record.reference)),
         judge=path(prompts.judge(record.question, judgment)) if judgment else None,
-        token_weights=_token_weights(record, len(response), ended=ended) if on == "response" else None,
+        token_weights=_token_weights(record, len(response), ended=ended) if target == "response" else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -133,7 +133,7 @@ def encode_example(
 
 
 def _token_weights(record: Judged, count: int, *, ended: bool) -> tuple[float, ...] | None:
-    """The user's column `token_weights`; where it lacks the end-of-turn token, that one weighs 1."""
+    """The user's column `token_weights`; a missing weight for the end-of-turn token is 1."""
     column = (record.model_extra or {}).get("token_weights")
     if column is None:
         return None

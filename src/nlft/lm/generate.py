@@ -36,14 +36,14 @@ def generate(
     """Sample one response per prompt; each is yielded as soon as it ends, with its prompt's index.
 
     A prompt's random numbers depend on (seed, stream) alone, so what it gets does not depend on what
-    else is in its batch, nor on which prompts an earlier, broken-off run has already done.
+    else is in its batch, nor on which prompts an earlier, interrupted run has already done.
     Of the model's own generation config only the stop tokens are used.
 
     Args:
         lm: Model and tokenizer.
         prompts: Token ids, generation prompt included.
         settings: Temperature (0 is greedy), length limit, seed, batch size.
-        streams: The number of each prompt's random stream; its place where None.
+        streams: The number of each prompt's random stream; its position if None.
 
     Raises:
         DataError: for a prompt that is empty or leaves no room in the model's context.
@@ -166,7 +166,7 @@ class _Run:
         with torch.inference_mode():
             if self.shared:
                 ids = self.prompts[0][: self.shared]
-                pack = Pack([Segment(0, self.shared)], keep=self.prefix)
+                pack = Pack([Segment(0, self.shared)], store=self.prefix)
                 run_packed(self.lm.model, ids, range(self.shared), pack)
         while self.waiting or self.active:
             # The mode is left before each yield: a generator must not keep it on for its caller.
@@ -181,20 +181,20 @@ class _Run:
         ids: list[int] = []
         positions: list[int] = []
         segments: list[Segment] = []
-        context = (Span(0, self.shared, kept=True),) if self.shared else ()
+        context = (Span(0, self.shared, cached=True),) if self.shared else ()
         for index in chosen:
             own = self.prompts[index][self.shared :]
             segments.append(Segment(len(ids), len(ids) + len(own), context))
             ids.extend(own)
             positions.extend(range(self.shared, self.shared + len(own)))
-        keep = KVCache()
-        memory = self.prefix if self.shared else None
-        states = run_packed(self.lm.model, ids, positions, Pack(segments, memory, keep))
-        self.cache.reserve(max(s.stop - s.start for s in segments) + 1, keep.layers)
+        own_cache = KVCache()
+        past = self.prefix if self.shared else None
+        states = run_packed(self.lm.model, ids, positions, Pack(segments, past, own_cache))
+        self.cache.reserve(max(s.stop - s.start for s in segments) + 1, own_cache.layers)
         first = len(self.active)
         for index, segment in zip(chosen, segments, strict=True):
             length = segment.stop - segment.start
-            for layer, tensors in keep.layers.items():
+            for layer, tensors in own_cache.layers.items():
                 for store, tensor in zip(self.cache.layers[layer], tensors, strict=True):
                     store[len(self.active), :, :length] = tensor[0, :, segment.start : segment.stop]
             limit = self.settings.max_new_tokens

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-# One chunk of logits in float32; large enough for an efficient matrix product, small beside a model.
+# One chunk of logits in float32; large enough for an efficient matrix product, small compared with a model.
 CHUNK_BYTES = 32 * 2**20
 
 
@@ -16,11 +16,16 @@ def chunk_rows(vocabulary: int) -> int:
     return max(1, CHUNK_BYTES // (4 * vocabulary))
 
 
+def _chunk_rows_of(head: nn.Module) -> int:
+    weight = head.weight if isinstance(head.weight, Tensor) else next(head.parameters())
+    return chunk_rows(weight.shape[0])
+
+
 class _FrozenHead(torch.autograd.Function):
     """log P of one target per position, for a head that is not trained.
 
     d log P(y) / d h = W[y] - sum_v P(v) W[v] does not depend on what comes after, so it is computed
-    beside log P, chunk by chunk, and kept in place of the logits: n x d instead of n x V.
+    with log P, chunk by chunk, and kept instead of the logits: n x d instead of n x V.
     """
 
     @staticmethod
@@ -85,8 +90,7 @@ def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
     def one_chunk(states: Tensor, chosen: Tensor) -> Tensor:
         return torch.log_softmax(head(states).float(), -1).gather(-1, chosen)
 
-    output = head.weight if isinstance(head.weight, Tensor) else next(head.parameters())
-    step = chunk_rows(output.shape[0])
+    step = _chunk_rows_of(head)
     pieces = []
     for start in range(0, len(ids), step):
         states, chosen = hidden[start : start + step], ids[start : start + step]
@@ -100,8 +104,7 @@ def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
 @torch.no_grad()
 def top_logprobs(head: nn.Module, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k likeliest tokens at each position: (log P, ids), each (n, k), without gradient."""
-    output = head.weight if isinstance(head.weight, Tensor) else next(head.parameters())
-    step = chunk_rows(output.shape[0])
+    step = _chunk_rows_of(head)
     values, ids = [], []
     for start in range(0, len(hidden), step):
         best = torch.log_softmax(head(hidden[start : start + step]).float(), -1).topk(k, -1)

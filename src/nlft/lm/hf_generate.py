@@ -68,7 +68,7 @@ def _batch(
 
 @contextmanager
 def _without_habits(model: Any) -> Iterator[None]:
-    """Inside, the model brings no generation config: its repetition penalty or beams would join our settings."""
+    """Inside, the model brings no generation config: its repetition penalty or beams would affect our settings."""
     own = model.generation_config
     model.generation_config = GenerationConfig()
     try:

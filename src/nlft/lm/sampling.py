@@ -1,4 +1,4 @@
-"""How the next token is chosen, the same on both ways of generating."""
+"""How to choose the next token, the same for both ways of generating."""
 
 from __future__ import annotations
 

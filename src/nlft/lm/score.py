@@ -1,43 +1,35 @@
-"""What an objective asks of a batch, answered in as few passes over the model as can be."""
+"""What an objective needs from a batch, in as few passes over the model as possible."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, detached, path_logprobs
+from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, path_logprobs
 from nlft.lm.pack import TokenPath
 from nlft.objectives import Example, Objective, TopTokens
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A row with its log-probabilities, as objectives take it."""
-
-    id: str
-    example: Example
-
-
 def score_batch(
     model: nn.Module, examples: Sequence[EncodedExample], objective: Objective, *, stored: bool = False
-) -> list[Scored]:
+) -> list[Example]:
     """Compute what `objective` needs of each row.
 
-    Where an objective wants the standard path's likeliest tokens, first that path under the untouched
+    Where an objective wants the standard path's likeliest tokens, first that path under the base
     model, without gradient; then the base paths, and the judge paths the loss trains on, with gradient
     where torch's mode has one; then, without gradient, the paths that only weigh, continuing from the
     second pass's keys and values.
 
     Args:
-        model: Base model or PEFT model. Without an adapter the untouched model is the model as it is.
+        model: Base model or PEFT model. Without an adapter, the base model is the model itself.
         examples: The rows.
         objective: Says which paths it reads.
-        stored: The weights are known already, so the paths that only weigh are not run.
+        stored: The scales are known already, so skip the paths that only weigh.
     """
     trained: list[tuple[int, str, TokenPath]] = []
     weighing: list[tuple[int, str, TokenPath]] = []
@@ -55,30 +47,30 @@ def score_batch(
     found: dict[tuple[int, str], PathLogprobs] = {}
 
     def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Prefix | None:
-        results, kept = path_logprobs(model, [path for *_, path in asked], **options)
+        results, prefix = path_logprobs(model, [path for *_, path in asked], **options)
         found.update({(place, name): result for (place, name, _), result in zip(asked, results, strict=True)})
-        return kept
+        return prefix
 
     if teaching:
         with torch.no_grad(), base_model(model):
             run(teaching, top_k=top_k)
     taught = {place: found[place, name].top for place, name, _ in teaching}
     choose = [top[1] if name == "base" and (top := taught.get(place)) else None for place, name, _ in trained]
-    kept = run(trained, choose=choose if teaching else None, keep=bool(weighing))
+    prefix = run(trained, choose=choose if teaching else None, keep_prefix=bool(weighing))
     if weighing:
         with torch.no_grad():
-            run(weighing, kept=kept)
+            run(weighing, prefix=prefix)
     return [_scored(place, example, found) for place, example in enumerate(examples)]
 
 
 def _path(example: EncodedExample, name: str) -> TokenPath:
     path = example.standard if name == "standard" else example.judge
-    if path is None:  # encode_dataset leaves such rows out
+    if path is None:  # encode_dataset skips such rows
         raise ValueError(f"row {example.id!r} has no {name} path")
     return path
 
 
-def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Scored:
+def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Example:
     base = found[place, "base"]
     standard, judge, teacher = (found.get((place, name)) for name in ("standard", "judge", "teacher"))
     row = Example(
@@ -86,10 +78,10 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         correct=example.correct,
         logp_standard=standard.logp if standard is not None else None,
         logp_judge=judge.logp if judge is not None else None,
-        hidden_states=detached(base).hidden_states,
+        hidden_states=base.hidden_states.detach(),
     )
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
     if teacher is not None and teacher.top is not None and base.chosen is not None:
         row = replace(row, top_standard=TopTokens(teacher.top[0], base.chosen))
-    return Scored(example.id, row)
+    return row

@@ -1,11 +1,12 @@
-"""What a token is worth: nlft, sft, dft, cut, sdft, token-weights; one interface, one trainer.
+"""What a token is worth: nlft, sft, dft, cut, sdft, token-weights, first-error, clipped-ratio; one interface, one trainer.
 
 A user's own is a subclass of `Objective` with the decorator `register`; see there.
 """
 
+from nlft.core.loss import Loss
 from nlft.objectives.cut import CUT
 from nlft.objectives.first_error import ClippedRatio, FirstError
-from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, TopTokens
+from nlft.objectives.interface import Example, Needs, Objective, TopTokens
 from nlft.objectives.likelihood import DFT, SFT, TokenWeights
 from nlft.objectives.nlft import NLFT
 from nlft.objectives.registry import available, get_objective, register
@@ -19,8 +20,8 @@ __all__ = [
     "SFT",
     "ClippedRatio",
     "Example",
-    "ExampleLoss",
     "FirstError",
+    "Loss",
     "Needs",
     "Objective",
     "TokenWeights",

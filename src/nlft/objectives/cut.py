@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 
 from nlft.core.allocation import Allocation
-from nlft.core.loss import example_loss
+from nlft.core.loss import Loss, example_loss
 from nlft.core.settings import SaliencySettings
 from nlft.errors import ConfigError
-from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, required
-from nlft.objectives.nlft import weighted_loss
+from nlft.objectives.interface import Example, Needs, Objective, required
+from nlft.objectives.nlft import with_figures
 from nlft.objectives.registry import register
 
 # CUT's two losses are eq. 5 of NLFT with other scales: right rows as plain likelihood, wrong rows with
@@ -31,17 +31,17 @@ class CUT(Objective):
         right rows   mean of -log p-
 
     Attributes:
-        threshold: the paper's lambda, 1.1 to 1.2 there.
+        threshold: the paper's lambda, 1.1 to 1.2 there, 1.1 in its scripts.
         weight: the paper's alpha, here w, 0.5 to 1 there.
     """
 
     name: ClassVar[str] = "cut"
-    threshold: float = 1.2
+    threshold: float = 1.1
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and self.threshold > 0):
-            raise ConfigError(f"cut's threshold cannot be {self.threshold}", remedy="give a ratio above 0, as 1.2")
+            raise ConfigError(f"cut's threshold cannot be {self.threshold}", remedy="give a ratio above 0, as 1.1")
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ConfigError(f"cut's weight cannot be {self.weight}", remedy="give a number of at least 0")
 
@@ -60,10 +60,10 @@ class CUT(Objective):
         error = judge - base > math.log(self.threshold)
         return Allocation(error, error, torch.where(error, self.weight, scale), correct=False)
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """The formula above."""
         allocation = self.weigh(example) if allocation is None else allocation
         if example.correct:
-            return weighted_loss(example_loss(example.logp_base, allocation, _RIGHT), allocation)
+            return with_figures(example_loss(example.logp_base, allocation, _RIGHT), allocation)
         judge = required(example.logp_judge, "the judge path")
-        return weighted_loss(example_loss(example.logp_base, allocation, _WRONG, judge), allocation)
+        return with_figures(example_loss(example.logp_base, allocation, _WRONG, judge), allocation)

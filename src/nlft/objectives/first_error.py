@@ -1,4 +1,4 @@
-"""Likelihood up to a wrong response's first error, unlikelihood at it, nothing after it; and a clipped-ratio weight."""
+"""Likelihood before a wrong response's first error, unlikelihood at it, nothing after it; and a clipped-ratio weight."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nlft.core.allocation import Allocation
-from nlft.core.loss import example_loss
+from nlft.core.loss import Loss, example_loss
 from nlft.core.settings import SaliencySettings
 from nlft.errors import ConfigError
-from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, required
-from nlft.objectives.nlft import weighted_loss
+from nlft.objectives.interface import Example, Needs, Objective, required
+from nlft.objectives.nlft import with_figures
 from nlft.objectives.registry import register
 
 
 @register
 @dataclass(frozen=True)
 class FirstError(Objective):
-    """With v the row's token weights (`nlft.lm.step_weights`): 1 before the first wrong step and at the closing form,
+    """With v the row's token weights (`nlft.judge.step_weights`): 1 before the first wrong step and at the closing form,
     -1 at that step, 0 after it; p+ = P(judge), p- = P(base):
 
-        right rows   mean of -w log p-, w = 1, or 2 / (1 + P(base) / P(standard)) under right="log_ratio"
+        correct rows mean of -w log p-, w = 1, or 2 / (1 + P(base) / P(standard)) under right="log_ratio"
         wrong rows   mean of   -v log p-                      where v >= 0
                                -|v| weight log(1 - p-)        where v < 0 and p+ / p- > threshold
                                                               and p+ / P(standard) > standard_threshold
                                0                              where v < 0 otherwise
 
     The mean is over all n tokens. 1 - p- is never taken below `floor`, which bounds the term and its gradient
-    (at most 1 / floor for a token the model is sure of). A right row's own token weights are not read.
+    (at most 1 / floor for a token the model is sure of). The token weights of a correct row are ignored.
 
     Attributes:
-        threshold: how much likelier the judgment must make a token of the wrong step; 0 takes every one.
-        standard_threshold: how much likelier than the standard answer makes it; 0 does not ask. A judgment that quotes
-            the step makes all of it likelier, also what is right in it; the standard answer does so for that only.
-        weight: of the unlikelihood; 0 trains only on what stands before the error.
+        threshold: how much likelier the judgment must make a token of the wrong step; 0 takes all of them.
+        standard_threshold: how much likelier it must be than with the standard answer; 0 turns this off. A judgment that
+            quotes the step makes all of it likelier, even its right part; the standard answer raises only the right part.
+        weight: of the unlikelihood; 0 trains only on what comes before the error.
         floor: the least 1 - p-.
-        right: how right rows weigh their tokens.
+        right: how correct rows weigh their tokens.
 
     Source: step-aligned negatives, arXiv 2606.11173 and 2406.14532; the ratio is CUT's, 2312.14591.
     """
@@ -61,13 +61,13 @@ class FirstError(Objective):
         _require(self.right in ("likelihood", "log_ratio"), self, "right", "likelihood or log_ratio")
 
     def needs(self, *, correct: bool) -> Needs:
-        """The judge path of a wrong row; the standard path of a right one under `log_ratio`."""
+        """The judge path of a wrong row; the standard path of a correct one under `log_ratio`."""
         if correct:
             return Needs(weigh=frozenset({"standard"}) if self.right == "log_ratio" else frozenset())
         return Needs(weigh=frozenset({"judge", "standard"} if self.standard_threshold else {"judge"}))
 
     def weigh(self, example: Example) -> Allocation:
-        """v with the wrong step's tokens where the judge path does not agree set to 0; |v| is the scale."""
+        """|v| is the scale, set to 0 at the tokens of the wrong step that the judge path does not confirm."""
         base = _single(example.logp_base.detach())
         nowhere = torch.zeros_like(base, dtype=torch.bool)
         if example.correct:
@@ -85,10 +85,10 @@ class FirstError(Objective):
             error = error & singled
         return Allocation(error, error, torch.where(error, self.weight * scale, scale), correct=False)
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """The formula above."""
         allocation = self.weigh(example) if allocation is None else allocation
-        return weighted_loss(example_loss(example.logp_base, allocation, _bounded(self.floor)), allocation)
+        return with_figures(example_loss(example.logp_base, allocation, _bounded(self.floor)), allocation)
 
 
 @register
@@ -96,15 +96,15 @@ class FirstError(Objective):
 class ClippedRatio(Objective):
     """`first-error` with each scale times w = 1 + strength (clip(r, 1 - epsilon, 1 + epsilon) - 1), where
 
-        right rows   r = P(standard) / P(base)
+        correct rows r = P(standard) / P(base)
         wrong rows   r = P(judge) / P(base)
 
     Attributes:
-        epsilon: how far r is let from 1.
+        epsilon: how far r may be from 1.
         strength: RLSD's lambda.
         threshold, weight, floor: as for `first-error`.
 
-    Source: RLSD's weight, here for rows that are given instead of sampled.
+    Source: RLSD's weight, applied to given rows instead of sampled ones.
     """
 
     name: ClassVar[str] = "clipped-ratio"
@@ -120,7 +120,7 @@ class ClippedRatio(Objective):
         _require(math.isfinite(self.strength) and self.strength >= 0, self, "strength", "give a number of at least 0")
 
     def needs(self, *, correct: bool) -> Needs:
-        """The standard path of a right row, the judge path of a wrong one."""
+        """The standard path of a correct row, the judge path of a wrong one."""
         return Needs(weigh=frozenset({"standard" if correct else "judge"}))
 
     def weigh(self, example: Example) -> Allocation:
@@ -137,15 +137,15 @@ class ClippedRatio(Objective):
         scale = scale * (1.0 + self.strength * (ratio - 1.0))
         return Allocation(error, error, scale, correct=example.correct)
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """As for `first-error`."""
         allocation = self.weigh(example) if allocation is None else allocation
-        return weighted_loss(example_loss(example.logp_base, allocation, _bounded(self.floor)), allocation)
+        return with_figures(example_loss(example.logp_base, allocation, _bounded(self.floor)), allocation)
 
 
 def _signed(example: Example, base: Float[Tensor, " n"], threshold: float) -> tuple[Tensor, Tensor]:
-    """A wrong row's error mask and |v|; |v| is 0 at the wrong step's tokens that the judge path does not single out."""
-    weights = required(example.token_weights, "token weights").detach().to(base)
+    """A wrong row's error mask and |v|; |v| is 0 at the wrong step's tokens that the judge path does not confirm."""
+    weights = required(example.token_weights, "token weights of the wrong step").detach().to(base)
     judge = required(example.logp_judge, "the judge path").detach().to(base)
     agrees = judge - base > math.log(threshold) if threshold > 0 else torch.ones_like(base, dtype=torch.bool)
     error = (weights < 0) & agrees

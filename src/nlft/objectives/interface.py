@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nlft.core.allocation import Allocation
+from nlft.core.loss import Loss
 from nlft.core.settings import SaliencySettings
 from nlft.errors import DataError
 
@@ -71,29 +72,11 @@ class Example:
 
 
 @dataclass(frozen=True)
-class ExampleLoss:
-    """One row's loss, a mean over its own n tokens.
-
-    The mean over rows is algorithm 1's; for the mean over all tokens of a batch weigh each row's
-    `loss` by its `tokens`.
-
-    Attributes:
-        loss: what is minimised, with gradient.
-        tokens: n.
-        parts: what the logs show, by name, on the loss's device and without gradient.
-    """
-
-    loss: Float[Tensor, ""]
-    tokens: int
-    parts: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Objective(ABC):
     """What a token is worth. Subclass it, give it a name, and register it; ten lines do:
 
     >>> import torch
-    >>> from nlft.objectives import Objective, Example, ExampleLoss, register, get_objective
+    >>> from nlft.objectives import Objective, Example, Loss, register, get_objective
     >>> @register
     ... class Focal(Objective):
     ...     "Tokens the model already knows count less: mean of -(1 - P)^2 log P."
@@ -101,8 +84,8 @@ class Objective(ABC):
     ...     def loss(self, example, allocation):
     ...         logp = example.logp_base
     ...         rest = 1 - logp.detach().exp()
-    ...         return ExampleLoss(-(rest**2 * logp).mean(), len(logp))
-    >>> get_objective("focal").loss(Example(torch.tensor([0.5]).log(), correct=True), None).loss
+    ...         return Loss(-(rest**2 * logp).mean())
+    >>> get_objective("focal").loss(Example(torch.tensor([0.5]).log(), correct=True), None).total
     tensor(0.1733)
 
     Attributes:
@@ -125,7 +108,7 @@ class Objective(ABC):
         return None
 
     @abstractmethod
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """The row's loss.
 
         Args:
@@ -147,5 +130,6 @@ def required(tensor: Tensor | None, what: str) -> Tensor:
 
 _REMEDIES = {
     "token weights": "give each row a column of numbers, one for each token of its response",
+    "token weights of the wrong step": "make them with nlft.judge.step_weights.with_step_weights(rows, tokenizer)",
     "the judge path": "run `nlft judge`, or leave incorrect rows out",
 }

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nlft.core.allocation import Allocation
-from nlft.objectives.interface import Example, ExampleLoss, Objective, required
+from nlft.core.loss import Loss
+from nlft.objectives.interface import Example, Objective, required
 from nlft.objectives.registry import register
 
 
@@ -21,7 +22,7 @@ class SFT(Objective):
 
     name: ClassVar[str] = "sft"
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Mean of -log P(y_t | base)."""
         return _weighted(example.logp_base, torch.ones_like(example.logp_base))
 
@@ -36,7 +37,7 @@ class DFT(Objective):
 
     name: ClassVar[str] = "dft"
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Mean of -P log P with the first P detached; always the current P, so there is nothing to store."""
         return _weighted(example.logp_base, _single(example.logp_base).exp())
 
@@ -48,7 +49,7 @@ class TokenWeights(Objective):
 
     name: ClassVar[str] = "token-weights"
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Mean of -w log P(y_t | base).
 
         Raises:
@@ -57,11 +58,11 @@ class TokenWeights(Objective):
         return _weighted(example.logp_base, required(example.token_weights, "token weights"))
 
 
-def _weighted(logp: Float[Tensor, " n"], weight: Float[Tensor, " n"]) -> ExampleLoss:
+def _weighted(logp: Float[Tensor, " n"], weight: Float[Tensor, " n"]) -> Loss:
     logp = _single(logp)
     weight = weight.detach().to(logp)
     loss = -(weight * logp).mean()
-    return ExampleLoss(loss, len(logp), {"weighted": loss.detach(), "mean_scale": weight.mean()})
+    return Loss(loss, {"weighted": loss.detach(), "mean_scale": weight.mean()})
 
 
 def _single(logp: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

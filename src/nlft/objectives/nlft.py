@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nlft.core.allocation import Allocation, allocate
 from nlft.core.loss import Loss, example_loss
-from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective, Path, required
+from nlft.objectives.interface import Example, Needs, Objective, Path, required
 from nlft.objectives.registry import register
 
 
@@ -43,24 +43,22 @@ class NLFT(Objective):
         standard = required(example.logp_standard, "the standard path").detach()
         return allocate(base, standard, judge, hidden, self.settings)
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Eq. 5."""
         allocation = self.weigh(example) if allocation is None else allocation
         judge = None if example.correct else example.logp_judge
-        return weighted_loss(example_loss(example.logp_base, allocation, self.settings, judge), allocation)
+        return with_figures(example_loss(example.logp_base, allocation, self.settings, judge), allocation)
 
 
-def weighted_loss(loss: Loss, allocation: Allocation) -> ExampleLoss:
+def with_figures(loss: Loss, allocation: Allocation) -> Loss:
     """A loss with what the logs show of its allocation; nothing here waits for the device."""
     scale = allocation.scale
     sub = allocation.cluster & ~allocation.salient
-    parts: dict[str, Tensor] = {
-        "weighted": loss.weighted.detach(),
-        "likelihood": loss.likelihood.detach(),
+    figures: dict[str, Tensor] = {
         "share_salient": allocation.salient.float().mean(),
         # In an incorrect response an error's phrase is irrelevant (paper 3.3).
         "share_sub_salient": sub.float().mean() if allocation.correct else torch.zeros_like(scale.mean()),
         "excluded": torch.full_like(scale.mean(), float(allocation.excluded)),
         "mean_scale": scale.mean(),
     }
-    return ExampleLoss(loss.total, len(scale), parts)
+    return replace(loss, parts={name: part.detach() for name, part in loss.parts.items()} | figures)

@@ -6,7 +6,8 @@ from dataclasses import fields
 from inspect import isabstract
 from typing import Any, TypeVar
 
-from nlft.core.settings import SaliencySettings, nearest
+from nlft.config import did_you_mean
+from nlft.core.settings import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.objectives.interface import Objective
 
@@ -50,12 +51,12 @@ def get_objective(name: str, settings: SaliencySettings | None = None, **options
     1.1
     """
     if name not in _OBJECTIVES:
-        raise ConfigError(f'there is no objective "{name}"', remedy=nearest(name, available()))
+        raise ConfigError(f'there is no objective "{name}"', remedy=did_you_mean(name, available()))
     kind = _OBJECTIVES[name]
     own = {item.name: item.default for item in fields(kind) if item.name != "settings"}
     for option, value in options.items():
         if option not in own:
-            remedy = nearest(option, own) if own else "it has no options"
+            remedy = did_you_mean(option, own) if own else "it has no options"
             raise ConfigError(f'the objective "{name}" has no option "{option}"', remedy=remedy)
         _check_number(f"{name}'s {option}", value, own[option])
     return kind(settings or SaliencySettings.paper(), **options)

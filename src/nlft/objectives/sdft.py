@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 
 from nlft.core.allocation import Allocation
+from nlft.core.loss import Loss
 from nlft.errors import ConfigError, DataError
-from nlft.objectives.interface import Example, ExampleLoss, Needs, Objective
+from nlft.objectives.interface import Example, Needs, Objective
 from nlft.objectives.registry import register
 
 
@@ -43,7 +44,7 @@ class SDFT(Objective):
         """The standard path's likeliest tokens."""
         return Needs(top_k=self.top_k)
 
-    def loss(self, example: Example, allocation: Allocation | None) -> ExampleLoss:
+    def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """The formula above."""
         top = example.top_standard
         if top is None:
@@ -53,4 +54,4 @@ class SDFT(Objective):
         loss = -(teacher.to(student) * student).sum(dim=-1).mean()
         # What of the teacher's distribution the k tokens hold: near 1, or k is too small.
         covered = top.logp_standard.detach().float().exp().sum(dim=-1).mean()
-        return ExampleLoss(loss, len(example.logp_base), {"weighted": loss.detach(), "teacher_covered": covered})
+        return Loss(loss, {"weighted": loss.detach(), "teacher_covered": covered})

@@ -1,35 +1,49 @@
-"""Running the cells: one preparation, one training run per (method, size, seed), one evaluation per cell."""
+"""Run the cells: one preparation, one training run per (method, size, seed), one evaluation per cell."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
-from nlft.answer.journal import sole_writer
-from nlft.errors import ConfigError, DataError
+from nlft.config import Config
+from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
-from nlft.pipeline.graph import Stage, read_stage, relative, run_stage, sources_hash
-from nlft.pipeline.recipe import Plan, Section
-from nlft.pipeline.results import CellResult, Training, read_results, result_path, solved_digits, write_result
-from nlft.pipeline.rounds import leave_out_trained
-from nlft.pipeline.spec import Cell, Experiment, Rows, Split, cells
-from nlft.provenance import digest, public_name
-from nlft.records import Graded, Judged, Verdict, read_objects, read_records, write_lines, write_records
+from nlft.files import sole_writer
+from nlft.pipeline.experiment import Cell, Experiment, Split, cells
+from nlft.pipeline.graph import (
+    Slot,
+    Step,
+    read_record,
+    refuse_old_folder,
+    run_step,
+    settings_hash,
+    sources_hash,
+)
+from nlft.pipeline.parallel import side_by_side
+from nlft.pipeline.plan import Plan
+from nlft.pipeline.results import (
+    RESULTS_VERSION,
+    CellResult,
+    Training,
+    read_results,
+    result_path,
+    solved_digits,
+    write_result,
+)
+from nlft.pipeline.select import RowsSettings
+from nlft.records import Judged, read_objects, read_records
 
-__all__ = ["missing_cells", "plan_cells", "run_cells"]
+__all__ = ["Run", "missing_cells", "plan_cells", "run_cells"]
 
 
-class Hashes(NamedTuple):
-    """What a cell's result is told by."""
+class Run(NamedTuple):
+    """One training run, and the cells evaluated on it."""
 
-    settings: str
-    sources: str
+    train: tuple[Step, ...]  # rows and training; none for the untrained model
+    evaluations: dict[Cell, Step]
 
 
 def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[Cell]:
@@ -39,18 +53,55 @@ def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[C
     return [cell for cell in wanted if cell not in done]
 
 
-def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None = None) -> dict[Cell, list[Stage]]:
-    """The commands of every cell, checked by the commands' own parsers; nothing is run.
+def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None = None) -> tuple[list[Step], list[Run]]:
+    """The steps that all cells share, and the training runs; this runs nothing.
 
     Raises:
-        ConfigError: for an option that a command would refuse, or a split without a section.
+        ConfigError: if the split has no section.
     """
-    if getattr(experiment, split) is None:
+    source = getattr(experiment, split)
+    if source is None:
         raise ConfigError(
             f"the experiment has no section `{split}`", file=file, remedy="add it, or use the other split"
         )
-    Plan(experiment, file).prepare()
-    return {cell: _cell_stages(experiment, cell, split, file) for cell in cells(experiment)}
+    shared = Plan(experiment)
+    judged = shared.prepare()
+    problems = shared.data(split, source, "test.jsonl" if split == "test" else "dev-pool.jsonl")
+    if split == "dev":  # training problems do not show what the model learned
+        problems = shared.add("leave-out", Config(), (problems, shared.folder / "problems.jsonl"), "dev.jsonl")
+    runs: dict[tuple[str, int], Run] = {}
+    for cell in cells(experiment):
+        key = (cell.run, cell.seed)
+        if key not in runs:
+            runs[key] = Run(_training(experiment, cell, judged), {})
+        runs[key].evaluations[cell] = _evaluation(experiment, cell, split, problems, runs[key].train)
+    return shared.steps, list(runs.values())
+
+
+def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, ...]:
+    method = experiment.methods[cell.method]
+    if method.train is None:
+        return ()
+    steps = Plan(experiment)
+    rows = RowsSettings(rows=method.rows, size=cell.size)
+    name = f"{method.rows}-{cell.size}"
+    chosen = steps.add("rows", rows, (judged,), f"rows/{name}.jsonl", name=f"rows-{name}")
+    last = experiment.last_epoch
+    changes = {"seed": cell.seed} | ({"epochs": float(last), "keep_checkpoints": last} if last is not None else {})
+    settings = method.train.model_copy(update=changes)
+    run = f"{cell.run}-s{cell.seed}"
+    steps.add("train", settings, (chosen,), f"adapters/{run}", name=f"train-{run}")
+    return tuple(steps.steps)
+
+
+def _evaluation(experiment: Experiment, cell: Cell, split: Split, problems: Path, training: Sequence[Step]) -> Step:
+    changes: dict[str, object] = {"seed": cell.seed}
+    if training:
+        changes["adapter"] = str(training[-1].output)
+    settings = experiment.methods[cell.method].evaluate.model_copy(update=changes)
+    name = f"{split}-{cell.id}"
+    inputs = (problems,)
+    return Step(name, "evaluate", settings, inputs, experiment.folder / "evaluations" / f"{name}.json")
 
 
 def run_cells(
@@ -60,147 +111,99 @@ def run_cells(
     *,
     file: str | Path | None = None,
     methods: Sequence[str] | None = None,
+    jobs: int = 1,
 ) -> int:
-    """Run the missing cells; each is evaluated once, and its result is on disk before the next begins.
+    """Run the missing cells, each once; a result is on disk before the next cell of its run begins.
 
     Args:
         experiment: What to run.
         results: The folder of its results files.
-        split: "dev" while choosing, "test" for what is reported.
+        split: "dev" while making choices, "test" for reported results.
         file: The recipe, for messages.
         methods: Only these.
+        jobs: Parallel training runs: each on its own GPU if there are several, otherwise on its share of
+            the CPU's threads.
 
     Returns:
-        How many cells were run.
+        The number of cells run; it skips the cells of a training run that another process is working on.
 
     Raises:
         ConfigError: before anything runs.
-        StageError: when a command fails; finished cells are kept.
-        LockedError: when another process runs the same experiment.
+        StepError: if a step fails; finished cells are kept.
     """
-    stages = plan_cells(experiment, split, file=file)
-    before = _shared_stages(experiment, split, file)
-    hashes = {cell: _hashes(experiment, [*before, *each]) for cell, each in stages.items()}
+    refuse_old_folder(experiment.folder)
+    shared, runs = plan_cells(experiment, split, file=file)
+    hashes = {cell: _hashes(experiment, shared, run, cell) for run in runs for cell in run.evaluations}
     _refuse_others(results, split, hashes)
-    todo = [c for c in missing_cells(experiment, results, split) if methods is None or c.method in methods]
-    if not todo:
+    todo = {c for c in missing_cells(experiment, results, split) if methods is None or c.method in methods}
+    wanted = [run for run in runs if todo & run.evaluations.keys()]
+    if not wanted:
         return 0
     with sole_writer(experiment.folder / "experiment"):
-        _prepare(experiment, split, file)
-        for number, cell in enumerate(todo, start=1):
-            print(f"[{number}/{len(todo)}] {cell.id}, {split}", file=sys.stderr)
-            _write_rows(experiment, cell)
-            for stage in stages[cell]:
-                if run_stage(_at_checkpoint(stage, cell), experiment.folder) and stage.words[0] == "train":
-                    _prune(stage.outputs[0])
-            write_result(results, _result(experiment, cell, split, stages[cell], hashes[cell]))
-    return len(todo)
+        for step in shared:
+            run_step(step, experiment.folder, tell=_tell)
+
+    def work(run: Run, slot: Slot) -> int:
+        return _run(experiment, results, split, run, todo, hashes, slot)
+
+    return sum(side_by_side(work, wanted, min(jobs, len(wanted))))
 
 
-def _prepare(experiment: Experiment, split: Split, file: str | Path | None) -> None:
-    """Training rows and problems, shared by all cells."""
-    for stage in _shared_stages(experiment, split, file):
-        if run_stage(stage, experiment.folder):
-            print(f"      {stage.command}", file=sys.stderr)
-    if split == "dev":
-        # What is trained on says nothing of what was learned.
-        folder = experiment.folder
-        leave_out_trained(folder / _pool(split), folder / "problems.jsonl", folder / "dev.jsonl")
+def _run(
+    experiment: Experiment,
+    results: Path,
+    split: Split,
+    run: Run,
+    todo: set[Cell],
+    hashes: dict[Cell, Hashes],
+    slot: Slot,
+) -> int:
+    """Train, and evaluate the cells that are missing."""
+    folder, done = experiment.folder, 0
+    first = next(iter(run.evaluations))
+    try:
+        with sole_writer(folder / "adapters" / f"{first.run}-s{first.seed}.run"):
+            for step in run.train:
+                if run_step(step, folder, slot, _tell) and step.verb == "train":
+                    _prune(step.output)
+            for cell, step in run.evaluations.items():
+                if cell not in todo or result_path(results, split, cell).exists():
+                    continue
+                print(f"{cell.id}, {split}", file=sys.stderr)
+                run_step(_at_checkpoint(step, cell), folder, slot)
+                write_result(results, _result(experiment, cell, split, run, hashes[cell]))
+                done += 1
+    except LockedError:
+        print(f"{first.run}-s{first.seed}: another process is running it", file=sys.stderr)
+    return done
 
 
-def _shared_stages(experiment: Experiment, split: Split, file: str | Path | None) -> list[Stage]:
-    plan = Plan(experiment, file)
-    plan.prepare()
-    plan.data(split, _pool(split), getattr(experiment, split))
-    return plan.stages
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
-def _pool(split: Split) -> str:
-    return "test.jsonl" if split == "test" else "dev-pool.jsonl"
-
-
-def _cell_stages(experiment: Experiment, cell: Cell, split: Split, file: str | Path | None) -> list[Stage]:
-    """Training, where there is any, and evaluation of one cell."""
-    method = experiment.methods[cell.method]
-    plan = Plan(experiment, file)
-    adapter = None
-    if method.train is not None:
-        options: Section = {**experiment.train, **method.train, "seed": cell.seed}
-        if experiment.last_epoch is not None:
-            options |= {"epochs": experiment.last_epoch, "keep_checkpoints": experiment.last_epoch}
-        extra: tuple[Path, ...] = ()
-        if method.settings:
-            extra = (_settings_path(experiment, cell),)
-            options["settings"] = str(extra[0])
-        run = f"{cell.run}-s{cell.seed}"
-        rows = experiment.folder / "rows" / f"{method.rows}-{cell.size}.jsonl"
-        adapter = plan.train(f"train-{run}", rows, f"adapters/{run}", options, extra)
-    problems = experiment.folder / f"{split}.jsonl"
-    evaluate: Section = {**experiment.evaluate, **method.evaluate, "seed": cell.seed}
-    name = f"{split}-{cell.id}"
-    plan.evaluate(name, problems, adapter, f"evaluations/{name}.json", evaluate)
-    return plan.stages
-
-
-def _settings_path(experiment: Experiment, cell: Cell) -> Path:
-    return experiment.folder / "settings" / f"{cell.method}.yaml"
-
-
-def _write_rows(experiment: Experiment, cell: Cell) -> None:
-    """The training rows of a cell's method and size, and its constants, as files its command reads."""
-    method = experiment.methods[cell.method]
-    if method.train is None:
-        return
-    judged = list(read_records(experiment.folder / "judged.jsonl", Judged))
-    if cell.size > len(judged):
-        raise DataError(
-            f"{cell.size} training rows are asked for, but there are {len(judged)}",
-            file=experiment.folder / "judged.jsonl",
-            remedy="make `sizes` smaller, or n in the section `data` larger",
-        )
-    path = experiment.folder / "rows" / f"{method.rows}-{cell.size}.jsonl"
-    write_records(path, select_rows(judged[: cell.size], method.rows))
-    if method.settings:
-        text = yaml.safe_dump(dict(method.settings), sort_keys=True, allow_unicode=True)
-        write_lines(_settings_path(experiment, cell), text.splitlines())
-
-
-def select_rows(rows: Sequence[Judged], which: Rows) -> list[Judged]:
-    """All rows; the correct ones; or all with the standard answer where the response is incorrect."""
-    if which == "all":
-        return list(rows)
-    if which == "correct":
-        return [row for row in rows if row.verdict.correct]
-    right = Verdict(correct=True, reason="the standard answer, in the place of an incorrect response")
-    replaced = {"verdict": right, "judgment": None, "finish_reason": "stop"}
-    return [
-        row if row.verdict.correct else row.model_copy(update={**replaced, "response": row.reference}) for row in rows
-    ]
-
-
-def _at_checkpoint(stage: Stage, cell: Cell) -> Stage:
-    """The evaluation of a cell that asks for an epoch in the middle of its training run looks at that checkpoint."""
-    if stage.words[0] != "evaluate" or cell.epoch is None or len(stage.inputs) < 2:
-        return stage
-    problems, adapter = stage.inputs
-    checkpoint = _checkpoint(adapter, cell.epoch)
-    words = tuple(str(checkpoint) if word == str(adapter) else word for word in stage.words)
-    return Stage(stage.name, words, (problems, checkpoint), stage.outputs, stage.again, stage.anew)
+def _at_checkpoint(step: Step, cell: Cell) -> Step:
+    """The evaluation of a cell, at the checkpoint of its epoch if it names one."""
+    if cell.epoch is None:
+        return step
+    adapter = Path(str(step.settings.model_dump()["adapter"]))
+    settings = step.settings.model_copy(update={"adapter": str(_checkpoint(adapter, cell.epoch))})
+    return Step(step.name, step.verb, settings, step.inputs, step.output)
 
 
 def _checkpoint(adapter: Path, epoch: int) -> Path:
-    """The checkpoint that was saved at the end of this epoch.
+    """The checkpoint saved at the end of this epoch.
 
     Raises:
-        DataError: when there is none.
+        DataError: if it does not exist.
     """
     for state in sorted(adapter.glob("checkpoint-*/trainer_state.json")):
         if abs(json.loads(state.read_text(encoding="utf-8"))["epoch"] - epoch) < 1e-6:
             return state.parent
     raise DataError(
-        f"no checkpoint of epoch {epoch} is there",
+        f"no checkpoint for epoch {epoch}",
         file=adapter,
-        remedy="leave save_steps out of the section `train`, so that each epoch is saved",
+        remedy="remove save_steps from the section `train`, so that each epoch is saved",
     )
 
 
@@ -211,35 +214,43 @@ def _prune(adapter: Path) -> None:
             file.unlink()
 
 
-def _hashes(experiment: Experiment, stages: Sequence[Stage]) -> Hashes:
-    """Hashes of every command a cell stands on, and of what they read; where the files lie does not count."""
+class Hashes(NamedTuple):
+    """What identifies a cell's result."""
+
+    settings: str
+    sources: str
+
+
+def _hashes(experiment: Experiment, shared: Iterable[Step], run: Run, cell: Cell) -> Hashes:
+    """Hashes of the settings a cell depends on, and of the files they read, wherever those are."""
+    steps = [*shared, *run.train, run.evaluations[cell]]
     folder = experiment.folder
-    words = [[public_name(relative(word, folder)) for word in stage.words] for stage in stages]
-    constants = {name: method.settings for name, method in experiment.methods.items() if method.settings}
-    used = [each for name, each in constants.items() if any(f"{name}.yaml" in word for line in words for word in line)]
-    return Hashes(digest([words, used])[:16], sources_hash(stages, folder)[:16])
+    return Hashes(settings_hash(steps, folder)[:16], sources_hash(steps, folder)[:16])
 
 
 def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> None:
-    """Cells of other settings or other data must not stand in one table with these."""
+    """Keep results made with different settings or data out of this experiment's tables."""
     for cell, result in read_results(results, split, hashes).items():
         settings, sources = hashes[cell]
-        if result.settings_hash != settings:
-            other = "with other settings than the recipe now has"
-        elif result.sources_hash not in (None, sources):
-            other = "from files that have changed since (problems, responses or recorded answers)"
+        if result.version == 1:
+            other = "with nlft 0.1, whose settings are not comparable with the recipe's"
+        elif result.settings_hash != settings:
+            other = "with settings that differ from the recipe's"
+        elif result.sources_hash != sources:
+            other = "from files that have changed since (problems, responses, recorded answers or the model)"
         else:
             continue
         raise ConfigError(
             f"this result was made {other}",
             file=result_path(results, split, cell),
-            remedy="give another folder with --results, or move the old results away",
+            remedy="choose another folder with --results, or move the old results",
         )
 
 
-def _result(experiment: Experiment, cell: Cell, split: Split, stages: Sequence[Stage], hashes: Hashes) -> CellResult:
-    evaluation = read_evaluation(stages[-1].outputs[0])
+def _result(experiment: Experiment, cell: Cell, split: Split, run: Run, hashes: Hashes) -> CellResult:
+    evaluation = read_evaluation(run.evaluations[cell].output)
     return CellResult(
+        version=RESULTS_VERSION,
         experiment=experiment.name,
         split=split,
         method=cell.method,
@@ -250,26 +261,21 @@ def _result(experiment: Experiment, cell: Cell, split: Split, stages: Sequence[S
         sources_hash=hashes.sources,
         evaluation=evaluation,
         solved=solved_digits(evaluation),
-        training=_training(experiment, stages[0]) if len(stages) > 1 else None,
+        training=_trained(experiment, run.train[-1]) if run.train else None,
     )
 
 
-def _training(experiment: Experiment, stage: Stage) -> Training:
-    record = read_stage(experiment.folder, stage.name)
-    metrics = [row for _, row in read_objects(stage.outputs[0] / "metrics.jsonl")]
+def _trained(experiment: Experiment, step: Step) -> Training:
+    record = read_record(experiment.folder, step.name)
+    metrics = [row for _, row in read_objects(step.output / "metrics.jsonl")]
     last = metrics[-1] if metrics else {}
     rates = sorted(row["tokens_per_second"] for row in metrics if "tokens_per_second" in row)
     return Training(
-        rows=sum(1 for _ in read_records(stage.inputs[0], Graded)),
+        rows=sum(1 for _ in read_records(step.inputs[0], Judged)),
         steps=last.get("step"),
         seconds=last.get("seconds", record.seconds if record else 0.0),
         epochs=last.get("epoch") or 0.0,
         peak_memory_mb=record.peak_memory_mb if record else None,
         tokens_per_second=rates[len(rates) // 2] if rates else None,
-        command=_public_command(record.command if record else stage.command),
+        command=step.describe(experiment.folder),
     )
-
-
-def _public_command(command: str) -> str:
-    """Without the places of a machine: results files are made to be shared."""
-    return shlex.join(public_name(word) for word in shlex.split(command))

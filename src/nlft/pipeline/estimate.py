@@ -1,25 +1,27 @@
-"""What a cell would cost on a machine that is not here: arithmetic, no measurement."""
+"""The dry run: every cell, whether it is finished, and its estimated cost on the recipe's machine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlft.pipeline.spec import Cell, Estimate, Experiment
+from nlft.evaluate.table import Table, duration
+from nlft.pipeline.experiment import Cell, Estimate, Experiment, cells
+from nlft.train.config import REFT, TrainSettings
 
-__all__ = ["Cost", "cell_cost"]
+__all__ = ["Cost", "cell_cost", "listing"]
 
 # Forward passes without gradient are a third of a step. NLFT adds one for a correct response and two for an
-# incorrect one; half of each is taken here. With weights computed once, they are paid in the first epoch only.
+# incorrect one; this assumes half of each. Scales computed once cost these passes in the first epoch only.
 EXTRA_PASSES = 1.5
 PER_PARAMETER = 6.0  # operations per token and parameter, forward and backward (Kaplan et al. 2020)
-BYTES_PER_PARAMETER = 2  # bfloat16; adapter and optimiser are small beside
-# What the program itself holds, and a token's activations. Those grow with layers x width, about the square root of
+BYTES_PER_PARAMETER = 2  # bfloat16; adapter and optimiser are small in comparison
+# The program's own memory, and a token's activations. Those grow with layers x width, about the square root of
 # the parameters; the factor is that of figure 8's SFT run at small size (6.4 GB, batch 4, 0.5B parameters).
 PROGRAM_GB = 1.0
 ACTIVATION_BYTES = 150
-JUDGE_PATH = 1.7  # times as many activations where the judge path is trained on too, in the same runs
+JUDGE_PATH = 1.7  # times as many activations if the judge path is also trained on, in the same runs
 
 
 @dataclass(frozen=True)
@@ -32,46 +34,80 @@ class Cost:
 
 
 def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
-    """Training run and evaluation of a cell; cells of one training run each show the whole run.
+    """Training run and evaluation of a cell; each cell shows its whole training run.
 
     training = epochs x rows x tokens x 6 x parameters x passes / flops, and
     evaluation = problems x new tokens / generated per second, and
     memory = weights + program + batch x tokens x activations of a token.
     """
-    method = experiment.methods[cell.method]
+    train = experiment.methods[cell.method].train
     evaluation = estimate.problems * estimate.new_tokens / estimate.generated_per_second
     memory = estimate.parameters * BYTES_PER_PARAMETER / 1e9 + PROGRAM_GB
-    if method.train is None:
+    if train is None:
         return Cost(0.0, evaluation, memory)
-    options = {**experiment.train, **method.train}
-    steps, given = options.get("max_steps"), options.get("batch_size")
-    batch = given if isinstance(given, int) else 16 if options.get("objective") == "reft" else 4
+    batch = train.batch_size or (16 if train.objective == REFT else 4)
     activations = batch * estimate.tokens_per_row * ACTIVATION_BYTES * math.sqrt(estimate.parameters) / 1e9
-    judged = options.get("objective") == "cut" or options.get("preset") == "authors"
+    judged = train.objective == "cut" or train.preset == "authors"
     memory += activations * (JUDGE_PATH if judged else 1.0)
-    if isinstance(steps, int) and steps > 0:
-        rows = float(steps * batch)
+    if train.max_steps > 0:
+        rows = float(train.max_steps * batch)
         epochs = rows / cell.size
     else:
-        asked = options.get("epochs", 10)
-        epochs = float(experiment.last_epoch or (asked if isinstance(asked, int | float) else 10))
+        epochs = float(experiment.last_epoch or train.epochs)
         rows = epochs * cell.size
-    if options.get("objective") == "reft":
-        return Cost(_reft_seconds(options, rows, cell.size, estimate), evaluation, memory)
+    if train.objective == REFT:
+        return Cost(_reft_seconds(train, rows, cell.size, estimate), evaluation, memory)
     extra = 0.0
-    if options.get("objective", "nlft") in ("nlft", "cut", "sdft"):
-        extra = EXTRA_PASSES / 3 / (epochs if options.get("weights") == "once" else 1)
+    if train.objective in ("nlft", "cut", "sdft"):
+        extra = EXTRA_PASSES / 3 / (epochs if train.scale_schedule == "once" else 1)
     operations = rows * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters * (1 + extra)
     return Cost(operations / estimate.flops, evaluation, memory)
 
 
-def _reft_seconds(options: Mapping[str, object], rows: float, size: int, estimate: Estimate) -> float:
-    """A warm-up; then every answer is generated, looked at by two policies, and trained on in each PPO epoch."""
-    passes, warm_up = (options.get(key, 2) for key in ("ppo_epochs", "warm_up_epochs"))
-    passes = float(passes if isinstance(passes, int | float) else 2)
-    warm_up = float(warm_up if isinstance(warm_up, int | float) else 2)
-    limited = isinstance(steps := options.get("max_steps"), int) and steps > 0
-    answers = rows / passes if limited else rows  # `max_steps` counts passes, `epochs` count answers
-    trained = warm_up * size + answers * (passes + 2 / 3)
+def _reft_seconds(train: TrainSettings, rows: float, size: int, estimate: Estimate) -> float:
+    """A warm-up; then every answer is generated, scored by two policies, and trained on in each PPO epoch."""
+    # `max_steps` counts passes, `epochs` count answers.
+    answers = rows / train.ppo_epochs if train.max_steps > 0 else rows
+    trained = train.warm_up_epochs * size + answers * (train.ppo_epochs + 2 / 3)
     operations = trained * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters
     return operations / estimate.flops + answers * estimate.new_tokens / estimate.generated_per_second
+
+
+def listing(experiment: Experiment, missing: Sequence[Cell]) -> str:
+    """The cells of an experiment as text, with an estimate if the recipe has numbers for one."""
+    wanted, absent = cells(experiment), set(missing)
+    estimate = experiment.estimate
+    header = ["cell", "method", "state"]
+    rows = []
+    runs: dict[tuple[str, int], float] = {}
+    evaluation = 0.0
+    for cell in wanted:
+        row = [cell.id, describe_method(experiment, cell.method), "missing" if cell in absent else "done"]
+        if estimate is not None:
+            cost = cell_cost(experiment, cell, estimate)
+            row += [duration(cost.training), duration(cost.evaluation), f"{cost.gigabytes:.1f} GB"]
+            if cell in absent:
+                runs[cell.run, cell.seed] = cost.training
+                evaluation += cost.evaluation
+        rows.append(tuple(row))
+    if estimate is not None:
+        header += ["training run", "evaluation", "memory"]
+    text = [Table(tuple(header), tuple(rows)).text(), "", f"{len(wanted)} cells, {len(absent)} missing"]
+    if estimate is not None:
+        total = sum(runs.values()) + evaluation
+        text.append(f"estimate for {estimate.machine}: {duration(total)} ({len(runs)} training runs)")
+    return "\n".join(text)
+
+
+def describe_method(experiment: Experiment, name: str) -> str:
+    """A method in a few words: what differs from the defaults and from the shared settings."""
+    method = experiment.methods[name]
+    if method.train is None:
+        return "untrained model"
+    given = method.train.model_dump(exclude_defaults=True, exclude={"model", "prompts", "seed"})
+    own = {key: value for key, value in given.items() if experiment.train.get(key) != value}
+    constants = own.pop("settings", None)
+    parts = [f"{key} {value}" for key, value in own.items()]
+    parts += [f"{key} {value}" for key, value in constants.items()] if isinstance(constants, dict) else []
+    parts += [f"rows {method.rows}"] if method.rows != "all" else []
+    return ", ".join(parts) or "the section train"

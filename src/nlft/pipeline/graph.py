@@ -1,171 +1,226 @@
-"""Stages as command lines: run once, remembered by a fingerprint, run again only when something changed."""
+"""Steps: settings and inputs in, one output; run once, then only if settings or contents change."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from nlft.config import Config
-from nlft.errors import IncompleteError, LimitError, NLFTError
-from nlft.pipeline.workshop import run_command
-from nlft.provenance import adapter_hash, digest, tree_hash
-from nlft.records import write_lines
+from nlft.config import HASHED, Config
+from nlft.errors import ConfigError, IncompleteError, LimitError, NLFTError
+from nlft.files import content_hash, write_lines
+from nlft.pipeline.process import CrashError, call
+from nlft.pipeline.verbs import RUNNERS, run_verb
+from nlft.prompts import load_prompts
+from nlft.provenance import digest, public_name
 
-__all__ = ["Stage", "StageError", "StageRecord", "fingerprint", "read_stage", "relative", "run_stage", "sources_hash"]
-
-# Files of a folder given as a setting (a model, a data set) are hashed up to this size, larger ones told by size.
-SMALL = 1 << 20
-FAILED_ROWS = IncompleteError.exit_code  # of a stage that finished
+__all__ = [
+    "Slot",
+    "Step",
+    "StepError",
+    "StepRecord",
+    "fingerprint",
+    "read_record",
+    "refuse_old_folder",
+    "run_step",
+    "settings_hash",
+    "sources_hash",
+]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One command of a run: `nlft <words>`, what it reads and what it leaves, inside the run's folder."""
+class Step:
+    """One step of a run: `verb` is the stage that makes `output` from `inputs` under `settings`."""
 
     name: str
-    words: tuple[str, ...]
+    verb: str
+    settings: Config
     inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
-    again: tuple[str, ...] = ()  # added where the same stage was begun here before, to go on with it
-    anew: tuple[str, ...] = ()  # added otherwise, to replace what another run of it left
-    before: Callable[[], None] | None = None  # makes its inputs from other stages' outputs; cheap, the same each time
+    output: Path
 
-    @property
-    def command(self) -> str:
-        """The command line, as one could type it."""
-        return shlex.join(["nlft", *self.words])
+    def describe(self, folder: Path) -> str:
+        """The step as the command line that does the same, with paths as seen from the run's folder.
 
-
-class StageRecord(Config):
-    """What is kept of a finished stage."""
-
-    fingerprint: str = Field(description="of its settings and of the content of its inputs")
-    command: str
-    seconds: float
-    peak_memory_mb: float | None = Field(description="resident, of the stage's own process")
-    exit_code: int = Field(description="0, or 3 where some rows failed for good")
+        The small steps between the stages, which have no command, are told in the same form.
+        """
+        given = self.settings.model_dump(mode="json", exclude_defaults=True, exclude={"source"})
+        operands = [str(path) for path in self.inputs] or [getattr(self.settings, "source", "")]
+        words = ["nlft", self.verb, *(_shown(path, folder) for path in operands), "-o", _relative(self.output, folder)]
+        for key, value in given.items():
+            flag = "--" + key.replace("_", "-")
+            if isinstance(value, dict):
+                words += [word for name, each in value.items() for word in (flag, f"{name}={each}")]
+            elif value is not False:
+                words += [flag] if value is True else [flag, _shown(value, folder)]
+        return shlex.join(words)
 
 
-class StageError(NLFTError):
-    """A stage whose command failed; its message is on stderr already."""
+@dataclass(frozen=True)
+class Slot:
+    """What one of several steps side by side may use: so many threads, one GPU where there are several.
 
-    def __init__(self, stage: Stage, code: int) -> None:
-        super().__init__(
-            f"the stage {stage.name} stopped with exit code {code}",
-            remedy=f"mend what it says above and run again: finished stages are kept (its command: {stage.command})",
-        )
-        self.exit_code = code if code in (1, 2, LimitError.exit_code, 130) else 1
-
-
-def fingerprint(stage: Stage, folder: Path) -> str:
-    """A hash of the stage's settings and the content of everything it reads.
-
-    Paths inside the run's folder count by name and content only, so a folder may be moved.
+    Once `stop` is set, no step is begun.
     """
-    words = [relative(word, folder) for word in stage.words]
-    # The verb is no path, though a folder `data` or `train` may well lie here.
-    outside = {word: _content(word) for word in stage.words[1:] if not Path(word).is_relative_to(folder)}
-    return digest(
-        {
-            "words": words,
-            "inputs": [[relative(str(path), folder), _input_hash(path)] for path in stage.inputs],
-            "outside": {word: content for word, content in outside.items() if content is not None},
-        }
-    )
+
+    threads: int | None = None
+    gpu: str | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
-def sources_hash(stages: Sequence[Stage], folder: Path) -> str:
-    """A hash of the content of every file from outside the run's folder that the stages name, wherever it lies."""
-    words = {word for stage in stages for word in stage.words[1:] if not Path(word).is_relative_to(folder)}
-    paths = {path for word in words if (path := _named(word)) is not None}
-    return digest(sorted(tree_hash(path) for path in paths if path.is_file()))
+class StepRecord(Config):
+    """The record of a finished step."""
+
+    fingerprint: str = Field(description="hash of its settings and of the content of its inputs")
+    verb: str
+    settings: dict[str, Any] = Field(description="settings that are not defaults")
+    seconds: float
+    peak_memory_mb: float | None = Field(description="peak memory of the step's process, or of its GPU if it used one")
+    complete: bool = Field(description="false if some rows failed for good")
 
 
-def read_stage(folder: Path, name: str) -> StageRecord | None:
-    """The record of a stage that has finished here; None where there is none, or it cannot be read."""
+class StepError(NLFTError):
+    """A failed step, with its error message."""
+
+    def __init__(self, step: Step, error: NLFTError | None = None) -> None:
+        said = f"{error}\n" if error is not None else ""
+        super().__init__(
+            f"{said}the step {step.name} failed",
+            remedy="fix the error above and re-run; finished steps are kept",
+        )
+        self.exit_code = error.exit_code if error is not None else 1
+
+
+def fingerprint(step: Step, folder: Path) -> str:
+    """A hash of the step's settings and of the content of everything it reads, wherever that is."""
+    inputs = [[_relative(path, folder), content_hash(path)] for path in step.inputs if path.is_relative_to(folder)]
+    outside = [content_hash(path) for path in step.inputs if not path.is_relative_to(folder)]
+    return digest([step.verb, _identity(step), inputs, outside])
+
+
+def settings_hash(steps: Iterable[Step], folder: Path) -> str:
+    """A hash of the settings of all these steps, without locations or contents of files."""
+    return digest([[step.verb, _without_contents(_identity(step, folder))] for step in steps])
+
+
+def sources_hash(steps: Iterable[Step], folder: Path) -> str:
+    """A hash of every file outside the run's folder that the steps read or their settings name."""
+    found = set()
+    for step in steps:
+        found |= {content_hash(path) for path in step.inputs if not path.is_relative_to(folder) and path.exists()}
+        values = json.dumps(_identity(step, folder))
+        found |= {part[:64] for part in values.split(HASHED)[1:]}
+    return digest(sorted(found))
+
+
+def read_record(folder: Path, name: str) -> StepRecord | None:
+    """The record of a step that has finished here; None if it is missing or unreadable."""
     try:
-        return StageRecord.model_validate_json(_record_path(folder, name).read_text(encoding="utf-8"))
+        return StepRecord.model_validate_json(_record_path(folder, name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
 
 
-def run_stage(stage: Stage, folder: Path) -> bool:
-    """Run a stage unless it has finished with the same settings and inputs.
-
-    Returns:
-        Whether it was run.
+def refuse_old_folder(folder: Path) -> None:
+    """Reject a folder of version 0.1, whose steps were command lines, so that its results cannot be identified.
 
     Raises:
-        StageError: when its command fails; KeyboardInterrupt after it has put its work away.
+        ConfigError: if the folder is one of those.
     """
-    if stage.before is not None:
-        stage.before()
-    print_ = fingerprint(stage, folder)
-    record = read_stage(folder, stage.name)
-    if record is not None and record.fingerprint == print_ and all(path.exists() for path in stage.outputs):
+    if (folder / "stages").is_dir():
+        raise ConfigError(
+            "nlft 0.1 made this folder, and this version cannot continue it",
+            file=folder,
+            remedy="choose another output, or move the folder",
+        )
+
+
+def run_step(
+    step: Step, folder: Path, slot: Slot | None = None, tell: Callable[[str], None] = lambda text: None
+) -> bool:
+    """Run a step unless it has finished with the same settings and inputs.
+
+    Args:
+        step: The step to run; its inputs exist.
+        folder: The run's folder.
+        slot: The threads and GPU it may use.
+        tell: Called with the step's final message.
+
+    Returns:
+        Whether it ran.
+
+    Raises:
+        StepError: if it fails; KeyboardInterrupt once it has saved its work.
+    """
+    slot = slot or Slot()
+    if slot.stop.is_set():
+        raise KeyboardInterrupt
+    print_ = fingerprint(step, folder)
+    record = read_record(folder, step.name)
+    if record is not None and record.fingerprint == print_ and step.output.exists():
         return False
-    _record_path(folder, stage.name).unlink(missing_ok=True)
-    begun = folder / "stages" / f"{stage.name}.begun"
-    more = stage.again if begun.exists() and begun.read_text("utf-8").strip() == print_ else stage.anew
+    _record_path(folder, step.name).unlink(missing_ok=True)
+    begun = folder / "steps" / f"{step.name}.begun"
+    resume = begun.exists() and begun.read_text("utf-8").strip() == print_
     write_lines(begun, [print_])
     start = time.perf_counter()
-    code, memory = run_command((*stage.words, *more))
-    if code == 130:
-        raise KeyboardInterrupt
-    if code not in (0, FAILED_ROWS):
-        raise StageError(stage, code)
-    record = StageRecord(
+    try:
+        if RUNNERS[step.verb].light:
+            outcome, peak = run_verb(step.verb, step.settings, step.inputs, step.output, resume), None
+        else:
+            arguments = (step.verb, step.settings, step.inputs, step.output, resume)
+            outcome, peak = call(run_verb, *arguments, threads=slot.threads, gpu=slot.gpu)
+    except CrashError:
+        raise StepError(step) from None
+    except NLFTError as error:
+        raise StepError(step, error) from None
+    tell(outcome.text)
+    if isinstance(outcome.shortfall, LimitError):
+        raise StepError(step, outcome.shortfall)
+    record = StepRecord(
         fingerprint=print_,
-        command=shlex.join(["nlft", *(relative(word, folder) for word in stage.words)]),
+        verb=step.verb,
+        settings=step.settings.model_dump(mode="json", exclude_defaults=True),
         seconds=time.perf_counter() - start,
-        peak_memory_mb=memory,
-        exit_code=code,
+        peak_memory_mb=peak,
+        complete=not isinstance(outcome.shortfall, IncompleteError),
     )
-    write_lines(_record_path(folder, stage.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
+    write_lines(_record_path(folder, step.name), [json.dumps(record.model_dump(mode="json"), indent=2)])
     begun.unlink(missing_ok=True)
     return True
 
 
 def _record_path(folder: Path, name: str) -> Path:
-    return folder / "stages" / f"{name}.json"
+    return folder / "steps" / f"{name}.json"
 
 
-def relative(word: str, folder: Path) -> str:
-    """A path inside the folder as seen from there; any other word as it is."""
-    path = Path(word)
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else word
+def _identity(step: Step, inside: Path | None = None) -> dict[str, Any]:
+    """The settings that decide the step's output, with a built-in prompt set as text; see `Config.identity`."""
+    row = step.settings.identity(inside)
+    if isinstance(row.get("prompts"), str) and not row["prompts"].startswith(HASHED):
+        row["prompts"] = digest(load_prompts(row["prompts"]).model_dump(mode="json"))
+    return row
 
 
-def _input_hash(path: Path) -> str:
-    return adapter_hash(path) if path.is_dir() else tree_hash(path)
+def _without_contents(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_contents(each) for key, each in value.items()}
+    return value.partition(HASHED)[0] + "FILE" if isinstance(value, str) and HASHED in value else value
 
 
-def _content(word: str) -> str | None:
-    """A hash of the file or folder that a setting names; None where it names none."""
-    path = _named(word)
-    if path is None:
-        return None
-    if path.is_file():
-        return tree_hash(path)
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    return digest([[f.name, f.stat().st_size, tree_hash(f) if _small(f) else ""] for f in files])
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _named(word: str) -> Path | None:
-    """The file or folder that a setting names, also as `replay:FILE`."""
-    for name in (word, word.partition(":")[2]):
-        with contextlib.suppress(OSError):
-            if name and (Path(name).is_file() or Path(name).is_dir()):
-                return Path(name)
-    return None
-
-
-def _small(file: Path) -> bool:
-    return file.stat().st_size <= SMALL
+def _shown(value: Any, folder: Path) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return _relative(Path(value), folder) if Path(value).is_relative_to(folder) else public_name(value)

@@ -1,4 +1,4 @@
-"""Tables and figures of an experiment, from its results files alone."""
+"""Tables and figures of an experiment, from nothing but its results files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nlft.evaluate import Accuracy, Comparison, Interval, compare_solved, correc
 from nlft.evaluate.evaluation import GRADERS, Grade
 from nlft.evaluate.figures import COLOURS, new_figure, plain, save_figure
 from nlft.evaluate.table import Table, comparison_table, duration, interval, percent
+from nlft.pipeline.experiment import Experiment, Split, cells
 from nlft.pipeline.results import CellResult, read_results
-from nlft.pipeline.spec import Experiment, Split, cells
 from nlft.records import write_lines
 
 __all__ = ["Point", "points", "write_report"]
@@ -32,7 +32,7 @@ class Point:
         return _share([result.evaluation.grade(grader) for result in self.results])
 
     def interval(self, grader: Grade) -> Interval:
-        """95 % of it: Wilson's, with as many problems as the seeds' runs together are worth."""
+        """95 % of it: Wilson's, with the effective number of problems over all seeds."""
         n = effective_n([list(result.solved_by(grader).values()) for result in self.results])
         return wilson_interval(n * self.accuracy(grader), n)
 
@@ -55,7 +55,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """As tables call it."""
+        """Its name in tables."""
         parts = [self.method, f"n {self.size}" if self.size else "", f"epoch {self.epoch}" if self.epoch else ""]
         return ", ".join(part for part in parts if part)
 
@@ -66,7 +66,7 @@ def _share(each: Sequence[Accuracy]) -> float:
 
 
 def points(experiment: Experiment, folder: Path, split: Split) -> list[Point]:
-    """What the results files hold, seeds together, in the order of the experiment."""
+    """The contents of the results files, grouped over seeds, in the experiment's order."""
     found: dict[tuple[str, int, int | None], list[CellResult]] = {}
     for cell, result in read_results(folder, split, cells(experiment)).items():
         found.setdefault((cell.method, cell.size, cell.epoch), []).append(result)
@@ -76,7 +76,7 @@ def points(experiment: Experiment, folder: Path, split: Split) -> list[Point]:
 def write_report(experiment: Experiment, folder: Path, split: Split) -> list[Path]:
     """Write `table.md`, `table.csv`, `comparison.md`, `comparison.csv`, `figure.png`, `figure.svg` for a split.
 
-    The same results files give the same bytes. Without any result nothing is written.
+    The same results files give the same bytes. Without results, it writes nothing.
     """
     found = points(experiment, folder, split)
     if not found:
@@ -125,8 +125,8 @@ def accuracy_table(found: Sequence[Point]) -> Table:
 def compare_points(experiment: Experiment, found: Sequence[Point]) -> list[Comparison]:
     """Each method against the baseline at the same size, epoch and seeds; an untrained baseline against all.
 
-    An untrained baseline of one seed (greedy: a second would repeat it) stands against every seed of the others.
-    P-values are corrected after Holm over all comparisons of one grader.
+    An untrained baseline of one seed (greedy, so a second would repeat it) is compared with every seed of the others.
+    P-values are Holm-corrected over all comparisons of one grader.
     """
     if experiment.baseline is None:
         return []
@@ -172,7 +172,9 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
             line = [p for p in trained if p.method == method and (p.size if by_epoch else p.epoch or 0) == panel]
             line.sort(key=lambda p: (p.epoch or 0) if by_epoch else p.size)
             if line:
-                shift = step * (lines.index(method) - (len(lines) - 1) / 2)  # side by side, so that none hides another
+                shift = step * (
+                    lines.index(method) - (len(lines) - 1) / 2
+                )  # side by side, so that no point hides another
                 xs = [shift + ((p.epoch or 0) if by_epoch else p.size) for p in line]
                 _line(axis, xs, line, experiment.grader, colour, marker)
             untrained = [p for p in found if p.method == method and not p.size]
@@ -231,6 +233,6 @@ def _value(experiment: Experiment, point: Point) -> float | None:
 
 
 def _styles(experiment: Experiment) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each method; no two have both in common, up to 32 methods."""
+    """A colour and a marker for each method; each pair is unique for up to 32 methods."""
     styles = itertools.cycle((colour, marker) for marker in "os^D" for colour in COLOURS)
     return dict(zip(experiment.methods, styles, strict=False))

@@ -1,4 +1,4 @@
-"""Results files: one small JSON per cell, with all that tables, figures and paired tests need."""
+"""Results files: one small JSON per cell, with everything that tables, figures and paired tests need."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from nlft.config import Config
 from nlft.errors import DataError
 from nlft.evaluate import Evaluation
 from nlft.evaluate.evaluation import GRADERS, Grade, strip_computed
-from nlft.pipeline.spec import Cell
+from nlft.pipeline.experiment import Cell
 from nlft.records import write_lines
 
-__all__ = ["CellResult", "Training", "read_results", "result_path", "write_result"]
+__all__ = ["RESULTS_VERSION", "CellResult", "Training", "read_results", "result_path", "write_result"]
+
+RESULTS_VERSION = 2
 
 
 class Training(Config):
-    """What the training of a cell took."""
+    """What a cell's training cost."""
 
     rows: int
     steps: int | None = None
     seconds: float = Field(description="wall-clock time of the training loop")
-    epochs: float = Field(description="how many it ran, up to the end of its run")
-    peak_memory_mb: float | None = Field(description="resident, of the training process")
+    epochs: float = Field(description="epochs trained, up to the end of the run")
+    peak_memory_mb: float | None = Field(description="peak resident memory of the training process")
     tokens_per_second: float | None = None
     command: str
 
@@ -33,19 +35,21 @@ class Training(Config):
 class CellResult(Config):
     """One cell's number with its n, seed, command, commit, versions, device and data hash."""
 
-    version: int = 1
+    version: int = Field(default=1, description="1 if recorded by nlft 0.1, whose hashes were of command lines")
     experiment: str
     split: str
     method: str
     size: int
     epoch: int | None
     seed: int
-    settings_hash: str = Field(description="of the commands the cell stands on")
+    settings_hash: str = Field(description="hash of the settings of every step the cell depends on")
     sources_hash: str | None = Field(
-        default=None, description="of the files those commands read: problems, responses, recorded answers"
+        default=None, description="hash of the files those steps read: problems, responses, recorded answers, the model"
     )
     evaluation: Evaluation
-    solved: dict[str, str] = Field(description="per grader one digit a problem, 1 solved, in the order of their ids")
+    solved: dict[str, str] = Field(
+        description="for each grader, one digit per problem (1: solved), in the order of their ids"
+    )
     training: Training | None
 
     @property
@@ -54,7 +58,7 @@ class CellResult(Config):
         return Cell(self.method, self.size, self.epoch, self.seed)
 
     def solved_by(self, grader: Grade) -> dict[str, bool]:
-        """Whether each problem was solved, by its place in the order of ids."""
+        """Whether each problem was solved, by its position in the order of ids."""
         return {str(place): digit == "1" for place, digit in enumerate(self.solved[grader])}
 
 
@@ -65,7 +69,7 @@ def solved_digits(evaluation: Evaluation) -> dict[str, str]:
 
 
 def result_path(folder: Path, split: str, cell: Cell) -> Path:
-    """Where a cell's result goes."""
+    """The path of a cell's result."""
     return folder / split / f"{cell.id}.json"
 
 
@@ -80,7 +84,7 @@ def read_result(path: Path) -> CellResult:
     """Read one result.
 
     Raises:
-        DataError: when it is damaged.
+        DataError: if it is damaged.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -88,10 +92,10 @@ def read_result(path: Path) -> CellResult:
         return CellResult.model_validate(data)
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         what = str(error).splitlines()[0]
-        raise DataError(f"this is no result of a cell: {what}", file=path, remedy="remove it and run again") from None
+        raise DataError(f"not a results file: {what}", file=path, remedy="remove it and re-run") from None
 
 
 def read_results(folder: Path, split: str, wanted: Iterable[Cell]) -> dict[Cell, CellResult]:
-    """The results that are there, of the cells that are wanted, in their order."""
+    """The available results of the given cells, in order."""
     paths = {cell: result_path(folder, split, cell) for cell in wanted}
     return {cell: read_result(path) for cell, path in paths.items() if path.exists()}

@@ -1,4 +1,4 @@
-"""`nlft run`: the stages of a recipe one after another, then a table, figures and a report."""
+"""`nlft run`: run the steps of a recipe in order, then write tables, figures and a report."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 import yaml
 
-from nlft.answer.journal import sole_writer
 from nlft.errors import IncompleteError
 from nlft.evaluate import Evaluation, compare, read_evaluation
 from nlft.evaluate.figures import plot_accuracy, plot_loss
 from nlft.evaluate.table import Table, comparison_table, duration, summary_table
-from nlft.pipeline.graph import FAILED_ROWS, Stage, read_stage, run_stage
-from nlft.pipeline.recipe import load_recipe, plan
-from nlft.records import write_lines
+from nlft.files import sole_writer, write_lines
+from nlft.pipeline.graph import Step, read_record, refuse_old_folder, run_step
+from nlft.pipeline.plan import plan
+from nlft.pipeline.recipe import load_recipe
 
 __all__ = ["run_recipe", "summarise"]
 
 
 def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
-    """Run a recipe's stages; those that have finished with the same settings and inputs are not run again.
+    """Run a recipe's steps, skipping those that have finished with the same settings and inputs.
 
-    The run's folder then holds one file per stage, `stages/` (fingerprint, time and memory of each),
+    Afterwards the run's folder holds one file per step, `steps/` (fingerprint, time and memory of each),
     `report.md`, `loss.png` and `accuracy.png`.
 
     Returns:
@@ -31,35 +31,36 @@ def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
 
     Raises:
         ConfigError: for a mistake in the recipe, before anything runs.
-        StageError: when a stage fails; what was finished is kept.
-        LockedError: when another process is running in the same folder.
-        IncompleteError: at the end, when a stage finished with rows that failed for good.
+        StepError: if a step fails; finished work is kept.
+        LockedError: if another process is running in the same folder.
+        IncompleteError: at the end, if rows failed for good in some step.
     """
     recipe = load_recipe(path, assignments)
     folder = recipe.folder
+    refuse_old_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder / "recipe.yaml"):
         settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_lines(folder / "recipe.yaml", settings.splitlines())
-        stages = plan(recipe, file=path)
-        for number, stage in enumerate(stages, start=1):
-            print(f"[{number}/{len(stages)}] {stage.command}", file=sys.stderr)
-            if not run_stage(stage, folder):
-                print("      finished before, not run again", file=sys.stderr)
-        text = summarise(folder, stages)
-    failed = [s.name for s in stages if (record := read_stage(folder, s.name)) and record.exit_code == FAILED_ROWS]
+        steps = plan(recipe)
+        for number, step in enumerate(steps, start=1):
+            print(f"[{number}/{len(steps)}] {step.describe(folder)}", file=sys.stderr)
+            if not run_step(step, folder, tell=lambda text: print(text, file=sys.stderr)):
+                print("      already finished, skipped", file=sys.stderr)
+        text = summarise(folder, steps)
+    failed = [s.name for s in steps if (record := read_record(folder, s.name)) and not record.complete]
     if failed:
         raise IncompleteError(
-            f"the run is finished, but rows failed for good in: {', '.join(failed)}",
+            f"the run finished, but some rows failed for good in: {', '.join(failed)}",
             file=folder,
-            remedy="see the .failed.jsonl files; the stage's command with --retry-failed takes them up again",
+            remedy="see the .failed.jsonl files; set retry_failed: true in the step's section to retry them",
         )
     return f"{text}\n\nreport: {folder / 'report.md'}"
 
 
-def summarise(folder: Path, stages: list[Stage]) -> str:
+def summarise(folder: Path, steps: list[Step]) -> str:
     """Write `report.md` and the figures of a run from its files; return what the terminal shows."""
-    blocks: list[tuple[str, Table]] = [("Stages", _stage_table(folder, stages))]
+    blocks: list[tuple[str, Table]] = [("Steps", _step_table(folder, steps))]
     images: list[str] = []
     evaluations = _evaluations(folder)
     if evaluations:
@@ -71,15 +72,16 @@ def summarise(folder: Path, stages: list[Stage]) -> str:
             compare(evaluations["before"], evaluations["after"], grader=grader, names=("before", "after"))
             for grader in ("strict", "flexible")
         ]
-        blocks.append(("After against before, the same problems", comparison_table(pair)))
-    rounds = {f"round {n}": read_evaluation(path) for n, path in enumerate(_dev_files(stages))}
-    if rounds:
+        blocks.append(("After vs. before, on the same problems", comparison_table(pair)))
+    dev = [s.output for s in steps if s.name.startswith("dev-") and s.output.exists()]
+    if dev:
+        rounds = {f"round {n}": read_evaluation(path) for n, path in enumerate(dev)}
         blocks.append(("Rounds of self-study, on the dev split", summary_table(rounds)))
     metrics = folder / "adapter" / "metrics.jsonl"
     if metrics.exists():
         plot_loss(metrics, folder / "loss.png")
         images.append("loss.png")
-    lines = [f"# {folder.name}", "", "Made by `nlft run recipe.yaml`; the recipe stands beside this file.", ""]
+    lines = [f"# {folder.name}", "", "Made by `nlft run recipe.yaml`; the recipe is next to this file.", ""]
     for title, table in blocks:
         lines += [f"## {title}", "", table.markdown(), ""]
     lines += [f"![{name.removesuffix('.png')}]({name})" for name in images]
@@ -96,18 +98,14 @@ def _evaluations(folder: Path) -> dict[str, Evaluation]:
     return {name: read_evaluation(folder / f"{name}.json") for name in present}
 
 
-def _dev_files(stages: list[Stage]) -> list[Path]:
-    return [s.outputs[0] for s in stages if s.name.startswith("dev-") and s.outputs[0].exists()]
-
-
-def _stage_table(folder: Path, stages: list[Stage]) -> Table:
+def _step_table(folder: Path, steps: list[Step]) -> Table:
     rows = []
-    for stage in stages:
-        record = read_stage(folder, stage.name)
+    for step in steps:
+        record = read_record(folder, step.name)
         memory = f"{record.peak_memory_mb:.0f} MB" if record and record.peak_memory_mb else "-"
-        output = stage.outputs[0]
-        rows.append((stage.name, _rows(output), duration(record.seconds) if record else "-", memory, output.name))
-    return Table(("stage", "rows", "time", "peak memory", "file"), tuple(rows))
+        time = duration(record.seconds) if record else "-"
+        rows.append((step.name, _rows(step.output), time, memory, step.output.name))
+    return Table(("step", "rows", "time", "peak memory", "file"), tuple(rows))
 
 
 def _rows(path: Path) -> str:

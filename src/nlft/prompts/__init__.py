@@ -4,6 +4,6 @@ Text from data is only ever joined to a prompt, never formatted into it, so brac
 template syntax inside a problem stay text.
 """
 
-from nlft.prompts.prompt_set import Message, PromptSet, available, load_prompts, says_correct
+from nlft.prompts.prompt_set import Message, PromptSet, PromptSetName, available, load_prompts, says_correct
 
-__all__ = ["Message", "PromptSet", "available", "load_prompts", "says_correct"]
+__all__ = ["Message", "PromptSet", "PromptSetName", "available", "load_prompts", "says_correct"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
-from nlft.config import Config, did_you_mean, parse_config, read_yaml
+from nlft.config import Config, NamesFile, checked_by, did_you_mean, parse_config
 from nlft.errors import ConfigError
+from nlft.files.yaml import read_yaml
 
 FOLDER = Path(__file__).parent
 _MARKUP = " \t\r#*_`\"'“”‘’.!"
@@ -85,6 +86,10 @@ def load_prompts(name_or_path: str) -> PromptSet:
             )
         path = FOLDER / f"{name_or_path}.yaml"
     return parse_config({"name": path.stem, **read_yaml(path)}, PromptSet, file=path)
+
+
+PromptSetName = Annotated[str, NamesFile(), checked_by(load_prompts)]
+"""The type of a setting that names a prompt set: a shipped one, or a YAML file."""
 
 
 def says_correct(judgment: str, mark: str) -> bool:

@@ -1,1 +1,1 @@
-"""The saliency map: what every token is worth, as a page in the browser and in the terminal."""
+"""The saliency map: what each token is worth, as a web page and in the terminal."""

@@ -1,7 +1,7 @@
-"""The page's sources as one HTML text: modules inlined, scripts and styles allowed by their hash only.
+"""The page's sources as one HTML text: modules inlined, scripts and styles allowed only by their hash.
 
 The sources under `static/` are plain modules that a browser could load as they are. A file opened by
-double-click may not load modules, so each becomes a function in one script, in order of their imports.
+double-click must not load modules, so each becomes a function in one script, in import order.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|class|const|let) (\w
 
 @dataclass(frozen=True)
 class Page:
-    """A page and the policy it is to be served under."""
+    """A page and its Content-Security-Policy."""
 
     html: str
     policy: str
 
 
 def assemble(data: str, *, connects: bool) -> Page:
-    """Put data, style and script into the page.
+    """Insert data, style and script into the page.
 
     Args:
         data: JSON that is safe inside a script element.
@@ -51,7 +51,7 @@ def assemble(data: str, *, connects: bool) -> Page:
         "default-src 'none'": policy,
         '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
         '<script type="module" src="main.js"></script>': f"<script>{script}</script>",
-        # Last, so that nothing in the data can be mistaken for one of the places above.
+        # Last, so that the data cannot be mistaken for one of the placeholders above.
         ">null</script>": f">{data}</script>",
     }
     for place, content in parts.items():

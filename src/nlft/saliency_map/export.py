@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from nlft.config import Config
 from nlft.core.settings import PRESETS, SaliencySettings
 from nlft.errors import DataError
+from nlft.files import refuse_same_file
+from nlft.progress import Outcome
 from nlft.records import Scored, read_records, write_lines
 from nlft.saliency_map.bundle import Page, assemble
 
-__all__ = ["Exported", "export_page", "page_row", "render_page"]
+__all__ = ["Exported", "export_page", "page_file", "page_row", "render_page"]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The file written."""
 
     path: Path
     rows: int
@@ -29,11 +32,11 @@ def export_page(scored: str | Path, out: str | Path) -> Exported:
     """Write the saliency map of a file of scored records.
 
     Args:
-        scored: What `nlft score` wrote.
+        scored: The output of `nlft score`.
         out: The HTML file to write, atomically.
 
     Raises:
-        DataError: for a file that cannot be read or holds scores of another form, with its line.
+        DataError: with the line, for a file that cannot be read or holds scores of another form.
     """
     rows = list(read_records(scored, Scored))
     page = render_page(rows, source=Path(scored).name)
@@ -41,20 +44,27 @@ def export_page(scored: str | Path, out: str | Path) -> Exported:
     return Exported(Path(out), len(rows), len(page.html) + 1)
 
 
+def page_file(settings: Config, scored: Path, output: Path) -> Outcome:
+    """Write the saliency map of a file of scored rows."""
+    refuse_same_file(scored, output)
+    written = export_page(scored, output)
+    return Outcome(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
+
+
 def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | None = None) -> Page:
-    """The page as a string, with the Content-Security-Policy it carries.
+    """The page as a string, with its Content-Security-Policy.
 
     Args:
-        rows: The examples; settings and model shown are those of the first.
-        source: The name to show for where the rows come from.
-        live: What the page needs to have new text scored by the server that serves it.
+        rows: The examples; the page shows the settings and model of the first.
+        source: The name to show for the source of the rows.
+        live: What the page needs to let its server score new text.
 
     Raises:
-        DataError: when there are no rows.
+        DataError: if there are no rows.
     """
     rows = list(rows)
     if not rows:
-        raise DataError("there are no scored rows to show", remedy="`nlft score` makes them from judged answers")
+        raise DataError("no scored rows to show", remedy="run `nlft score` on judged answers first")
     own = SaliencySettings.from_mapping(rows[0].scores.settings)
     settings = {"file": own, **{name: SaliencySettings.preset(name) for name in PRESETS}}
     data = {
@@ -69,7 +79,7 @@ def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | N
 
 
 def page_row(row: Scored) -> dict[str, Any]:
-    """What the page needs of one record. Scales are left out: the page computes them."""
+    """What the page needs from a record, without scales: the page computes them."""
     left_out = {"scale", "version", "model", *(row.scores.model_extra or {})}
     scores = row.scores.model_dump(mode="json", exclude=left_out)
     for mask in ("salient", "cluster"):
@@ -86,18 +96,18 @@ def page_row(row: Scored) -> dict[str, Any]:
 
 
 def script_safe_json(data: object) -> str:
-    r"""JSON that may stand in a script element: ASCII, and no character that HTML reads.
+    r"""JSON that is safe in a script element: ASCII, without characters special to HTML.
 
     >>> script_safe_json("</script>")
     '"\\u003c/script\\u003e"'
     """
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # These three occur in JSON only inside strings, where an escape means the same.
+    # In JSON these three occur only inside strings, where an escape means the same.
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def _short_name(model: str) -> str:
-    """A model's name without the folders of the machine it was scored on."""
+    """A model's name, without folders of the machine that scored it."""
     for kind in (PurePosixPath, PureWindowsPath):
         path = kind(model)
         if path.is_absolute():

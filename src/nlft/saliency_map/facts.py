@@ -1,4 +1,4 @@
-"""What the saliency map says of each token, in Python: the numbers behind the page and the terminal view."""
+"""The facts about each token, in Python: the numbers behind the page and the terminal view."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TokenFacts:
 
 
 def token_facts(scores: Scores, settings: SaliencySettings | None = None) -> list[TokenFacts]:
-    """Everything the page shows of each token, under the file's own settings or others."""
+    """Everything the page shows about each token, under the file's own settings or others."""
     settings = settings or SaliencySettings.from_mapping(scores.settings)
     allocation = allocate_scores(scores, settings)
     salient, cluster = allocation.salient.tolist(), allocation.cluster.tolist()
@@ -80,10 +80,10 @@ def roles_of(salient: list[bool], cluster: list[bool], *, correct: bool) -> list
 def similarities(
     inner: npt.NDArray[np.float64], salient: npt.NDArray[np.bool_], settings: SaliencySettings
 ) -> npt.NDArray[np.float64]:
-    """Each token's cosine to the centre of its phrase as the walk came to it; NaN where none came.
+    """Each token's cosine to the centre of its phrase when the walk reached it; NaN if none did.
 
-    For a token outside all phrases it is the cosine at which it was refused. Where several walks came,
-    one that joined it counts before one that did not, then the nearest start, then the first.
+    For a token outside all phrases it is the cosine at which it was rejected. If several walks reached it,
+    one that joined it takes precedence, then the nearest start, then the first.
 
     Args:
         inner: (n, n) inner products of the hidden states.

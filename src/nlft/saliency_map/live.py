@@ -14,7 +14,7 @@ __all__ = ["scorer_like"]
 
 
 def scorer_like(row: Scored, lm: LanguageModel, prompts: PromptSet) -> Callable[[Judged], Scored]:
-    """A function that scores one record with `lm`, under the settings the row was scored with."""
+    """A function that scores one record with `lm`, under the settings that the first row was scored with."""
     settings = SaliencySettings.from_mapping(row.scores.settings)
 
     def score_one(record: Judged) -> Scored:

@@ -1,9 +1,8 @@
-"""The page on loopback, and a route that scores new text: it computes and answers, and writes nothing.
+"""The page on loopback, and a route that scores new text; the server writes no files.
 
-Other sites must not reach it through the user's browser. So it listens on 127.0.0.1 alone, answers
-only to its own names in the Host header (a name of an attacker's that resolves to loopback is not
-one), and scores only for requests that carry the token of this start, which stands in the page and
-which no other origin can read.
+Other sites must not reach it through the user's browser. So it listens only on 127.0.0.1, accepts only
+its own names in the Host header (not an attacker's name that resolves to loopback), and scores only for
+requests with the token of this session, which is in the page and which no other origin can read.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ LONGEST_BODY = 1_000_000
 
 
 class NewText(Config):
-    """What the form of the page sends."""
+    """The data that the page's form sends."""
 
     question: str
     reference: str
@@ -40,7 +39,7 @@ class NewText(Config):
     judgment: str = ""
 
     def record(self) -> Judged:
-        """The text as a judged record, its verdict the user's word."""
+        """The text as a judged record, with the user's verdict."""
         return Judged(
             id="new text",
             question=self.question,
@@ -52,13 +51,13 @@ class NewText(Config):
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves one page; `serve_forever` runs it, `url` says where.
+    """Serve one page: `serve_forever` runs the server at `url`.
 
     Args:
         rows: The scored records to show.
-        source: The name to show for where they come from.
-        score: Scores a judged record with a loaded model; without it nothing can be scored.
-        port: 0 takes a free one.
+        source: The name to show for their source.
+        score: Scores a judged record with a loaded model; without it, scoring is off.
+        port: The port; 0 picks a free one.
     """
 
     daemon_threads = True
@@ -74,7 +73,7 @@ class PageServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds the page."""
+        """The page's address for a browser on this machine."""
         return f"http://127.0.0.1:{self.server_port}/"
 
     @property
@@ -83,7 +82,7 @@ class PageServer(ThreadingHTTPServer):
         return {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no error of the server's."""
+        """Ignore a browser that has disconnected."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -97,7 +96,7 @@ class _RefusalError(Exception):
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
     server_version, sys_version = "nlft", ""
-    timeout = 30  # seconds a client may keep silent
+    timeout = 30  # seconds to wait for a silent client
 
     def do_GET(self) -> None:
         self._answer(self._page)
@@ -106,12 +105,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._score)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what is asked is the user's own."""
+        """Log nothing: requests are private."""
 
     def _answer(self, route: Callable[[], tuple[str, str]]) -> None:
         try:
             if self.headers.get("Host") not in self.server.names:
-                raise _RefusalError(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to its loopback address only")
+                raise _RefusalError(HTTPStatus.MISDIRECTED_REQUEST, "this server answers only on its loopback address")
             kind, body = route()
             status = HTTPStatus.OK
         except _RefusalError as refused:
@@ -133,15 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _page(self) -> tuple[str, str]:
         if self.path != "/":
-            raise _RefusalError(HTTPStatus.NOT_FOUND, "there is only the page, at /")
+            raise _RefusalError(HTTPStatus.NOT_FOUND, "the page is at /; there is nothing else here")
         return "text/html", self.server.page.html
 
     def _score(self) -> tuple[str, str]:
         if self.path != "/score" or self.server.score is None:
-            raise _RefusalError(HTTPStatus.NOT_FOUND, "nothing can be scored here: start with --model")
+            raise _RefusalError(HTTPStatus.NOT_FOUND, "scoring is off; restart with --model")
         token = self.headers.get("X-NLFT-Token", "")
         if not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            raise _RefusalError(HTTPStatus.FORBIDDEN, "the page is of an earlier start; load it again")
+            raise _RefusalError(HTTPStatus.FORBIDDEN, "this page is from an earlier session; reload it")
         text = self._body()
         try:
             with self.server.scoring:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["legend", "row_view", "token_table", "token_view", "totals_table", "visible"]
 
-# The page's hues on white; black on them is readable in a light and in a dark terminal.
+# The page's hues; black text on them is readable in light and dark terminals.
 HUES: dict[Role, tuple[int, int, int]] = {
     "irrelevant": (138, 143, 152),
     "sub_salient": (86, 180, 233),
@@ -35,7 +35,7 @@ NAMES: dict[Role, str] = {
     "error": "error",
     "near_error": "beside an error",
 }
-# As on the page: controls, and what would hide or reorder its neighbours.
+# As on the page: control characters, and characters that hide or reorder their neighbours.
 _HIDDEN = re.compile(
     "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
     "|[\ud800-\udfff]"
@@ -43,7 +43,7 @@ _HIDDEN = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""Text with every character one cannot see as ‹its code point›; line feeds and tabs stay.
+    r"""Text with each invisible character as ‹its code point›; line feeds and tabs stay.
 
     >>> visible("a\x1b[31m")
     'a‹001B›[31m'
@@ -52,7 +52,7 @@ def visible(text: str) -> str:
 
 
 def token_view(scored: Scored) -> Text:
-    """The response of a scored record, each token coloured by role and scale as the file has them."""
+    """The response of a scored record, each token coloured by its role and scale in the file."""
     from nlft.saliency_map.facts import roles_of
 
     scores = scored.scores
@@ -61,7 +61,7 @@ def token_view(scored: Scored) -> Text:
 
 
 def row_view(scored: Scored, facts: Sequence[TokenFacts], *, excluded: bool, table: bool = True) -> RenderableType:
-    """Everything of one record: texts, verdict, coloured response and, if wanted, a line per token."""
+    """A whole record: texts, verdict, coloured response and, optionally, a line per token."""
     verdict = (
         Text("✓ right", style="bold blue") if scored.verdict.correct else Text("✗ wrong", style="bold dark_orange3")
     )
@@ -93,8 +93,8 @@ def legend(*, correct: bool) -> Text:
 
 
 def token_table(facts: Sequence[TokenFacts]) -> Table:
-    """A line per token, with the numbers the page shows on hover; the last is its share of the loss."""
-    # Narrow enough for eighty columns; the token gives way first.
+    """A line per token, with the numbers the page shows on hover; the last is the token's share of the loss."""
+    # Narrow enough for eighty columns; the token column shrinks first.
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("token", overflow="fold", min_width=4)
@@ -118,9 +118,9 @@ def token_table(facts: Sequence[TokenFacts]) -> Table:
 
 
 def totals_table(right: Totals, wrong: Totals) -> Table:
-    """A whole file, a line per role: how many tokens, how sure the model is of them, and who trains on them.
+    """A whole file, one line per role: the number of tokens, the model's confidence, and what trains on them.
 
-    "SFT loss" is their share of the sum of -log P(base), "NLFT loss" of that of the weighted loss's absolute
+    "SFT loss" is their share of the sum of -log P(base), "NLFT loss" their share of the weighted loss's absolute
     terms; P base is a geometric mean, the scale an arithmetic one.
     """
     lines: list[tuple[Totals, Role | None, RoleTotals]] = []
@@ -155,7 +155,7 @@ def totals_table(right: Totals, wrong: Totals) -> Table:
 
 
 def figure(number: float | None) -> str:
-    """A number for reading: three significant digits.
+    """A readable number with three significant digits.
 
     >>> figure(0.123456), figure(1e-7), figure(None)
     ('0.123', '1e-07', '-')
@@ -171,11 +171,11 @@ def _coloured(pieces: Sequence[str], roles: Sequence[Role], scales: Sequence[flo
 
 
 def _style(role: Role, scale: float) -> Style:
-    """Background by role and scale; a second cue beside colour for the roles that are trained on."""
+    """Background by role and scale, with a second cue besides colour for the roles that are trained on."""
     depth = min(scale / 2, 1.0) if role != "near_error" else 0.3
     if role == "irrelevant" and scale <= 0:
         return Style()
-    # From a tint to most of the hue, so that black stays readable.
+    # From a tint to most of the hue, so that black text stays readable.
     mix = 0.3 + 0.5 * depth
     red, green, blue = (round(255 + (part - 255) * mix) for part in HUES[role])
     return Style(

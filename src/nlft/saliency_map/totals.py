@@ -1,4 +1,4 @@
-"""What a whole file's tokens are worth, role by role: where NLFT looks, and where SFT would."""
+"""What a whole file's tokens are worth, by role: what NLFT trains on, and what SFT would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RoleTotals:
     """The tokens of one role.
 
     Attributes:
-        tokens: how many.
+        tokens: their number.
         surprise: the sum of their -log P(base), nats: what SFT on the same responses minimises.
         scale: the sum of their scales.
         loss: the sum of their absolute terms of NLFT's weighted loss.
@@ -30,7 +30,7 @@ class RoleTotals:
     loss: float = 0.0
 
     def add(self, surprise: float, scale: float, loss: float) -> None:
-        """One more token."""
+        """Count one more token."""
         self.tokens += 1
         self.surprise += surprise
         self.scale += scale
@@ -39,13 +39,13 @@ class RoleTotals:
 
 @dataclass
 class Totals:
-    """The right, or the wrong, responses of a file.
+    """The right or the wrong responses of a file.
 
     Attributes:
-        rows: how many, excluded ones included.
-        excluded: how many the filter excludes; none of their tokens is in `roles`.
+        rows: their number, including excluded ones.
+        excluded: the number that the filter excludes; `roles` has none of their tokens.
         roles: the tokens of the others.
-        left_out: the tokens of the excluded.
+        left_out: the tokens of the excluded ones.
     """
 
     rows: int = 0

@@ -1,7 +1,7 @@
-"""The score stage: the three paths' log-probabilities of each response, and what they make of every token.
+"""The score stage: the three paths' log-probabilities of each response, and the role and scale they give each token.
 
 `schema.py` is the stored form and its recomputation, `sketch.py` what it keeps of the hidden states,
-`step.py` the stage itself, which alone needs a language model and is loaded when first used.
+`compute.py` runs the language model, `step.py` is the stage from file to file.
 """
 
 import lazy_loader

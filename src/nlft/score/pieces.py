@@ -1,4 +1,4 @@
-"""Each token's text, such that one character never falls apart over two tokens."""
+"""Each token's text, without splitting a character over two tokens."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 __all__ = ["token_pieces"]
 
-# What a decoder writes for bytes that are no complete UTF-8 character (yet).
+# What a decoder writes for bytes that are not (yet) a complete UTF-8 character.
 UNFINISHED = "\ufffd"
 
 
 class Decoder(Protocol):
-    """The one method of a Hugging Face tokenizer this needs."""
+    """The only tokenizer method needed here."""
 
     def decode(self, token_ids: list[int], **kwargs: bool) -> str:
         """The text of some ids."""
@@ -20,22 +20,22 @@ class Decoder(Protocol):
 
 
 def token_pieces(tokenizer: Decoder, ids: Sequence[int]) -> list[str]:
-    """The text each token adds; joined, the pieces are `tokenizer.decode(ids)`, special tokens included.
+    """The text each token adds; joined, the pieces are `tokenizer.decode(ids)`, including special tokens.
 
-    Byte-level tokenizers spread one character or emoji over several tokens. Such a character is given
-    to its last token, and the tokens before it get the empty string.
+    Byte-level tokenizers spread one character or emoji over several tokens. Such a character goes
+    to its last token; the tokens before it get the empty string.
 
     Args:
         tokenizer: Anything with Hugging Face's `decode`.
         ids: n token ids.
 
     Returns:
-        n strings. Bytes that never become a character stand as U+FFFD at the end, as `decode` has them.
+        n strings. Bytes that never form a character end as U+FFFD, as in `decode`.
     """
     ids = list(ids)
     pieces = _by_window(tokenizer, ids)
     whole = _decode(tokenizer, ids)
-    # Decoders that look further back than the window are rare; there the slow way is right.
+    # Few decoders look further back than the window; for those, use the slow way.
     return pieces if "".join(pieces) == whole else _by_prefix(tokenizer, ids, whole)
 
 
@@ -46,7 +46,7 @@ def _decode(tokenizer: Decoder, ids: list[int]) -> str:
 def _by_window(tokenizer: Decoder, ids: list[int]) -> list[str]:
     """Decode a few tokens of context with each new one: linear in n."""
     pieces = [""] * len(ids)
-    context, done = 0, 0  # ids[context:done] is text already given out, kept for what depends on it
+    context, done = 0, 0  # ids[context:done] is already returned, but later text depends on it
     for end in range(1, len(ids) + 1):
         before = _decode(tokenizer, ids[context:done])
         text = _decode(tokenizer, ids[context:end])
@@ -58,7 +58,7 @@ def _by_window(tokenizer: Decoder, ids: list[int]) -> list[str]:
 
 
 def _by_prefix(tokenizer: Decoder, ids: list[int], whole: str) -> list[str]:
-    """Decode every prefix: quadratic, and right for every decoder that never takes back a character."""
+    """Decode every prefix: quadratic, but right for any decoder that never retracts a character."""
     pieces, given = [""] * len(ids), 0
     for end in range(1, len(ids) + 1):
         text = whole if end == len(ids) else _decode(tokenizer, ids[:end])

@@ -1,10 +1,10 @@
-"""The form of stored scores, its version, and the recomputation from it.
+"""The form of stored scores, its version, and the recomputation from them.
 
 `Scores` (in `nlft.records`) is one response's scores as `nlft score` stores them, form 1:
 
     version        1
     model          the model's name, as given
-    token_ids      n ids, the stop token last where the response ended by itself
+    token_ids      n ids, ending with the stop token if the response ended by itself
     pieces         n strings; joined, the response as the model sees it (see `token_pieces`)
     logp_base      n log P(y_t | X_base, y_<t), natural logarithm, float32's shortest decimals
     logp_standard  the same under X_standard
@@ -15,11 +15,11 @@
                    e_tu = corrections[min(t, u) * (band + 1) + |t - u|] up to |t - u| = band, else 0
                    (corrections: little-endian float32 in base64). The walk of the clustering, for
                    any threshold and either measure, runs on these in float64, so that every reader
-                   gets the same phrases; see `nlft.score.sketch` for how near they are to the model's.
+                   gets the same phrases; `nlft.score.sketch` says how close they are to the model's.
     settings       the `SaliencySettings` in force, as a mapping
     salient, cluster, scale, excluded
-                   the allocation under these settings, computed from the numbers above and nothing
-                   else: a page that opens the file recomputes exactly these.
+                   the allocation under these settings, computed only from the numbers
+                   above: a page that opens the file recomputes exactly these.
 
 A token takes about 165 bytes, 91 of them for the sketch.
 """
@@ -54,7 +54,7 @@ def make_scores(
     hidden_states: Tensor,
     settings: SaliencySettings,
 ) -> Scores:
-    """Store one response's scores, with the allocation that follows from what is stored.
+    """Store one response's scores, with the allocation that follows from them.
 
     Args:
         model: The model's name.
@@ -64,7 +64,7 @@ def make_scores(
         logp_standard: (n,) the same.
         logp_judge: (n,) the same; None for a correct response.
         hidden_states: (n, d) last hidden states of the base path at the positions that predict the tokens.
-        settings: Under which roles and scales are computed.
+        settings: The constants for roles and scales.
 
     Raises:
         ModelError: for log-probabilities that are NaN or above zero.
@@ -104,9 +104,9 @@ def settings_of(scores: Scores) -> SaliencySettings:
 
 
 def allocate_scores(scores: Scores, settings: SaliencySettings | None = None) -> Allocation:
-    """Roles and scales from stored scores, in float64; with no settings, under the file's own.
+    """Roles and scales from stored scores, in float64; by default under the file's own settings.
 
-    This is what the page computes in the browser, number for number.
+    The page computes exactly the same numbers in the browser.
     """
     judge = scores.logp_judge
     return allocate_by_products(
@@ -119,12 +119,12 @@ def allocate_scores(scores: Scores, settings: SaliencySettings | None = None) ->
 
 
 def _decimals(logp: Tensor, path: str) -> list[float]:
-    """Log-probabilities as floats that print short: nothing a float32 holds is lost, or a float64."""
+    """Log-probabilities as short floats that lose nothing of a float32, or of a float64."""
     values = logp.detach().to("cpu")
     numbers = values.tolist() if values.dtype == torch.float64 else [float(f"{x:.9g}") for x in values.float().tolist()]
     if any(math.isnan(x) or x > 1e-3 for x in numbers):
         raise ModelError(
-            f"the model gave log-probabilities that are none (NaN, or above zero) on the {path} path",
-            remedy="load the model in float32: its numbers overflow",
+            f"the model returned invalid log-probabilities (NaN or above zero) on the {path} path",
+            remedy="its numbers overflow; load the model in float32",
         )
     return [min(max(x, LOWEST_LOGP), 0.0) for x in numbers]

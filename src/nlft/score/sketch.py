@@ -1,12 +1,12 @@
-"""The hidden states' sketch: what the walk of the clustering needs, in under a hundred bytes a token.
+"""The hidden states' sketch: what the walk of the clustering needs, in under a hundred bytes per token.
 
-The walk asks only for inner products of hidden states, but for any two of the n tokens: its centre is
-carried along. So they are kept in two parts,
+The walk needs only inner products of hidden states, but of any two of the n tokens: its centre is
+carried along. So they are stored in two parts,
 
     <h_t, h_u> ~ <x_t, x_u> + e_tu   with e_tu = 0 for |t - u| > band.
 
 X (n x rank) are the leading columns U S of the hidden states' singular value decomposition, of all
-matrices of that rank the nearest, as eight-bit integers times one step a column. e makes the products
+matrices of that rank the nearest, as eight-bit integers times one step per column. e makes the products
 of near tokens exact: the centre halves what it holds with every token that joins, so these decide, and
 what is far weighs 2^-band and less.
 """
@@ -35,8 +35,8 @@ def encode_sketch(hidden_states: Tensor, rank: int = RANK, band: int = BAND) -> 
 
     Args:
         hidden_states: (n, d) float tensor, any device and dtype.
-        rank: How many numbers to keep a token; no more than n or d are.
-        band: Up to how many tokens apart inner products are kept exactly (in float32).
+        rank: Numbers to keep per token; at most n or d.
+        band: Greatest distance in tokens at which inner products stay exact (in float32).
 
     Raises:
         DataError: for hidden states that are not finite.
@@ -44,10 +44,10 @@ def encode_sketch(hidden_states: Tensor, rank: int = RANK, band: int = BAND) -> 
     states = hidden_states.detach().to("cpu", torch.float64)
     if not bool(torch.isfinite(states).all()):
         raise DataError(
-            "the model's hidden states are not finite", remedy="load the model in float32: its numbers overflow"
+            "the model's hidden states are not finite", remedy="its numbers overflow; load the model in float32"
         )
     columns = _principal_columns(states, min(rank, *states.shape))
-    # The codes are made with the steps as they will be read, after rounding to few decimals.
+    # Compute the codes with the steps as stored, after rounding to a few decimals.
     largest = columns.abs().amax(dim=0) if len(columns) else columns.new_zeros(columns.shape[1])
     steps = torch.tensor([float(f"{value / LARGEST:.6g}") for value in largest.tolist()], dtype=torch.float64)
     codes = torch.where(steps > 0, columns / steps, 0.0).round().clamp(-LARGEST, LARGEST)
@@ -63,15 +63,15 @@ def encode_sketch(hidden_states: Tensor, rank: int = RANK, band: int = BAND) -> 
 
 
 def decode_sketch(sketch: Sketch, tokens: int) -> Tensor:
-    """The (n, n) float64 inner products that stand for those of the hidden states.
+    """The (n, n) float64 inner products that approximate those of the hidden states.
 
     Raises:
-        DataError: when the sketch is damaged or is not one of `tokens` tokens.
+        DataError: if the sketch is damaged or does not have `tokens` tokens.
     """
     codes = _from_base64(sketch.codes, torch.int8, tokens, sketch.rank)
     corrections = _from_base64(sketch.corrections, torch.float32, tokens, sketch.band + 1).double()
     if len(sketch.steps) != sketch.rank:
-        raise DataError("the sketch's steps are not as many as its rank says", remedy="run `nlft score` again")
+        raise DataError("the sketch's number of steps does not match its rank", remedy="run `nlft score` again")
     coarse = codes.double() * torch.tensor(sketch.steps, dtype=torch.float64)
     inner = coarse @ coarse.T
     for k in range(min(sketch.band + 1, tokens)):
@@ -82,7 +82,7 @@ def decode_sketch(sketch: Sketch, tokens: int) -> Tensor:
 
 
 def _diagonal(states: Tensor, k: int) -> Tensor:
-    """(n,) <h_t, h_(t+k)>, and 0 where there is no such token."""
+    """(n,) <h_t, h_(t+k)>, and 0 if there is no such token."""
     n = len(states)
     products = states.new_zeros(n)
     products[: max(n - k, 0)] = (states[: max(n - k, 0)] * states[k:]).sum(dim=1)
@@ -116,10 +116,10 @@ def _from_base64(text: str, dtype: torch.dtype, rows: int, columns: int) -> Tens
     try:
         raw = bytearray(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):
-        raise DataError("the sketch is no base64", remedy="run `nlft score` again") from None
+        raise DataError("the sketch is not valid base64", remedy="run `nlft score` again") from None
     if len(raw) != rows * columns * dtype.itemsize:
         raise DataError(
-            f"the sketch holds {len(raw)} bytes where {rows} tokens need {rows * columns * dtype.itemsize}",
+            f"the sketch holds {len(raw)} bytes, but {rows} tokens need {rows * columns * dtype.itemsize}",
             remedy="run `nlft score` again",
         )
     return torch.frombuffer(raw, dtype=dtype).reshape(rows, columns) if raw else torch.zeros(rows, columns, dtype=dtype)

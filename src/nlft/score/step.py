@@ -1,80 +1,41 @@
-"""The score stage: run the three paths of each row and store what they say of every token."""
+"""The score step: from a file of judged rows to a file of scored ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import torch
+from nlft.progress import Outcome
+from nlft.prompts import load_prompts
+from nlft.records import Judged, read_records, write_records
+from nlft.score.config import ScoreSettings
 
-from nlft.core import SaliencySettings
-from nlft.errors import DataError
-from nlft.lm.encode import EncodedExample, encode_example
-from nlft.lm.load import LanguageModel
-from nlft.lm.score import score_batch
-from nlft.objectives import get_objective
-from nlft.progress import progress
-from nlft.prompts import PromptSet
-from nlft.records import Judged, Scored
-from nlft.score.pieces import token_pieces
-from nlft.score.schema import make_scores
-
-# Rows in one pass: they share the instruction, and their sum bounds the memory.
-ROWS_PER_PASS = 8
+__all__ = ["run"]
 
 
-def score(
-    rows: Sequence[Judged],
-    lm: LanguageModel,
-    prompts: PromptSet,
-    settings: SaliencySettings,
-    *,
-    model_name: str | None = None,
-) -> Iterator[Scored]:
-    """Score judged rows, in their order.
-
-    Args:
-        rows: Graded rows; an incorrect one needs its judgment.
-        lm: The model whose probabilities are asked.
-        prompts: The words around question, standard answer and judgment.
-        settings: The constants under which roles and scales are stored.
-        model_name: What the file calls the model; its name where left out.
+def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
+    """Score the judged rows of a file into another file.
 
     Raises:
-        DataError: for an incorrect row without judgment, an empty response, or a path beyond the context.
+        DataError: like `score`, and for a file that cannot be read or written.
+        ModelError: for a model that cannot be loaded.
     """
-    encoded: list[EncodedExample] = []
-    for row in rows:
-        if not row.verdict.correct and not row.judgment:
-            raise DataError(
-                f"row {row.id!r} is incorrect and has no judgment", remedy="run `nlft judge`, or remove the row"
-            )
-        encoded.append(encode_example(lm.tokenizer, row, prompts, context_length=lm.context_length))
-    lm.model.eval()
-    objective = get_objective("nlft", settings)
-    with progress("scoring", len(rows)) as bar:
-        for start in range(0, len(rows), ROWS_PER_PASS):
-            batch = encoded[start : start + ROWS_PER_PASS]
-            with torch.no_grad():
-                found = score_batch(lm.model, batch, objective)
-            for row, example, scored in zip(rows[start:], batch, found, strict=False):
-                paths = scored.example
-                if paths.logp_standard is None or paths.hidden_states is None:
-                    raise DataError(
-                        "these settings use no judge path, so incorrect rows have no scores",
-                        remedy="score with use_judge: true",
-                    )
-                scores = make_scores(
-                    model=model_name or lm.name,
-                    token_ids=example.response,
-                    pieces=token_pieces(lm.tokenizer, example.response),
-                    logp_base=paths.logp_base,
-                    logp_standard=paths.logp_standard,
-                    logp_judge=paths.logp_judge,
-                    hidden_states=paths.hidden_states,
-                    settings=settings,
-                )
-                # A row that was scored before is scored anew: its old scores are no field of its own.
-                given = row.model_dump()
-                given.pop("scores", None)
-                yield Scored.model_validate({**given, "scores": scores})
-            bar.advance(len(batch))
+    rows = list(read_records(judged, Judged))[: settings.n]
+
+    from nlft.lm import load_model
+    from nlft.score.compute import score
+
+    lm = load_model(
+        settings.model,
+        adapter=settings.adapter,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    scored = list(score(rows, lm, load_prompts(settings.prompts), settings.saliency()))
+    write_records(output, scored)
+    excluded = sum(row.scores.excluded for row in scored)
+    tokens = sum(len(row.scores.token_ids) for row in scored)
+    salient = sum(sum(row.scores.salient) for row in scored)
+    return Outcome(
+        f"{len(scored)} rows, {tokens} tokens, {salient} salient, {excluded} rows excluded by the filter: {output}"
+    )

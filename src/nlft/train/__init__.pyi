@@ -1,6 +1,6 @@
 from .arguments import NLFTConfig, lora_config
 from .dataset import encode_dataset
-from .step import train
+from .loop import train
 from .summary import TrainResult
 from .trainer import NLFTTrainer
 

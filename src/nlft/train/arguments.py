@@ -2,94 +2,109 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from transformers import TrainingArguments
 
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.objectives import Objective, get_objective
+from nlft.train.config import choices, default, setting
 
 # The projections the authors put their adapters on.
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
+T = TypeVar("T", bound=type[Any])
+
+
+def accept_renamed(**renamed: str) -> Callable[[T], T]:
+    """A class decorator: the constructor also accepts old keywords, given as `old="new"`, with a warning."""
+
+    def decorate(kind: T) -> T:
+        init = kind.__init__
+
+        @functools.wraps(init)
+        def accepting(self: Any, *args: Any, **kwargs: Any) -> None:
+            for old, new in renamed.items():
+                if old in kwargs:
+                    warnings.warn(f"{old}= is now called {new}=", FutureWarning, stacklevel=2)
+                    kwargs[new] = kwargs.pop(old)
+            init(self, *args, **kwargs)
+
+        kind.__init__ = accepting
+        return kind
+
+    return decorate
+
+
+@accept_renamed(weights="scale_schedule", on="target")
 @dataclass
 class NLFTConfig(TrainingArguments):  # type: ignore[misc]
-    """transformers' `TrainingArguments`, with the paper's defaults and what is NLFT's own.
+    """transformers' `TrainingArguments`, with the paper's defaults and NLFT's own fields.
+
+    Its own fields are those of `nlft.train.config.TrainSettings`, with their defaults and help.
 
     Args:
-        objective: What a token is worth: "nlft", "sft", "cut", "dft", "sdft", "token-weights", or one a
-            user registered.
-        objective_options: The objective's own fields, such as `{"threshold": 1.1}` for "cut".
-        preset: "paper" or "authors"; `settings` overrides.
-        settings: The constants, as `SaliencySettings`, a mapping of its fields, or that as JSON.
-        weights: When the scales are computed: at each "step" with the current weights (as the authors
-            do), at each "epoch", or "once" with the untouched model.
-        on: Train on the "response", or on the "reference" (SFT on the standard answers).
-        prompts: A prompt set's name, or a YAML file.
-        loss_average: "example" is algorithm 1's mean over rows of each row's mean; "token" the mean over
-            all tokens of the batch.
-        max_length: Refuse rows whose longest path has more tokens; the model's context where None.
-        score_cache: Where weights of "once" and "epoch" are kept; the user's cache folder where None.
+        objective: A choice of `nlft train --objective`, or one that you registered.
+        objective_options: The objective's own fields, such as `{"threshold": 1.2}` for "cut".
+        settings: The constants, as `SaliencySettings`, a mapping of its fields, or such a mapping as JSON.
+        scale_schedule: "step" uses the current weights, like the authors; "once" uses the base model's.
+        loss_average: "example" is algorithm 1's mean over rows of each row's mean.
     """
 
-    objective: str = field(default="nlft", metadata={"help": "what a token is worth"})
-    # The order of the types is what transformers' HfArgumentParser can read: text, which is JSON on a command line.
-    objective_options: dict[str, Any] | str | None = field(
-        default_factory=dict, metadata={"help": "the objective's own fields"}
-    )
-    preset: str = field(default="paper", metadata={"help": 'constants: "paper" or "authors"'})
+    objective: str = setting("objective")
+    # transformers' HfArgumentParser can only read the types in this order; on a command line, text is JSON.
+    objective_options: dict[str, Any] | str | None = setting("objective_option")  # noqa: RUF009 - it makes a field
+    preset: str = setting("preset")
     settings: SaliencySettings | str | dict[str, Any] | None = field(
         default=None, metadata={"help": "constants that override the preset"}
     )
-    weights: Literal["step", "epoch", "once"] = field(default="step", metadata={"help": "when scales are computed"})
-    on: Literal["response", "reference"] = field(default="response", metadata={"help": "what is trained on"})
-    prompts: str = field(default="paper", metadata={"help": "a prompt set's name, or a YAML file"})
-    loss_average: Literal["example", "token"] = field(default="example", metadata={"help": "mean over rows or tokens"})
-    max_length: int | None = field(default=None, metadata={"help": "refuse rows longer than this, in tokens"})
-    score_cache: str | None = field(default=None, metadata={"help": "where scores are kept"})
+    scale_schedule: Literal["step", "epoch", "once"] = setting("scale_schedule")
+    target: Literal["response", "reference"] = setting("target")
+    prompts: str = setting("prompts")
+    loss_average: Literal["example", "token"] = setting("loss_average")
+    max_length: int | None = setting("max_length")
+    score_cache: str | None = setting("score_cache")
 
     # The paper's §4.2 and appendix B.
     learning_rate: float = field(default=5e-5, metadata={"help": "paper 4.2"})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "paper 4.2"})
-    warmup_steps: float = field(default=0.1, metadata={"help": "a share of all steps, or a number of them"})
+    warmup_steps: float = setting("warmup")
     per_device_train_batch_size: int = field(default=4, metadata={"help": "paper 4.2"})
-    num_train_epochs: float = field(default=10.0, metadata={"help": "paper 4.2: 10 on small data, 3 on large"})
-    logging_steps: float = field(default=1, metadata={"help": "log every so many steps"})
+    num_train_epochs: float = setting("epochs")
+    logging_steps: float = field(default=1, metadata={"help": "steps between log lines"})
     report_to: None | str | list[str] = field(  # noqa: RUF036 - the order HfArgumentParser can read
-        default="none", metadata={"help": "where transformers also reports to"}
+        default="none", metadata={"help": "where transformers also reports"}
     )
-    # The batch holds token ids, not tensors: nothing to drop, nothing to pin.
+    # A batch holds token ids, not tensors, so there is nothing to drop or pin.
     remove_unused_columns: bool = field(default=False, metadata={"help": "always off here"})
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "always off here"})
 
     def __post_init__(self) -> None:
-        choices = {
-            "weights": ("step", "epoch", "once"),
-            "on": ("response", "reference"),
-            "loss_average": ("example", "token"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy="one of " + ", ".join(known))
+        for name in ("scale_schedule", "target", "loss_average"):
+            if getattr(self, name) not in choices(name):
+                remedy = "one of " + ", ".join(choices(name))
+                raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy=remedy)
         if self.world_size_of_environment() > 1:
             raise ConfigError(
-                "training runs in one process; several are started",
+                "training runs in one process, but a launcher started several",
                 remedy="start it without torchrun or accelerate launch",
             )
         self.settings = _mapping("settings", self.settings)
         self.objective_options = _mapping("objective_options", self.objective_options)
-        self.make_objective()  # refuses a wrong constant or objective before a model is loaded
+        self.make_objective()  # rejects a wrong constant or objective before a model is loaded
         super().__post_init__()
         one_device(self)
 
     @staticmethod
     def world_size_of_environment() -> int:
-        """How many processes a launcher started."""
+        """The number of processes a launcher started."""
         import os
 
         return int(os.environ.get("WORLD_SIZE", "1"))
@@ -99,20 +114,20 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
         return get_objective(self.objective, self.saliency(), **_mapping("objective_options", self.objective_options))
 
     def saliency(self) -> SaliencySettings:
-        """The constants in force: the preset, with what `settings` changes."""
+        """The constants in force: the preset, changed by `settings`."""
         if isinstance(self.settings, SaliencySettings):
             return self.settings
         return SaliencySettings.from_mapping({"preset": self.preset, **_mapping("settings", self.settings)})
 
     def to_dict(self) -> dict[str, Any]:
-        """As transformers logs and stores it; the constants as a mapping."""
+        """The form that transformers logs and stores, with the constants as a mapping."""
         row: dict[str, Any] = super().to_dict()
         row["settings"] = self.saliency().to_mapping()
         return row
 
 
 def _mapping(name: str, value: Any) -> Any:
-    """A field's value; a mapping where it came as JSON, from a command line, or was left out."""
+    """A field's value; JSON from a command line, or nothing, becomes a mapping."""
     if not isinstance(value, str):
         return value if value is not None else {}
     try:
@@ -120,35 +135,35 @@ def _mapping(name: str, value: Any) -> Any:
     except ValueError:
         read = None
     if not isinstance(read, dict):
-        raise ConfigError(f"{name} is no JSON object: {value!r}", remedy='write it as {"name": value}')
+        raise ConfigError(f"{name} is not a JSON object: {value!r}", remedy='write it as {"name": value}')
     return read
 
 
 def one_device(args: Any) -> None:
-    """Keep transformers from spreading each batch over every GPU it sees, which would multiply the batch."""
+    """Keep transformers from spreading each batch over all visible GPUs, which would multiply the batch size."""
     args._n_gpu = min(args.n_gpu, 1)
 
 
 def lora_config(
     model: Any,
     *,
-    r: int = 16,
-    alpha: int = 16,
-    dropout: float = 0.05,
+    r: int = default("lora_r"),
+    alpha: int = default("lora_alpha"),
+    dropout: float = default("lora_dropout"),
     target_modules: Sequence[str] | str | None = None,
 ) -> Any:
     """The adapter of the paper (appendix B): r 16, alpha 16, dropout 0.05.
 
     Args:
-        model: Tells whether it has the authors' target modules (gate, up and down projection of the
-            MLP); where it names its layers otherwise, all linear layers are adapted.
+        model: Decides the target modules: the authors' (gate, up and down projection of the
+            MLP) if it has them, otherwise all linear layers.
         r: The rank.
-        alpha: The scaling.
-        dropout: On the adapter's input.
-        target_modules: Names, or "all-linear".
+        alpha: The scaling factor.
+        dropout: Dropout on the adapter's input.
+        target_modules: Module names, or "all-linear".
 
     Raises:
-        ConfigError: for a target module the model does not have.
+        ConfigError: for a target module that the model lacks.
     """
     from peft import LoraConfig
 
@@ -172,6 +187,6 @@ def lora_config(
         lora_dropout=dropout,
         target_modules=targets,
         task_type="CAUSAL_LM",
-        # GPT-2 keeps its matrices the other way round.
+        # GPT-2 stores its matrices transposed.
         fan_in_fan_out=any(module.__class__.__name__ == "Conv1D" for module in model.modules()),
     )

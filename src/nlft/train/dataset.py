@@ -18,7 +18,7 @@ logger = logging.getLogger("nlft")
 
 
 class EncodedDataset(Dataset[EncodedExample]):
-    """Encoded examples in memory: tens to thousands of rows of ids are small."""
+    """Encoded examples in memory, since tens to thousands of rows of ids are small."""
 
     def __init__(self, examples: Sequence[EncodedExample]) -> None:
         self.examples = list(examples)
@@ -31,7 +31,7 @@ class EncodedDataset(Dataset[EncodedExample]):
 
 
 def collate(examples: Sequence[EncodedExample]) -> dict[str, list[EncodedExample]]:
-    """A batch is the list of its examples; they are packed where the model runs, so none is padded."""
+    """A batch is the list of its examples; the model code packs them, so none is padded."""
     return {"examples": list(examples)}
 
 
@@ -42,59 +42,59 @@ def encode_dataset(
     *,
     objective: Objective,
     context_length: int | None = None,
-    on: str = "response",
+    target: str = "response",
 ) -> EncodedDataset:
     """Encode the rows that can be trained on under `objective`.
 
-    An incorrect row without a judgment is left out where the objective needs one, with a warning that
-    counts them: the judge stage sets such rows aside for a reason.
+    If the objective needs judgments, incorrect rows without one are skipped, with a warning that
+    counts them: the judge stage rejects such rows for a reason.
 
     Args:
-        rows: `Judged` records, or mappings with their fields (a `datasets.Dataset` will do).
-        tokenizer: The model's.
-        prompts: The words around question, standard answer and judgment.
-        objective: Says which paths a row needs.
-        context_length: The longest path that is taken, in tokens.
-        on: "response" or "reference".
+        rows: `Judged` records, or mappings with their fields (such as a `datasets.Dataset`).
+        tokenizer: The model's tokenizer.
+        prompts: The text around question, standard answer and judgment.
+        objective: Decides which paths a row needs.
+        context_length: The longest path allowed, in tokens.
+        target: "response" or "reference".
 
     Raises:
-        DataError: for a row that is not of the form, cannot be encoded, or has no trained token; for an
-            id that comes twice, as scales are kept by it; and when no row is left.
+        DataError: for a row that is invalid, cannot be encoded, or has no trained token; for a
+            repeated id, as scales are stored by id; and if no row is left.
     """
     examples: list[EncodedExample] = []
     left_out = 0
     lines: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
-        record = _as_judged(row, number, on)
+        record = _as_judged(row, number, target)
         if (first := lines.setdefault(record.id, number)) != number:
             raise DataError(
                 f"rows {first} and {number} have the same id {record.id!r}",
                 file="train_dataset",
                 line=number,
-                remedy="give each row an id of its own, as id#0, id#1, ...",
+                remedy="give each row a unique id, such as id#0, id#1, ...",
             )
-        example = encode_example(tokenizer, record, prompts, context_length=context_length, on=on)
+        example = encode_example(tokenizer, record, prompts, context_length=context_length, target=target)
         needs = objective.needs(correct=example.correct)
         if "judge" in needs.weigh | needs.loss and example.judge is None:
             left_out += 1
             continue
         examples.append(example)
     if left_out:
-        logger.warning("%d incorrect rows have no judgment and are left out of training", left_out)
+        logger.warning("%d incorrect rows have no judgment; skipping them", left_out)
     if not examples:
         raise DataError(
-            "no row is left to train on",
-            remedy="`nlft judge` gives incorrect rows the judgment they lack" if left_out else "check the input file",
+            "no rows left to train on",
+            remedy="run `nlft judge` to add the missing judgments" if left_out else "check the input file",
         )
     return EncodedDataset(examples)
 
 
-def _as_judged(row: Judged | Mapping[str, Any], number: int, on: str) -> Judged:
+def _as_judged(row: Judged | Mapping[str, Any], number: int, target: str) -> Judged:
     if isinstance(row, Judged):
         return row
     given = {key: value for key, value in row.items() if value is not None or key == "judgment"}
     given.setdefault("id", str(number))
-    if on == "reference":  # the standard answers need neither response nor grade
+    if target == "reference":  # the standard answers need neither response nor grade
         given.setdefault("response", given.get("reference", ""))
         given.setdefault("verdict", Verdict(correct=True, reason="the standard answer").model_dump())
     return parse_record(given, Judged, file="train_dataset", line=number)

@@ -1,7 +1,7 @@
-"""Scales computed once or once an epoch, kept on disk so that a second run pays nothing.
+"""Scales computed once, or once an epoch, and cached on disk so that a second run need not compute them.
 
 A set of scales is keyed by everything it depends on: the model's weights, the adapter's, the prompts,
-the objective with its constants, and the rows. It is one safetensors file.
+the objective with its constants, and the rows. Each set is a safetensors file.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from nlft.train.dataset import EncodedDataset
 
 logger = logging.getLogger("nlft")
 
-# Rows scored in one pass; rows of like length stand together, so a pass's memory is foreseeable.
+# Rows scored in one pass; rows of similar length go together, to make a pass's memory predictable.
 ROWS_PER_PASS = 8
 
 
 class ScaleCache:
-    """The scales of a training set, by row, for the moment the configuration names."""
+    """The scales of a training set, by row, as of the time that `scale_schedule` names."""
 
     def __init__(
         self, objective: Objective, args: NLFTConfig, dataset: EncodedDataset | None, prompts: PromptSet
@@ -50,8 +50,8 @@ class ScaleCache:
         self.passes = 0
 
     def lookup(self, model: nn.Module, examples: Sequence[EncodedExample], *, epoch: int) -> list[Allocation | None]:
-        """The stored scales of these rows; computed now if this is the first call of its moment."""
-        moment = 0 if self.args.weights == "once" else epoch
+        """The cached scales of these rows, computed on the first call in the run or epoch."""
+        moment = 0 if self.args.scale_schedule == "once" else epoch
         if moment != self.moment:
             self.known = self._load_or_compute(model)
             self.moment = moment
@@ -64,8 +64,8 @@ class ScaleCache:
         training = model.training
         model.eval()
         try:
-            # `once` means the untouched model, also when a run is resumed with a trained adapter on it.
-            with base_model(model) if self.args.weights == "once" else nullcontext(), torch.no_grad():
+            # `once` means the base model, even if a resumed run has a trained adapter on it.
+            with base_model(model) if self.args.scale_schedule == "once" else nullcontext(), torch.no_grad():
                 path = self.folder / f"{self._key(model)}.safetensors"
                 if path.exists() and (stored := _read(path, self.examples, device)) is not None:
                     return stored
@@ -81,28 +81,28 @@ class ScaleCache:
         with progress("scoring", len(ordered)) as bar:
             for start in range(0, len(ordered), ROWS_PER_PASS):
                 rows = ordered[start : start + ROWS_PER_PASS]
-                for row in score_batch(model, rows, self.objective):
-                    known[row.id] = self.objective.weigh(row.example)
+                for row, scored in zip(rows, score_batch(model, rows, self.objective), strict=True):
+                    known[row.id] = self.objective.weigh(scored)
                 bar.advance(len(rows))
         self.passes += 1
         return known
 
     def _key(self, model: nn.Module) -> str:
-        digest = hashlib.sha256(b"weights 1")
+        digest = hashlib.sha256(b"scales 1")
         described = {
             "objective": self.objective.name,
             "options": repr(self.objective),
             "prompts": self.prompts.model_dump(mode="json"),
-            "untouched": self.args.weights == "once",
+            "base_model": self.args.scale_schedule == "once",
         }
         digest.update(json.dumps(described, sort_keys=True).encode())
         for example in self.examples:
             digest.update(repr(example).encode())
-        adapters_off = self.args.weights == "once" and hasattr(model, "disable_adapter")
+        adapters_off = self.args.scale_schedule == "once" and hasattr(model, "disable_adapter")
         for name, parameter in model.named_parameters():
             if adapters_off and "lora_" in name:
                 continue
-            # Two sums tell two sets of weights apart without reading them through the host byte by byte.
+            # Two sums distinguish sets of weights without copying every byte to the host.
             values = parameter.detach().flatten()[: 1 << 22]
             values = (values.cpu() if values.device.type == "mps" else values).double()  # MPS has no float64
             places = torch.arange(1, len(values) + 1, device=values.device, dtype=torch.float64)
@@ -127,13 +127,13 @@ def _write(path: Path, known: dict[str, Allocation | None]) -> None:
 
 
 def _read(path: Path, examples: Sequence[EncodedExample], device: torch.device) -> dict[str, Allocation | None] | None:
-    """What a file of the cache holds; None where it is damaged, and must be computed again."""
+    """The contents of a cache file; None if it is damaged and must be recomputed."""
     try:
         tensors = load_file(path, device=str(device))
         with safe_open(path, framework="pt") as stream:
             ids = json.loads(stream.metadata()["ids"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        logger.warning("%s: the scores kept there cannot be read and are computed anew (%s)", path, error)
+        logger.warning("%s: cannot read the cached scales; recomputing them (%s)", path, error)
         return None
     found: dict[str, Allocation | None] = {example.id: None for example in examples}
     for number, identity in enumerate(ids):

@@ -1,233 +1,106 @@
-"""The train stage: judged rows in, an adapter and its metrics out."""
+"""The train step: from a file of judged rows to a trained adapter."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import shutil
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from nlft.errors import DataError
+from nlft.progress import Outcome
+from nlft.records import Judged, read_records
+from nlft.train.config import REFT, TrainSettings
 
-from nlft.errors import ConfigError, DataError
-from nlft.lm.load import LanguageModel
-from nlft.lm.quiet import quiet
-from nlft.progress import Progress, progress
-from nlft.records import Judged
-from nlft.train.arguments import NLFTConfig, lora_config
-from nlft.train.summary import TrainResult, train_settings, write_summary
-from nlft.train.trainer import NLFTTrainer
+if TYPE_CHECKING:
+    from nlft.train.summary import TrainResult
 
-logger = logging.getLogger("nlft")
-
-# What transformers writes into a checkpoint, its state last.
-CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
-# What a finished run has beside its weights, or as their file.
-FINISHED_FILES = ("adapter_config.json", "model.safetensors", "train.json")
-SMALLEST_CHECKPOINT = 1 << 20  # with less than this free, a failed write is a full disk
+__all__ = ["run"]
 
 
-def train(
-    rows: Sequence[Judged],
-    lm: LanguageModel,
-    config: NLFTConfig,
-    *,
-    lora: dict[str, Any] | None = None,
-    full: bool = False,
-    resume: bool = False,
-    overwrite: bool = False,
+def run(
+    settings: TrainSettings, judged: Path, output: Path, *, resume: bool = False, overwrite: bool = False
+) -> Outcome:
+    """Train on a file of judged rows; adapter, metrics and checkpoints go to the folder `output`.
+
+    Raises:
+        DataError: for unusable rows, a folder that holds another run, or a full disk.
+        ConfigError, ModelError: for invalid settings, or a model that cannot be loaded.
+    """
+    rows = list(read_records(judged, Judged))[: settings.n]
+    if settings.correct_only:
+        rows = [row for row in rows if row.verdict.correct]
+        if not rows:
+            raise DataError("no row is correct", file=judged, remedy="drop --correct-only")
+    result = (_train_reft if settings.objective == REFT else _train)(settings, rows, output, resume, overwrite)
+    return Outcome(
+        f"{result.rows} rows, {result.steps} steps, mean loss {result.loss:.4f}, "
+        f"{result.trainable:,} parameters trained, {result.seconds:.0f} s: {result.folder}"
+    )
+
+
+def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool) -> TrainResult:
+    from nlft.train.arguments import NLFTConfig
+    from nlft.train.loop import train
+
+    config = NLFTConfig(
+        objective=settings.objective,
+        objective_options=settings.objective_option,
+        settings=settings.saliency(),
+        scale_schedule=settings.scale_schedule,
+        loss_average=settings.loss_average,
+        max_length=settings.max_length,
+        score_cache=settings.score_cache,
+        **_shared(settings, output),
+    )
+    lm = _load(settings)
+    return train(rows, lm, config, lora=settings.lora, full=settings.full, resume=resume, overwrite=overwrite)
+
+
+def _train_reft(
+    settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool
 ) -> TrainResult:
-    """Train and save; `metrics.jsonl` grows by a line at each logged step.
+    from nlft.train.reft import ReFTConfig, train_reft
 
-    Args:
-        rows: What `nlft judge` wrote.
-        lm: The model; its weights stay as they are unless `full`.
-        config: The trainer's settings; its `output_dir` is where everything goes.
-        lora: Arguments of `lora_config`.
-        full: Train the model itself, without an adapter.
-        resume: Go on from the last checkpoint in the folder; from the start if there is none.
-        overwrite: Allow a folder that holds a finished run.
-
-    Raises:
-        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
-    """
-    check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite)
-    start = time.perf_counter()
-    with quiet():
-        trainer = make_trainer(rows, lm, config, lora=lora, full=full)
-    result = run_trainer(trainer, start=start, resume=resume)
-    write_summary(result, trainer, train_settings(trainer))
-    excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
-    if excluded and min(excluded) >= 1:
-        logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")
-    return result
+    config = ReFTConfig(
+        warm_up_epochs=settings.warm_up_epochs,
+        warm_up_learning_rate=settings.warm_up_learning_rate,
+        num_iterations=settings.ppo_epochs,
+        kl_coefficient=settings.kl_coefficient,
+        max_completion_length=settings.max_new_tokens,
+        grader=settings.grader,
+        **_shared(settings, output),
+    )
+    return train_reft(rows, _load(settings), config, lora=settings.lora, resume=resume, overwrite=overwrite)
 
 
-def make_trainer(
-    rows: Sequence[Judged],
-    lm: LanguageModel,
-    config: NLFTConfig,
-    *,
-    lora: dict[str, Any] | None = None,
-    full: bool = False,
-) -> NLFTTrainer:
-    """The trainer of these rows, with a fresh adapter unless `full`."""
-    return NLFTTrainer(
-        model=lm.model,
-        args=config,
-        train_dataset=rows,
-        peft_config=None if full else lora_config(lm.model, **(lora or {})),
-        processing_class=lm.tokenizer,
+def _load(settings: TrainSettings) -> Any:
+    from nlft.lm import load_model
+
+    return load_model(
+        settings.model,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+        quantization=settings.quantization,
     )
 
 
-def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str = "training") -> TrainResult:
-    """Run a trainer of any kind to its end and save what it trained into its output folder.
-
-    Args:
-        trainer: A `transformers.Trainer`.
-        start: When the work on it began (`time.perf_counter`).
-        resume: Go on from the last checkpoint in the folder; from the start if there is none.
-        label: What the progress bar calls it.
-
-    Raises:
-        DataError: for a full disk.
-    """
-    folder = Path(trainer.args.output_dir)
-    if not resume:
-        clear_folder(folder)
-    checkpoint = _last_checkpoint(folder) if resume else None
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    trainer.add_callback(_Metrics(folder / "metrics.jsonl", fresh=checkpoint is None))
-    trainer.add_callback(bar := _Bar(label))
-    try:
-        with bar:
-            output = trainer.train(resume_from_checkpoint=checkpoint)
-        trainer.save_model(str(folder))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch and safetensors tell of a full disk in errors of their own, which name no disk.
-        if not isinstance(error, OSError) and shutil.disk_usage(folder).free > SMALLEST_CHECKPOINT:
-            raise
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "no space left on the disk"
-        raise DataError(
-            f"cannot write: {why}; {_kept(folder)}", file=folder, remedy="free some space, then run it with --resume"
-        ) from error
-    except KeyboardInterrupt:
-        print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
-        raise
-    return TrainResult(
-        folder=folder,
-        steps=trainer.state.global_step,
-        rows=len(trainer.train_dataset),
-        loss=float(output.training_loss),
-        seconds=time.perf_counter() - start,
-        trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-    )
-
-
-def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = False) -> None:
-    """Refuse a folder that holds another run, finished or `begun`, unless it shall be resumed or overwritten.
-
-    Raises:
-        DataError: for such a folder.
-        ConfigError: for a file of that name.
-    """
-    if folder.is_file():
-        raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
-    finished = any((folder / name).exists() for name in FINISHED_FILES)
-    begun = begun or _last_checkpoint(folder) is not None
-    if (finished or begun) and not (resume or overwrite):
-        raise DataError(
-            "the folder holds a finished run" if finished else "the folder holds a run that was broken off",
-            file=folder,
-            remedy="choose another -o, or give " + ("--overwrite" if finished else "--resume (or --overwrite)"),
-        )
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; one cut short by a full disk or a kill is passed over."""
-    if not folder.is_dir():
-        return None
-    found = [path for path in folder.glob("checkpoint-*") if all((path / name).exists() for name in CHECKPOINT_FILES)]
-    steps = [path for path in found if path.name.removeprefix("checkpoint-").isdigit()]
-    return str(max(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if steps else None
-
-
-def clear_folder(folder: Path) -> None:
-    """Remove what another run left, or a later --resume would go on from that run's checkpoint."""
-    for checkpoint in folder.glob("checkpoint-[0-9]*/"):
-        shutil.rmtree(checkpoint)
-    for name in FINISHED_FILES:
-        (folder / name).unlink(missing_ok=True)
-
-
-def _kept(folder: Path) -> str:
-    last = _last_checkpoint(folder)
-    return f"{Path(last).name} is kept" if last else "no checkpoint had been written yet"
-
-
-class _Metrics(TrainerCallback):  # type: ignore[misc]
-    """Append what the trainer logs, a JSON line a step; a resumed run drops what it does again.
-
-    `seconds` of a line is the training time up to it, of the resumed parts together.
-    """
-
-    def __init__(self, path: Path, *, fresh: bool) -> None:
-        self.path, self.fresh = path, fresh
-        self.start = 0.0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines: list[str] = []
-        if not self.fresh and self.path.exists():
-            lines = [x for x in self.path.read_text("utf-8").splitlines() if _step(x) <= state.global_step]
-        self.path.write_text("".join(line + "\n" for line in lines), "utf-8")
-        self.start = time.perf_counter() - (json.loads(lines[-1]).get("seconds", 0.0) if lines else 0.0)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        row = {"step": state.global_step, "epoch": state.epoch, "seconds": time.perf_counter() - self.start}
-        row.update(logs or {})
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-
-
-def _step(line: str) -> float:
-    """A line's step; beyond all of them for one that a kill or a full disk cut short."""
-    try:
-        return float(json.loads(line)["step"])
-    except ValueError:
-        return math.inf
-
-
-class _Bar(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.context: Any = None
-        self.bar: Progress | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.context = progress(self.label, state.max_steps - state.global_step)
-        self.bar = self.context.__enter__()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        if self.bar is not None and logs and "loss" in logs:
-            self.bar.note(f"loss {logs['loss']:.3f}")
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.bar is not None:
-            self.bar.advance()
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.context is not None:
-            self.context.__exit__(*error)
-            self.context = None
+def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
+    """The settings under transformers' names, the same for both trainers."""
+    given = {"per_device_train_batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
+    return {
+        "output_dir": str(output),
+        "target": settings.target,
+        "prompts": settings.prompts,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps,
+        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "warmup_steps": settings.warmup,
+        "weight_decay": settings.weight_decay,
+        "activation_checkpointing": settings.gradient_checkpointing,
+        "seed": settings.seed,
+        "save_strategy": "steps" if settings.save_steps else "epoch",
+        "save_steps": settings.save_steps or 500,
+        "save_total_limit": settings.keep_checkpoints,
+        "use_cpu": settings.device == "cpu",
+        **{name: value for name, value in given.items() if value is not None},
+    }

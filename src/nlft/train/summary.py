@@ -1,4 +1,4 @@
-"""`train.json`: what someone needs to get the same adapter again."""
+"""`train.json`: what you need to reproduce the adapter."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from nlft.records import write_lines
 from nlft.train.trainer import NLFTTrainer
 
 SHARED_SETTINGS = (
-    "on", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "target", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
     "max_steps",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run gave.
+    """The result of a training run.
 
     Attributes:
         folder: Holds the adapter (or model), `metrics.jsonl` and checkpoints.
-        steps: Optimiser steps taken in all.
-        rows: Rows trained on.
+        steps: Total optimiser steps.
+        rows: Number of training rows.
         loss: The mean loss over the run.
         seconds: Wall-clock time of this call.
-        trainable: Parameters that were trained.
+        trainable: Number of trained parameters.
     """
 
     folder: Path
@@ -40,10 +40,10 @@ class TrainResult:
 
 
 def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
-    """What `train.json` says of an objective's run beyond what it says of every run."""
+    """What `train.json` records of an objective's run, in addition to the fields of every run."""
     args = trainer.args
     return {
-        **{name: getattr(args, name) for name in ("objective", "objective_options", "weights", "loss_average")},
+        **{name: getattr(args, name) for name in ("objective", "objective_options", "scale_schedule", "loss_average")},
         "settings": args.saliency().to_mapping(),
         "data": digest([repr(example) for example in trainer.train_dataset.examples]),
     }
@@ -53,9 +53,9 @@ def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any]) -> 
     """Write `train.json` into the run's folder.
 
     Args:
-        result: Of the run.
+        result: The run's result.
         trainer: A trainer with a `prompt_set`.
-        own: The objective, a hash of its data, and the settings that only it has.
+        own: The objective, a hash of its data, and its own settings.
     """
     device = str(trainer.model.device)
     row = {

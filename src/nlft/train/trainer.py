@@ -1,6 +1,6 @@
-"""One trainer for every objective: transformers' `Trainer` with another `compute_loss`.
+"""One trainer for every objective: transformers' `Trainer` with its own `compute_loss`.
 
-What a step costs is decided in `nlft.lm`: the base path (and the judge path, where an objective trains
+`nlft.lm` decides the cost of a step: the base path (and the judge path, if an objective trains
 on it) runs with gradient, the others continue from its keys and values without; every token that rows
 or paths share is computed once; the head sees response positions only.
 """
@@ -19,8 +19,8 @@ from nlft.core.allocation import Allocation
 from nlft.errors import ConfigError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.load import context_length, load_model
-from nlft.lm.score import Scored, score_batch
-from nlft.objectives import Example, ExampleLoss
+from nlft.lm.score import score_batch
+from nlft.objectives import Example, Loss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
@@ -31,27 +31,27 @@ Rows = Iterable[Judged | Mapping[str, Any]] | EncodedDataset
 
 
 class NLFTTrainer(Trainer):  # type: ignore[misc]
-    """Fine-tune a causal language model with words as the signal.
+    """Fine-tune a causal language model with words as the training signal.
 
     Args:
         model: A model, or the name or folder of one.
-        args: The settings; the paper's where left out.
+        args: The settings; the paper's by default.
         train_dataset: Judged rows: records, mappings, or a `datasets.Dataset` with the columns
-            `question, reference, response, verdict, judgment`; or what `encode_dataset` gave.
-        eval_dataset: The same, or several by name, for an evaluation loss.
-        peft_config: The adapter to train; None trains the model itself.
-        processing_class: The tokenizer; loaded with the model where that is a name.
-        **kwargs: As transformers' `Trainer` takes them.
+            `question, reference, response, verdict, judgment`; or the result of `encode_dataset`.
+        eval_dataset: The same, or several by name, for evaluation losses.
+        peft_config: The adapter to train; None trains all weights.
+        processing_class: The tokenizer; loaded along with a model given by name.
+        **kwargs: Further arguments of transformers' `Trainer`.
 
     Raises:
-        DataError: for rows that cannot be trained on.
-        ConfigError: for settings that do not fit.
+        DataError: for unusable rows.
+        ConfigError: for invalid settings.
 
     Example:
         >>> from nlft import NLFTConfig, NLFTTrainer, read_records, Judged
         >>> trainer = NLFTTrainer(                                              # doctest: +SKIP
         ...     model="HuggingFaceTB/SmolLM2-135M-Instruct",
-        ...     args=NLFTConfig("out", weights="once"),
+        ...     args=NLFTConfig("out", scale_schedule="once"),
         ...     train_dataset=list(read_records("judged.jsonl", Judged)),
         ...     peft_config=LoraConfig(r=16, target_modules="all-linear"),
         ... )
@@ -80,7 +80,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         else:
             network = model
         if processing_class is None:
-            raise ConfigError("the trainer needs a tokenizer", remedy="give processing_class=tokenizer")
+            raise ConfigError("the trainer needs a tokenizer", remedy="pass processing_class=tokenizer")
         self.objective = args.make_objective()
         self.prompt_set = load_prompts(args.prompts)
         limit = args.max_length or context_length(network.config)
@@ -91,18 +91,23 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             if isinstance(rows, dict):
                 return {name: encoded(each) for name, each in rows.items()}
             return encode_dataset(
-                rows, processing_class, self.prompt_set, objective=self.objective, context_length=limit, on=args.on
+                rows,
+                processing_class,
+                self.prompt_set,
+                objective=self.objective,
+                context_length=limit,
+                target=args.target,
             )
 
         taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))
         if taught and peft_config is None and not hasattr(network, "disable_adapter"):
             raise ConfigError(
-                f"{args.objective} learns from the model without its adapter, and there is no adapter",
-                remedy="train one (a peft_config), not all weights",
+                f"{args.objective} learns from the base model and needs an adapter to train",
+                remedy="pass a peft_config instead of training all weights",
             )
         if kwargs.get("compute_metrics") is not None:
             raise ConfigError(
-                "compute_metrics would get no predictions: no logits are kept here",
+                "compute_metrics is not supported: no logits are kept",
                 remedy="`nlft evaluate` measures accuracy",
             )
         training: EncodedDataset | None = encoded(train_dataset)
@@ -120,22 +125,22 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             data_collator=collate,
             **kwargs,
         )
-        # transformers would take the number of tokens from `labels`, which no batch has here.
+        # transformers would count tokens in `labels`, which these batches lack.
         self.model_accepts_loss_kwargs = False
-        self.weight_store = ScaleCache(self.objective, args, training, self.prompt_set)
+        self.scale_cache = ScaleCache(self.objective, args, training, self.prompt_set)
         self._encoded = encoded
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """For the evaluation rows, for those of a name, or for other rows."""
+        """The loader for the evaluation rows, for a named set of them, or for other rows."""
         named = isinstance(eval_dataset, str)
         return super().get_eval_dataloader(eval_dataset if named else self._encoded(eval_dataset))
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Any], int | None]:
-        """The micro-batches of one step, and what their losses are divided by: their rows, or their tokens."""
+        """The micro-batches of one step, and the divisor of their losses: their rows or their tokens."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         examples = [example for batch in batches for example in batch["examples"]]
         if self.args.loss_average == "token":
@@ -156,10 +161,10 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         scored = self._score(model, examples, stored)
         losses = []
         for place, row in enumerate(scored):
-            allocation = stored[place] if stored is not None else self.objective.weigh(row.example)
-            losses.append(self.objective.loss(row.example, allocation))
-        sizes = [loss.tokens if by_token else 1 for loss in losses]
-        total = torch.stack([loss.loss * size for loss, size in zip(losses, sizes, strict=True)]).sum()
+            allocation = stored[place] if stored is not None else self.objective.weigh(row)
+            losses.append(self.objective.loss(row, allocation))
+        sizes = [len(row.logp_base) if by_token else 1 for row in scored]
+        total = torch.stack([loss.total * size for loss, size in zip(losses, sizes, strict=True)]).sum()
         if model.training:
             self._note(losses, scored)
         loss = total / (num_items_in_batch or sum(sizes))
@@ -174,10 +179,10 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
 
     def _score(
         self, model: nn.Module, examples: list[EncodedExample], stored: list[Allocation | None] | None
-    ) -> list[Scored]:
-        """The rows' log-probabilities; a row that its stored scales exclude adds nothing, so it is not run.
+    ) -> list[Example]:
+        """The rows' log-probabilities; skips rows that their stored scales exclude, as they add nothing.
 
-        Of a batch with nothing else the shortest row runs all the same, for a backward pass to have a graph.
+        If that leaves none, the shortest row runs anyway, so that the backward pass has a graph.
         """
         idle = [allocation is not None and allocation.excluded for allocation in stored or []]
         if not any(idle):
@@ -189,24 +194,24 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         device = next(model.parameters()).device
         nothing = [torch.zeros(len(example.response), device=device) for example in examples]
         return [
-            Scored(example.id, Example(zeros, example.correct)) if out else next(found)
+            Example(zeros, example.correct) if out else next(found)
             for example, out, zeros in zip(examples, idle, nothing, strict=True)
         ]
 
     def _stored(self, examples: list[EncodedExample]) -> list[Allocation | None] | None:
-        if self.args.weights == "step":
+        if self.args.scale_schedule == "step":
             return None
-        return self.weight_store.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
+        return self.scale_cache.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
 
-    def _note(self, losses: list[ExampleLoss], scored: list[Scored]) -> None:
-        """Keep what the next log line shows, on the device: reading it would wait for the step."""
+    def _note(self, losses: list[Loss], scored: list[Example]) -> None:
+        """Keep the next log line's values on the device, because reading them would wait for the step."""
         for loss in losses:
             for name, value in loss.parts.items():
-                self._parts.setdefault(name, []).append(value)
-        self._tokens += sum(len(row.example.logp_base) for row in scored if row.example.logp_base.requires_grad)
+                self._parts.setdefault(name, []).append(value.detach())
+        self._tokens += sum(len(row.logp_base) for row in scored if row.logp_base.requires_grad)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""
+        """Like `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""
         if "loss" in logs:
             logs.update({name: float(torch.stack(values).float().mean()) for name, values in self._parts.items()})
             now = time.perf_counter()

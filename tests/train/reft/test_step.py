@@ -87,7 +87,7 @@ def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pyt
                 reft(folder, broken, resume=resume, **settings)
 
     broken_off(NLFTTrainer, 2, resume=False)
-    with pytest.raises(DataError, match="broken off"):
+    with pytest.raises(DataError, match="interrupted run"):
         reft(folder, broken, **settings)
     broken_off(ReFTTrainer, 8, resume=True)  # in the second epoch's second rollout: step 6 is the last checkpoint
     broken_off(ReFTTrainer, 4, resume=True)  # in the third epoch's first: step 8, the end of an epoch
@@ -102,7 +102,7 @@ def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the new run is broken off in its warm-up, before it has a checkpoint of its own."""
+    """Also where the new run is interrupted in its warm-up, before it has a checkpoint of its own."""
     out = tmp_path / "out"
     reft(folder, out)
     assert list(out.glob("checkpoint-*"))
@@ -135,7 +135,7 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_warm_up_can_take_the_references(folder: Path, tmp_path: Path) -> None:
-    reft(folder, tmp_path / "out", on="reference", max_steps=2)
+    reft(folder, tmp_path / "out", target="reference", max_steps=2)
     assert json.loads((tmp_path / "out" / "warm-up" / "train.json").read_text())["rows"] == 4
 
 

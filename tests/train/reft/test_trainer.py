@@ -167,8 +167,14 @@ def test_the_penalty_draws_the_policy_back_to_the_reference(
 @pytest.mark.parametrize(
     ("response", "grader", "reward"),
     [
-        ("So it is 4.", "gsm8k-flexible", 1.0),
-        ("So it is 5.", "gsm8k-flexible", 0.1),
+        ("So it is 4.\n#### 4", "gsm8k-flexible", 1.0),
+        ("#### It makes 4.", "gsm8k-flexible", 1.0),
+        ("4 apples\n#### 5", "gsm8k-flexible", 0.1),
+        # A number without the marker is no answer, not even the right one.
+        ("So it is 4.", "gsm8k-flexible", 0.0),
+        ("So it is 5.", "gsm8k-flexible", 0.0),
+        ("It is 4. ####", "gsm8k-flexible", 0.0),
+        ("So it is 4.", "number", 0.0),
         ("I cannot say.", "gsm8k-flexible", 0.0),
         ("", "gsm8k-flexible", 0.0),
         ("So it is 4.", "gsm8k-strict", 0.0),
@@ -200,7 +206,7 @@ def test_every_question_comes_up_and_rollouts_are_whole(rows: int, rollout: int,
 
 def test_settings_that_are_no_reft(tmp_path: Path) -> None:
     cases = {
-        "beta": 0.1, "num_generations": 4, "per_device_train_batch_size": 1, "partial_reward": 1.0, "on": "both",
+        "beta": 0.1, "num_generations": 4, "per_device_train_batch_size": 1, "partial_reward": 1.0, "target": "both",
         "grader": "gsm9k", "prompts": "nowhere", "gae_lambda": 2.0, "loss_type": "dapo", "disable_dropout": False,
         "temperature": 0.7, "mask_truncated_completions": True,
     }  # fmt: skip

@@ -9,13 +9,13 @@ export function leastRatio(settings) {
 }
 
 /** Log-probabilities as the equations take them (nlft.core.saliency.prepare). */
-export function prepare(logps, settings, correct) {
+export function prepare(logps, settings, correct, base = false) {
   const rounded = settings.float32_incorrect && !correct;
   const zero = settings.zero_probability;
   return Float64Array.from(logps, (logp) => {
     const exact = Math.exp(logp);
     const probability = rounded ? Math.fround(exact) : exact;
-    if (zero > 0 && probability === 0) return Math.log(zero);
+    if (base && zero > 0 && probability === 0) return Math.log(zero);
     if (rounded && probability !== 0) return Math.log(probability);
     return logp === -Infinity ? LOWEST : logp;
   });
@@ -77,7 +77,7 @@ export function allocate(scores, settings) {
     return { salient: none, cluster: none, scale: new Float64Array(n), excluded: true, correct };
   }
   const paths = {
-    base: prepare(scores.logp_base, settings, correct),
+    base: prepare(scores.logp_base, settings, correct, true),
     standard: prepare(scores.logp_standard, settings, correct),
     judge: correct ? null : prepare(scores.logp_judge, settings, correct),
   };
@@ -99,7 +99,7 @@ export function allocate(scores, settings) {
 /** What each token adds to n times the weighted loss (eq. 5, as something to minimise). */
 export function lossTerms(scores, allocation, settings) {
   const { salient, scale, correct } = allocation;
-  return prepare(scores.logp_base, settings, correct).map((logp, t) => {
+  return prepare(scores.logp_base, settings, correct, true).map((logp, t) => {
     if (correct || !salient[t]) return -scale[t] * logp;
     if (settings.incorrect_term === "literal") return -scale[t] * (1 - logp);
     return -scale[t] * Math.log(Math.max(-Math.expm1(logp), settings.unlikelihood_floor));

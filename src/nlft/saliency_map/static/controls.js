@@ -49,7 +49,7 @@ export class Controls {
       const value = parseNumber(name, field.value);
       if (value === undefined) {
         field.setAttribute("aria-invalid", "true");
-        field.title = `${field.value} does not fit: ${this.describe[name]}`;
+        field.title = `${field.value} is not valid: ${this.describe[name]}`;
       } else this.#change(name, value);
     });
     this.#register(name, (value) => {

@@ -16,7 +16,7 @@ export function wireLive(form, live, onScored) {
       });
       const row = await answer.json();
       if (!answer.ok) throw new Error(row.error);
-      status.textContent = "scored; it stands last in the list";
+      status.textContent = "scored; it is at the end of the list";
       onScored(row);
     } catch (error) {
       status.textContent = error.message;

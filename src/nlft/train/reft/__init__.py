@@ -1,6 +1,6 @@
 """ReFT (arXiv 2401.08967): SFT as a warm-up, then PPO on the same questions; the RL baseline.
 
-Needs TRL, the extra `reft`; nothing of it is loaded before one of the names below is used.
+Needs TRL, the extra `reft`; nothing loads it until one of the names below is used.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
 """PPO as ReFT uses it: rewards, advantages and the two clipped losses, as pure functions.
 
 Every tensor is (rows, tokens) over the tokens of sampled responses, padded on the right; `mask` is True
-on the real ones. What stands at padded places never counts, whatever it is.
+for real ones. Values at padded positions never count.
 
-Source: ReFT, arXiv 2401.08967, section 3.2; where the paper leaves it open (how a loss is averaged, how
+Source: ReFT, arXiv 2401.08967, section 3.2; where the paper does not say (how a loss is averaged, how
 advantages are whitened), its authors' released code.
 """
 
@@ -22,17 +22,17 @@ def token_rewards(
     *,
     kl_coefficient: float,
 ) -> Float[Tensor, "rows tokens"]:
-    """The reward of each token: the answer's at the last one, and everywhere what leaving the reference costs.
+    """The reward of each token: the answer's reward at the last one, and everywhere the cost of leaving the reference.
 
     r_t = [t is the last token] terminal - β (log π_old(y_t) - log π_ref(y_t))
 
     The bracket's mean over what the policy samples is the KL divergence of the two policies.
 
     Args:
-        terminal: what the answer earned.
+        terminal: the reward of the answer.
         logp_old: log-probabilities under the policy that sampled, nats.
-        logp_reference: the same tokens' under the policy after the warm-up, nats.
-        mask: which tokens are real; a row without any earns nothing.
+        logp_reference: the same under the policy after the warm-up, nats.
+        mask: which tokens are real; a row without any gets no reward.
         kl_coefficient: β.
 
     Example:
@@ -120,7 +120,7 @@ def policy_loss(
 
     -min(ρ A, clip(ρ, 1 - ε, 1 + ε) A),   ρ = π(y_t) / π_old(y_t)
 
-    Where the ratio has already gone further than ε in the direction A asks for, the gradient is 0.
+    If the ratio has already moved by more than ε in the direction of A, the gradient is 0.
 
     Args:
         logp: under the policy being trained, nats, with gradient.
@@ -131,7 +131,7 @@ def policy_loss(
 
     Source: Schulman et al., arXiv 1707.06347, equation 7; arXiv 2401.08967, section 3.2.
     """
-    # A padded place may hold anything; a zero there keeps its exponential, and so the gradient, finite.
+    # A padded position may hold anything; a zero there keeps the exponential and its gradient finite.
     ratio = torch.where(mask, logp - logp_old, 0.0).exp()
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return mean_over_rows(-torch.minimum(ratio * advantages, clipped * advantages), mask)
@@ -149,7 +149,7 @@ def value_loss(
 
     1/2 max( (V - R)², (clip(V, V_old - ε, V_old + ε) - R)² )
 
-    So the gradient is 0 where V has already moved by more than ε towards the return.
+    So the gradient is 0 once V has moved by more than ε towards the return.
 
     Args:
         values: V_t, with gradient.

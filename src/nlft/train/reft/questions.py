@@ -18,26 +18,26 @@ from nlft.records import Problem
 def question_rows(
     rows: Sequence[Problem], tokenizer: Any, prompts: PromptSet, *, room: int, context_length: int | None
 ) -> list[dict[str, str]]:
-    """The rows as TRL takes them; `prompt` is the question alone, the words around it come when it is encoded.
+    """The rows as TRL takes them; `prompt` is the bare question; encoding adds the text around it.
 
     Args:
-        rows: Problems; an answer they may carry plays no part.
-        tokenizer: The model's.
-        prompts: The words around the question.
-        room: How many tokens a response may have.
-        context_length: The longest sequence the model takes.
+        rows: Problems; any answers they hold are ignored.
+        tokenizer: The model's tokenizer.
+        prompts: The text around the question.
+        room: The maximum length of a response, in tokens.
+        context_length: The longest sequence the model accepts.
 
     Raises:
-        DataError: for a question that leaves less room, and when there is no row.
+        DataError: if a question leaves less room, or there are no rows.
     """
     if not rows:
-        raise DataError("there is no row to train on", remedy="check the input file")
+        raise DataError("no rows to train on", remedy="check the input file")
     for row in rows:
         length = len(encode_prompt(tokenizer, prompts.base(row.question)))
         if context_length is not None and length + room > context_length:
             raise DataError(
                 f"row {row.id!r}: {length} tokens and {room} new ones, but the model takes {context_length}",
-                remedy="remove the row, or make max_new_tokens smaller",
+                remedy="remove the row, or lower max_new_tokens",
             )
     return [{"id": row.id, "prompt": row.question, "reference": row.reference} for row in rows]
 
@@ -47,15 +47,15 @@ class QuestionSampler(Sampler[int]):
 
     The questions of a rollout come together, and again for every later pass over its responses. A last
     rollout that is not full is filled up from the beginning of the order, where TRL's own sampler would
-    drop it; and as the order needs no memory of earlier epochs, a resumed run sees the one an unbroken
+    drop it; and as the order needs no memory of earlier epochs, a resumed run sees the one an uninterrupted
     run would have seen.
 
     Args:
-        rows: How many questions there are.
-        rollout: How many are answered together.
-        repeats: How many batches are taken from one rollout.
-        seed: Of the order.
-        epoch: Tells the current epoch, counted from 0.
+        rows: The number of questions.
+        rollout: The number of questions answered together.
+        repeats: The number of batches taken from a rollout.
+        seed: Seed for the order.
+        epoch: Returns the current epoch, counted from 0.
     """
 
     def __init__(self, rows: int, *, rollout: int, repeats: int, seed: int, epoch: Callable[[], int]) -> None:

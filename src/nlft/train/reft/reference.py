@@ -1,4 +1,4 @@
-"""The reference policy: what the warm-up left, frozen."""
+"""The reference policy: a frozen copy of the policy after the warm-up."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 
 
 class ReferencePolicy:
-    """A frozen copy of the weights that will be trained, to be put in their place for a pass.
+    """A frozen copy of the weights that will be trained, swapped in for a pass.
 
     The KL penalty holds the policy near the *warm-up* policy. Switching the adapter off would give the
-    untouched model instead, and merging it before PPO would leave a result that no longer loads as one
+    base model instead, and merging it before PPO would leave a result that no longer loads as one
     adapter of the original model. With an adapter the copy is small; without one it is a second model,
-    as it would be in any other form.
+    as it would be in any other approach.
 
     Args:
-        model: As the warm-up left it; its trainable parameters are copied.
-        without: The name of a submodule that is no part of the policy.
+        model: The model after the warm-up; its trainable parameters are copied.
+        without: The name of a submodule that does not belong to the policy.
     """
 
     def __init__(self, model: nn.Module, *, without: str) -> None:
@@ -30,7 +30,7 @@ class ReferencePolicy:
 
     @contextmanager
     def in_place(self, model: nn.Module) -> Iterator[None]:
-        """Inside, the model is the reference; passes there must not carry gradient."""
+        """Within this context the model is the reference; passes must not carry gradient."""
         parameters = {name: parameter for name, parameter in model.named_parameters() if name in self.weights}
         trained = {name: parameter.data for name, parameter in parameters.items()}
         try:

@@ -1,4 +1,4 @@
-"""What a sampled answer earns, by the package's own graders."""
+"""The reward of a sampled answer, from the package's own graders."""
 
 from __future__ import annotations
 
@@ -6,27 +6,37 @@ from collections.abc import Iterable
 
 from nlft.errors import DataError
 from nlft.grade import grade_response
+from nlft.grade.numeric import MARKER
 from nlft.records import Problem
+
+# These compare numbers, and accept one anywhere in the response; a reward requires it after the marker.
+NUMERIC = ("gsm8k-strict", "gsm8k-flexible", "number")
 
 
 def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexible", partial: float = 0.1) -> float:
-    """1 for a correct answer, `partial` where an answer was found but is another, 0 where none was found.
+    """1 for a correct answer, `partial` for an answer that was found but is wrong, 0 if none was found.
+
+    If the grader compares numbers, only text after the first `####` counts: a number without the marker is
+    not an answer.
 
     Args:
-        response: What was sampled.
+        response: The sampled response.
         reference: The standard answer.
-        grader: See `nlft.grade.get_grader`.
+        grader: A name for `nlft.grade.get_grader`.
         partial: The partial reward.
 
     Raises:
-        DataError: when no answer can be read from the reference.
+        DataError: if the reference holds no readable answer.
 
     Example:
-        >>> [answer_reward(response, "#### 4") for response in ("2+2 = 4", "2+2 = 5", "I do not know.")]
+        >>> [answer_reward(response, "#### 4") for response in ("2+2 = 4 #### 4", "2+2 = 4 #### 5", "2+2 = 4")]
         [1.0, 0.1, 0.0]
 
-    Source: arXiv 2401.08967, section 3.2.
+    Source: arXiv 2401.08967, section 3.2, and its authors' code.
     """
+    if grader in NUMERIC:
+        _, marker, answer = response.partition(MARKER)
+        response = marker + answer
     verdict = grade_response(response, reference, grader)
     if verdict.correct:
         return 1.0
@@ -34,7 +44,7 @@ def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexibl
 
 
 def check_references(rows: Iterable[Problem], grader: str) -> None:
-    """Let a reference that cannot be graded against stop the run before it begins.
+    """Stop the run before it begins if a reference cannot be graded against.
 
     Raises:
         DataError: naming the row.

@@ -1,4 +1,4 @@
-"""The stage: rows in; a warm-up, then PPO; one adapter out, relative to the original model."""
+"""The stage: a warm-up, then PPO; from rows to one adapter of the original model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nlft.lm.quiet import quiet
 from nlft.provenance import digest
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
+from nlft.train.loop import check_folder, clear_folder, make_trainer, run_trainer
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
-from nlft.train.step import check_folder, clear_folder, make_trainer, run_trainer
 from nlft.train.summary import TrainResult, train_settings, write_summary
 
 WARM_UP = "warm-up"
@@ -32,21 +32,21 @@ def train_reft(
     resume: bool = False,
     overwrite: bool = False,
 ) -> TrainResult:
-    """SFT on the correct rows, then PPO on the questions of all of them; both on one adapter.
+    """SFT on the correct rows, then PPO on the questions of all rows, both on one adapter.
 
-    The folder gets what `nlft.train.train` leaves, the value head, and the warm-up's own run in `warm-up`.
+    The folder gets the files of `nlft.train.train`, the value head, and the warm-up's own run in `warm-up`.
 
     Args:
-        rows: What `nlft judge` wrote. The warm-up takes the correct responses (or the references, see
-            `ReFTConfig.on`), PPO the questions with their references as the answer key.
-        lm: The model; its weights stay as they are.
-        config: The settings; its `output_dir` is where everything goes, its epochs and steps are PPO's.
-        lora: Arguments of `lora_config`.
-        resume: Go on from the last checkpoint of either phase.
-        overwrite: Allow a folder that holds a finished run.
+        rows: The output of `nlft judge`. The warm-up uses the correct responses (or the references, see
+            `ReFTConfig.target`), PPO the questions with their references as the answer key.
+        lm: The model; its weights stay unchanged.
+        config: The settings; everything goes to its `output_dir`; its epochs and steps are PPO's.
+        lora: Arguments for `lora_config`.
+        resume: Resume from the last checkpoint of either phase.
+        overwrite: Accept a folder that holds a finished run.
 
     Raises:
-        DataError: for rows that cannot be trained on, a folder that holds another run, or a full disk.
+        DataError: for unusable rows, a folder that holds another run, or a full disk.
     """
     folder = Path(config.output_dir)
     warm_up = folder / WARM_UP
@@ -73,13 +73,15 @@ def _warmed_up(
     *,
     resume: bool,
 ) -> Any:
-    """The model with the adapter of the warm-up, which is run or finished first where it is not there."""
+    """The model with the warm-up's adapter; runs or finishes the warm-up first if needed."""
     from peft import PeftModel
 
     if not (folder / "train.json").exists():
-        chosen = [row for row in rows if config.on == "reference" or row.verdict.correct]
+        chosen = [row for row in rows if config.target == "reference" or row.verdict.correct]
         if not chosen:
-            raise DataError("no response is correct, so there is nothing to warm up on", remedy="--on reference")
+            raise DataError(
+                "no response is correct, so the warm-up has nothing to train on", remedy="set target to reference"
+            )
         with quiet():
             trainer = make_trainer(chosen, lm, _warm_up_config(config, folder), lora=lora)
         result = run_trainer(trainer, start=time.perf_counter(), resume=resume, label="warm-up")
@@ -87,7 +89,7 @@ def _warmed_up(
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         trainer.model.unload()
-    # Always from its file, so that a run that is resumed here starts from the same numbers as one that went on.
+    # Always load it from its file, so that a run resumed here starts from the same numbers as an uninterrupted one.
     with quiet():
         return PeftModel.from_pretrained(lm.model, str(folder), is_trainable=True)
 
@@ -95,7 +97,7 @@ def _warmed_up(
 def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
     """SFT under the settings that both phases share."""
     shared = (
-        "prompts", "on", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "prompts", "target", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
         "warmup_steps", "weight_decay", "max_grad_norm", "activation_checkpointing", "disable_tqdm",
     )  # fmt: skip
     return NLFTConfig(
@@ -110,7 +112,7 @@ def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
 
 
 def _settings(args: ReFTConfig, rows: Sequence[Judged]) -> dict[str, Any]:
-    """What `train.json` says beyond what it says of every run."""
+    """What `train.json` records in addition to the fields of every run."""
     own = (
         "kl_coefficient", "gamma", "gae_lambda", "epsilon", "value_clip", "value_coefficient", "num_iterations",
         "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length",

@@ -1,8 +1,8 @@
 """PPO on TRL's `GRPOTrainer`: a value head, rewards token by token, and both clipped losses.
 
-What TRL does: it has a rollout made, keeps it for several passes, and runs the loop. What is different
-here: the baseline is a value head and no group of answers, the KL penalty is part of the reward, the loss
-is PPO's (`nlft.train.reft.ppo`), responses are sampled as they are in an evaluation, and scored as they
+TRL has a rollout made, keeps it for several passes, and runs the loop. What is different
+here: the baseline is a value head instead of a group of answers, the KL penalty is part of the reward, the loss
+is PPO's (`nlft.train.reft.ppo`), and responses are sampled as in an evaluation and scored as they
 are under every other objective.
 """
 
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
-from nlft.lm import SamplingSettings
+from nlft.lm import LanguageModel, SamplingSettings
 from nlft.lm.encode import encode_prompt
+from nlft.lm.generate import generate
 from nlft.lm.load import context_length
 from nlft.lm.logprobs import path_logprobs, unwrap
 from nlft.lm.pack import TokenPath
@@ -31,7 +32,6 @@ from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.questions import QuestionSampler, question_rows
 from nlft.train.reft.reference import ReferencePolicy
 from nlft.train.reft.reward import answer_reward
-from nlft.train.reft.sampling import sample_responses
 from nlft.train.reft.trl_names import GRPOTrainer
 from nlft.train.reft.value_head import ValueHead
 
@@ -42,15 +42,15 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
     """The PPO phase of ReFT.
 
     Args:
-        model: The policy after the warm-up, with whatever shall be trained (an adapter, as a rule)
-            requiring gradient. It is also the reference of the KL penalty, as it is now.
+        model: The policy after the warm-up, whose trained weights (as a rule an adapter's) require
+            gradient. Its current state is also the reference of the KL penalty.
         args: The settings.
         train_dataset: Problems; their references are the answer key.
         processing_class: The tokenizer.
-        **kwargs: As transformers' `Trainer` takes them.
+        **kwargs: Further arguments of transformers' `Trainer`.
 
     Raises:
-        DataError: for a question that leaves no room for a response.
+        DataError: if a question leaves no room for a response.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             train_dataset, processing_class, self.prompt_set, room=room, context_length=context_length(base.config)
         )
         # A part of the model, so that optimiser, gradient clipping and moves between devices take it along;
-        # PEFT writes nothing but the adapter, so it does not get into what is saved for use.
+        # PEFT writes only the adapter, so the head is not saved with it.
         head = ValueHead(base.get_output_embeddings().weight.shape[1])
         model.add_module(HEAD, head.to(base.get_output_embeddings().weight.device))
         self._rollout: dict[str, Tensor] = {}
@@ -93,10 +93,10 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         return head
 
     def _send_telemetry(self) -> None:
-        """Nothing leaves this machine."""
+        """Send no telemetry: nothing leaves this machine."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None: `train.json` says what was done."""
+        """Write no model card: `train.json` describes the run."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler[int]:
         return QuestionSampler(
@@ -108,19 +108,28 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         )
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        """The questions in the very words of the other peers and of the evaluation."""
+        """The questions, worded as for the other methods and the evaluation."""
         ids = [encode_prompt(self.processing_class, self.prompt_set.base(question)) for question in prompts]
         return ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> tuple[Any, None]:
+        """Responses sampled as in an evaluation, with every chosen token, including the stop token.
+
+        Several times as fast as `model.generate`; the random numbers depend on seed and step alone, so a resumed run
+        draws the same as an uninterrupted one.
+        """
         settings = SamplingSettings(
             temperature=self.args.temperature,
             max_new_tokens=self.args.max_completion_length,
             seed=self.args.seed,
             batch_size=len(prompt_ids),
         )
-        stream = self.state.global_step * self.args.rollout_size
-        return sample_responses(self.model, self.processing_class, prompt_ids, settings, first_stream=stream), None
+        first = self.state.global_step * self.args.rollout_size
+        policy, training = LanguageModel(self.model, self.processing_class, "policy"), self.model.training
+        found = list(generate(policy, prompt_ids, settings, streams=range(first, first + len(prompt_ids))))
+        self.model.train(training)
+        found.sort(key=lambda completion: completion.index)
+        return [[*each.token_ids, *([] if each.stop_id is None else [each.stop_id])] for each in found], None
 
     def _answer_rewards(self, completions: list[str], reference: list[str], **kwargs: Any) -> list[float]:
         grader, partial = self.args.grader, self.args.partial_reward
@@ -143,9 +152,9 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, None, None]:
-        """The package's own log-probabilities in place of TRL's; the values of the same states go to `self._values`.
+        """The package's own log-probabilities instead of TRL's; the values of the same states go to `self._values`.
 
-        Padding is left out and the shared beginning computed once, where TRL off CUDA puts all places through the
+        Padding is left out and the shared beginning computed once, whereas TRL off CUDA puts all positions through the
         head, prompts and padding included. No entropies: a metric of them would cost a second pass over the logits.
         """
         real = attention_mask.bool()
@@ -164,13 +173,13 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """A rollout: TRL's, with values, returns and advantages of every token."""
         with warnings.catch_warnings():
-            # TRL 1.16 asks transformers for a name that 5.x has renamed; nothing a user could change.
+            # TRL 1.16 uses a name that transformers 5.x has renamed; users cannot change that.
             warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
             rollout: dict[str, Any] = super()._generate_and_score_completions(inputs)
         args = self.args
         mask = rollout["completion_mask"].bool()
         with torch.no_grad():
-            # TRL looks at the old policy only where it needs it for a ratio; then its values are there already.
+            # TRL runs the old policy only if it needs a ratio; then its values exist already.
             if "old_per_token_logps" not in rollout:
                 rollout["old_per_token_logps"] = self._logprobs(rollout)
             values, old = self._values.detach(), rollout["old_per_token_logps"]
@@ -194,7 +203,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         return rollout
 
     def _logprobs(self, rollout: dict[str, Any]) -> Tensor:
-        """log P of a rollout's responses under the model as it is."""
+        """log P of a rollout's responses under the current model."""
         ids, mask, width = _sequences(rollout)
         size = self.args.per_device_train_batch_size
         return self._get_per_token_logps_and_entropies(self.model, ids, mask, width, batch_size=size)[0]
@@ -202,7 +211,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Policy loss plus the weighted value loss, over a part of a rollout."""
+        """Policy loss plus the weighted value loss, for part of a rollout."""
         args = self.args
         ids, attention, width = _sequences(inputs)
         mask, old = inputs["completion_mask"].bool(), inputs["old_per_token_logps"]
@@ -222,24 +231,24 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         return loss
 
     def _note(self, **values: Tensor) -> None:
-        """Keep what the next log line shows, on the device: reading it would wait for the step."""
+        """Keep the next log line's values on the device, because reading them would wait for the step."""
         for name, value in values.items():
             self._passes.setdefault(name, []).append(value.detach())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As `Trainer.log`, with the last rollout's figures and the means of the passes' since the last line."""
+        """Like `Trainer.log`, with the last rollout's figures and the means of the passes' since the last line."""
         if "loss" in logs:
             logs.update({name: float(value) for name, value in self._rollout.items()})
             logs.update({name: float(torch.stack(values).float().mean()) for name, values in self._passes.items()})
             logs["tokens_per_second"] = self._tokens / max(time.perf_counter() - self._clock, 1e-9)
             self._passes = {}
-        # TRL's own figures are about groups of answers and a KL term in the loss, of which there are none.
+        # TRL's own figures concern groups of answers and a KL term in the loss, which ReFT does not have.
         for figures in self._metrics.values():
             figures.clear()
         super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As `Trainer.save_model`, with the value head beside the adapter."""
+        """Like `Trainer.save_model`, with the value head next to the adapter."""
         super().save_model(output_dir, _internal_call)
         self.value_head.save(output_dir or self.args.output_dir)
 
@@ -262,6 +271,6 @@ def _path(ids: Tensor, real: Tensor, width: int) -> TokenPath:
 
 
 def _padded(rows: list[Tensor], width: int) -> Tensor:
-    """(rows, width, ...) of what is given token by token, with zeros on the right."""
+    """(rows, width, ...) of per-token values, padded with zeros on the right."""
     padded = pad_sequence(rows, batch_first=True)
     return torch.cat([padded, padded.new_zeros(len(rows), width - padded.shape[1], *padded.shape[2:])], dim=1)

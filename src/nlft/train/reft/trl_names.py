@@ -1,7 +1,7 @@
-"""All that is used of TRL, its private names included, and whether the installed TRL has it.
+"""All parts of TRL in use, including private names, with a check that the installed TRL has them.
 
-`GRPOTrainer` brings the loop of rollouts and passes over them, and logging. Some of what has to be
-different under PPO can only be reached by names that TRL does not promise to keep; they are written here
+`GRPOTrainer` provides the loop of rollouts and passes over them, and logging. Some of what must be
+different under PPO is only reachable by names that TRL does not promise to keep; they are listed here
 once, and checked when this module is loaded.
 """
 
@@ -34,17 +34,17 @@ except ImportError as error:
 
 
 def check_trl(version: str, trainer: type[Any]) -> None:
-    """Refuse a TRL that this package was not written for.
+    """Reject a TRL version that this package does not support.
 
     Args:
-        version: The installed one.
+        version: The installed version.
         trainer: Its `GRPOTrainer`.
 
     Raises:
-        ConfigError: for another minor version, or a private name that is gone.
+        ConfigError: for another minor version, or a missing private name.
     """
     if version.split(".")[:2] != VERSION.split("."):
-        raise ConfigError(f"ReFT is written for TRL {VERSION}; {version} is installed", remedy=REMEDY)
+        raise ConfigError(f"ReFT needs TRL {VERSION}, but {version} is installed", remedy=REMEDY)
     gone = [name for name in PRIVATE_METHODS if not hasattr(trainer, name)]
     if gone:
         raise ConfigError(f"the installed TRL {version} lacks {', '.join(gone)}", remedy=REMEDY)

@@ -16,11 +16,11 @@ FILE = "value_head.safetensors"
 class ValueHead(nn.Module):
     """V(s_t) = w · h_t + b, where h_t is the hidden state from which token t is chosen.
 
-    It begins as 0, so that the first advantages are the rewards themselves and not noise. Its weights are
-    float32 whatever the model's are: steps of 3e-7 would be lost in half precision.
+    It starts at 0, so that the first advantages are the rewards themselves, not noise. Its weights are
+    float32 for any model, because steps of 3e-7 would be lost in half precision.
 
     Args:
-        width: Of the hidden states.
+        width: Width of the hidden states.
 
     Source: arXiv 2401.08967, section 3.2 (after Ziegler et al., arXiv 1909.08593).
     """
@@ -42,14 +42,12 @@ class ValueHead(nn.Module):
         save_file(weights, Path(folder) / FILE)
 
     def load(self, folder: str | Path) -> None:
-        """Read what `save` wrote.
+        """Load the weights written by `save`.
 
         Raises:
-            DataError: when the folder holds no value head.
+            DataError: if the folder holds no value head.
         """
         path = Path(folder) / FILE
         if not path.exists():
-            raise DataError(
-                "this checkpoint holds no value head", file=path, remedy="only a ReFT run can be resumed as one"
-            )
+            raise DataError("this checkpoint holds no value head", file=path, remedy="resume only a ReFT run as one")
         self.load_state_dict(load_file(path))

@@ -61,7 +61,7 @@ def open_data(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError:
-        raise DataError("there is no such file", file=path, remedy="check the path") from None
+        raise DataError("no such file", file=path, remedy="check the path") from None
     except IsADirectoryError:
         raise DataError("this is a folder, not a file", file=path, remedy="name a .jsonl file in it") from None
     except PermissionError:
@@ -215,7 +215,7 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
         raise DataError(
             f"cannot write: {error.strerror}",
             file=path,
-            remedy="free some space, or choose another place with -o",
+            remedy="free some disk space, or choose another place with -o",
         ) from error
     finally:
         if temporary is not None:

@@ -1,17 +1,24 @@
-"""Grade-school word problems made on the spot, offline: reasoning-gym's `gsm_symbolic` (the `demo` extra)."""
+"""Problems to start from: GSM8K, and grade-school word problems made on the spot, offline."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from random import Random
 from typing import Any
 
+from nlft.data.hub import load_hub_rows
+from nlft.data.subset import subset_rows
 from nlft.errors import ConfigError, DataError
-from nlft.records import Problem
+from nlft.files import read_objects
+from nlft.records import Problem, parse_record
 
-__all__ = ["gsm_symbolic", "gsm_symbolic_kinds"]
+__all__ = ["gsm8k", "gsm_symbolic", "gsm_symbolic_kinds"]
+
+GSM8K = "openai/gsm8k"
+OFFICIAL = "https://github.com/openai/grade-school-math/tree/master/grade_school_math/data"
 
 Generator = Callable[[Random, float], dict[str, Any]]
 
@@ -22,6 +29,50 @@ ROUNDING_NOISE = re.compile(r"\.[0-9]{5}")
 DRAWS = 1000
 
 
+def gsm8k(split: str = "train", n: int | None = None, seed: int = 42, path: str | Path | None = None) -> list[Problem]:
+    """GSM8K's problems, or the first n of one seeded shuffle.
+
+    Args:
+        split: "train" (7,473 problems) or "test" (1,319).
+        n: How many; None means all, in the order of the file.
+        seed: Shuffle seed; subsets of one seed are nested.
+        path: A folder with the official train.jsonl and test.jsonl, or one of these files; None means the hub.
+
+    Returns:
+        Problems with ids like `gsm8k-train-1458` (the row of the official file, from 0).
+
+    Raises:
+        ConfigError: for another split, or n out of range.
+        DataError: when the hub cannot be reached, or a file is missing or damaged.
+
+    Source: Cobbe et al. 2021, arXiv 2110.14168.
+    """
+    if split not in ("train", "test"):
+        raise ConfigError(f'GSM8K has no split "{split}"', remedy='choose "train" or "test"')
+    if path is None:
+        file: str | Path = f"{GSM8K}/{split}"
+        remedy = f"give --path FOLDER with the official train.jsonl and test.jsonl ({OFFICIAL})"
+        numbered: Iterable[tuple[int, dict[str, Any]]] = enumerate(
+            load_hub_rows(GSM8K, config="main", split=split, remedy=remedy), start=1
+        )
+    else:
+        file = Path(path) / f"{split}.jsonl" if Path(path).is_dir() else Path(path)
+        numbered = read_objects(file)
+    rows = list(numbered)
+    if not rows:
+        raise DataError("the file holds no rows", file=file, remedy=f"download it again: {OFFICIAL}")
+    return [_official(f"gsm8k-{split}-{row}", *rows[row], file) for row in subset_rows(len(rows), n, seed)]
+
+
+def _official(identity: str, line: int, row: Mapping[str, Any], file: str | Path) -> Problem:
+    for field in ("question", "answer"):
+        if field not in row:
+            remedy = f"give the official file: {OFFICIAL}"
+            raise DataError(f'the field "{field}" is missing', file=file, line=line, remedy=remedy)
+    problem = {"id": identity, "question": row["question"], "reference": row["answer"]}
+    return parse_record(problem, Problem, file=file, line=line)
+
+
 def gsm_symbolic(
     n: int,
     seed: int = 0,
@@ -30,7 +81,7 @@ def gsm_symbolic(
     *,
     exclude: Collection[str] = (),
 ) -> list[Problem]:
-    """Make n problems, each kind of problem as often as every other (give or take one).
+    """Make n word problems with reasoning-gym, each kind as often as every other (give or take one).
 
     The same arguments give the same problems, and fewer problems are a prefix of more. No question
     occurs twice. The reference is a worked solution that ends in `#### number`, as in GSM8K.

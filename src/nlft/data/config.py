@@ -1,0 +1,97 @@
+"""Where problems come from: a settings model for each source, told apart by `source`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from nlft.config import Config, NamesFile, refused
+from nlft.errors import ConfigError
+
+__all__ = ["SOURCES", "DataSettings", "FileSettings", "GSM8KSettings", "GSMSymbolicSettings"]
+
+N_HELP = "take the first n rows of one seeded shuffle; without it, all rows in order"
+
+
+class GSM8KSettings(Config):
+    """GSM8K, from the Hugging Face hub or from the official files."""
+
+    source: Literal["gsm8k"] = Field(default="gsm8k", description="gsm8k")
+    split: Literal["train", "test"] = Field(default="train", description="split of the data set")
+    n: int | None = Field(default=None, ge=1, description=N_HELP)
+    seed: int = Field(default=42, description="shuffle seed; subsets of one seed are nested")
+    path: Annotated[str | None, NamesFile()] = Field(
+        default=None, description="folder of the official train.jsonl and test.jsonl, instead of the hub"
+    )
+
+
+def _kinds(value: Any) -> Any:
+    """Numbers, also as text such as `3,17,42` (a command line's, or a recipe's)."""
+    if not isinstance(value, str | int):
+        return value
+    try:
+        return [int(kind) for kind in str(value).split(",")]
+    except ValueError:
+        raise ValueError(f'"{value}" is not a list of numbers such as 3,17,42') from None
+
+
+class GSMSymbolicSettings(Config):
+    """Word problems made on the spot, offline, with worked solutions."""
+
+    source: Literal["gsm_symbolic"] = Field(default="gsm_symbolic", description="gsm_symbolic")
+    n: int = Field(default=100, ge=1, description="how many problems to make")
+    seed: int = Field(default=0, description="seed of names and numbers")
+    kinds: Annotated[str | list[int] | None, BeforeValidator(_kinds)] = Field(
+        default=None, description="only these kinds of problem, such as 3,17,42"
+    )
+    difficulty: float = Field(default=1.0, ge=1, description="scale of the numbers")
+
+
+def _pairs(value: Any) -> Any:
+    """A mapping, also as a list of `ours=theirs`."""
+    if not isinstance(value, list):
+        return value
+    pairs = [str(each).partition("=") for each in value]
+    for ours, sign, theirs in pairs:
+        if not (ours and sign and theirs):
+            error = ConfigError(f'--map "{ours}{sign}{theirs}" is not a pair', remedy="write --map question=problem")
+            raise refused(error)
+    return {ours: theirs for ours, _, theirs in pairs}
+
+
+class FileSettings(Config):
+    """Any file of questions and answers, or a data set of the hub."""
+
+    source: Annotated[str, NamesFile()] = Field(description="a file, or hub:NAME for a data set of the hub")
+    format: str = Field(
+        default="auto",
+        description="auto; a file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca, "
+        "prompt-completion, messages, sharegpt, authors)",
+    )
+    map: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(
+        default_factory=dict,
+        description="our name for a column that has another: question=problem",
+    )
+    n: int | None = Field(default=None, ge=1, description=N_HELP)
+    seed: int = Field(default=42, description="shuffle seed; subsets of one seed are nested")
+    split: str = Field(default="train", description="split of a hub data set")
+    config: str | None = Field(default=None, description="configuration of a hub data set")
+    first_exchange: bool = Field(default=False, description="take the first two turns of a longer chat")
+
+
+SOURCES: dict[str, type[Config]] = {"gsm8k": GSM8KSettings, "gsm_symbolic": GSMSymbolicSettings, "file": FileSettings}
+
+
+def _kind(value: Any) -> str:
+    source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
+    return source if source in SOURCES else "file"
+
+
+DataSettings = Annotated[
+    Annotated[GSM8KSettings, Tag("gsm8k")]
+    | Annotated[GSMSymbolicSettings, Tag("gsm_symbolic")]
+    | Annotated[FileSettings, Tag("file")],
+    Discriminator(_kind),
+]
+"""Any source; what is neither gsm8k nor gsm_symbolic names a file or a hub data set."""

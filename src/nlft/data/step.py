@@ -1,0 +1,71 @@
+"""The data step: problems from a source, as a file of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings
+from nlft.data.load import load_problems
+from nlft.data.sources import gsm8k, gsm_symbolic
+from nlft.data.subset import hold_out
+from nlft.files import refuse_same_file
+from nlft.progress import Outcome
+from nlft.records import Problem, write_records
+
+__all__ = ["make_problems", "run"]
+
+
+def make_problems(settings: GSM8KSettings | GSMSymbolicSettings | FileSettings) -> Iterable[Problem]:
+    """The problems of a source, in order.
+
+    Raises:
+        ConfigError: for a format that does not exist, or n out of range.
+        DataError: with file and line, for a row that cannot be read; when the hub cannot be reached.
+    """
+    if isinstance(settings, GSM8KSettings):
+        return gsm8k(settings.split, settings.n, settings.seed, settings.path)
+    if isinstance(settings, GSMSymbolicSettings):
+        kinds = settings.kinds if isinstance(settings.kinds, list) else None
+        return gsm_symbolic(settings.n, settings.seed, kinds, settings.difficulty)
+    return load_problems(
+        settings.source,
+        format=settings.format,
+        columns=settings.map,
+        n=settings.n,
+        seed=settings.seed,
+        split=settings.split,
+        config=settings.config,
+        first_exchange=settings.first_exchange,
+    )
+
+
+def run(
+    settings: GSM8KSettings | GSMSymbolicSettings | FileSettings,
+    output: Path,
+    *,
+    test: Path | None = None,
+    test_n: int | None = None,
+) -> Outcome:
+    """Write the problems of a source as JSONL.
+
+    Args:
+        settings: The source.
+        output: The file to write.
+        test: A second file, for questions that are held out to test on.
+        test_n: How many questions to hold out; a fifth if None.
+
+    Raises:
+        ConfigError, DataError: as `make_problems`; where an output is an input.
+    """
+    source = settings.source if isinstance(settings, FileSettings) else None
+    for path in [output] if test is None else [output, test]:
+        if source is not None:
+            refuse_same_file(source, path)
+    rows = make_problems(settings)
+    if test is None:
+        return Outcome(f"{write_records(output, rows)} rows -> {output}")
+    refuse_same_file(output, test)
+    kept = list(rows)
+    train, held = hold_out(kept, test_n or max(1, len(kept) // 5), settings.seed)
+    return Outcome(f"{write_records(test, held)} rows -> {test}\n{write_records(output, train)} rows -> {output}")

@@ -1,0 +1,37 @@
+"""The settings of an evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from nlft.answer.config import AnswererSettings
+from nlft.grade.config import GraderName
+from nlft.prompts import PromptSetName
+
+__all__ = ["EvaluateSettings"]
+
+
+class EvaluateSettings(AnswererSettings):
+    """Who answers, and how the answers are graded."""
+
+    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
+    greedy: bool = Field(
+        default=False, description="greedy decoding: always pick the likeliest token (same as temperature 0)"
+    )
+    n: int | None = Field(default=None, ge=1, description="evaluate only on the first n problems")
+    grader: GraderName | None = Field(
+        default=None,
+        description="one grader for both counts (number, choice, exact, math or code:FILE.py); by default, GSM8K's "
+        "strict and flexible",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _greedy_is_cold(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("greedy") is True:
+            if data.get("temperature") not in (None, 0, 0.0):
+                raise ValueError("greedy and temperature exclude each other; remove one")
+            return {**data, "temperature": 0.0}
+        return data

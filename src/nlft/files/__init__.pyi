@@ -1,0 +1,26 @@
+from .journal import AppendOnlyFile
+from .jsonl import (
+    content_hash,
+    decode,
+    load_json,
+    open_data,
+    read_objects,
+    refuse_same_file,
+    write_lines,
+)
+from .lock import failed_path, journal_path, rejected_path, sole_writer
+
+__all__ = [
+    "AppendOnlyFile",
+    "content_hash",
+    "decode",
+    "failed_path",
+    "journal_path",
+    "load_json",
+    "open_data",
+    "read_objects",
+    "refuse_same_file",
+    "rejected_path",
+    "sole_writer",
+    "write_lines",
+]

@@ -1,0 +1,74 @@
+"""An output has one writer at a time, and companions beside it: journal, failed rows, rejected rows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nlft.errors import DataError, LockedError
+
+__all__ = ["failed_path", "journal_path", "rejected_path", "sole_writer"]
+
+
+def journal_path(output: str | Path) -> Path:
+    """The journal of an output file: `answers.jsonl` has `answers.journal.jsonl`."""
+    return _companion(Path(output), "journal")
+
+
+def failed_path(output: str | Path) -> Path:
+    """The rows that failed for good: `answers.failed.jsonl`."""
+    return _companion(Path(output), "failed")
+
+
+def rejected_path(output: str | Path) -> Path:
+    """The rows whose judgment contradicts the grade: `judged.rejected.jsonl`."""
+    return _companion(Path(output), "rejected")
+
+
+def _companion(output: Path, word: str) -> Path:
+    return output.with_name(f"{output.stem}.{word}.jsonl")
+
+
+@contextlib.contextmanager
+def sole_writer(output: str | Path) -> Iterator[None]:
+    """Lock the output for this process; the operating system releases the lock however the process ends.
+
+    Raises:
+        LockedError: naming the process that holds the lock.
+        DataError: when the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    output = Path(output)
+    lock_file = output.with_name(f".{output.name}.lock")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_file, blocking=False)
+        lock.acquire()
+    except Timeout:
+        raise LockedError(
+            f"another process{_holder(lock_file)} is writing this output",
+            file=output,
+            remedy="wait for it, stop it, or choose another output with -o",
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"cannot write: {error.strerror}", file=output, remedy="choose another output with -o"
+        ) from error
+    try:
+        with contextlib.suppress(OSError):  # Windows lets nobody write a locked file; the process id is a courtesy
+            lock_file.write_text(f"{os.getpid()}\n", encoding="ascii")
+        yield
+    finally:
+        # Removed while still held; filelock notices when its file has gone.
+        with contextlib.suppress(OSError):
+            lock_file.unlink()
+        lock.release()
+
+
+def _holder(lock_file: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return f" ({int(lock_file.read_text(encoding='ascii'))})"
+    return ""

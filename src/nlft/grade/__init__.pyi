@@ -1,0 +1,14 @@
+from .config import GradeSettings
+from .graders import Grader, get_grader, grade_response, grader_names
+from .step import GradeReport, grade, grade_one
+
+__all__ = [
+    "GradeReport",
+    "GradeSettings",
+    "Grader",
+    "get_grader",
+    "grade",
+    "grade_one",
+    "grade_response",
+    "grader_names",
+]

@@ -1,0 +1,39 @@
+"""The settings of `nlft judge`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from nlft.answer.config import AskSettings, check_kind
+from nlft.config import Idle, NamesFile
+from nlft.prompts import PromptSetName
+
+__all__ = ["JudgeSettings"]
+
+
+class JudgeSettings(AskSettings):
+    """Who judges, and with which prompt; the model's settings are those of a judge that is a model."""
+
+    judge: Annotated[str, NamesFile(prefixes=("replay:",))] = Field(
+        default="rule", description="rule, replay:FILE, openai, local, or self (the student)"
+    )
+    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
+    prompt: Literal["known-wrong", "a1"] = Field(
+        default="known-wrong",
+        description="tell the judge that the response is wrong, or let it decide first (a1: the paper's A.1)",
+    )
+    temperature: float = Field(default=0.0, ge=0, description="sampling temperature; 0 is greedy")
+    max_new_tokens: int = Field(default=256, ge=1, description="longest judgment, in tokens")
+    retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
+
+    @property
+    def kind(self) -> str:
+        """ "rule", "replay:FILE", "openai", "local" or "self"."""
+        return self.judge
+
+    @field_validator("judge")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        return check_kind("judge", value, ("rule", "openai", "local", "self"))

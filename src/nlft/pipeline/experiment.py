@@ -1,0 +1,186 @@
+"""An experiment: methods x sizes x epochs x seeds, with shared preparation and problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from nlft.config import Config, did_you_mean, parse_config
+from nlft.data.config import DataSettings
+from nlft.errors import ConfigError
+from nlft.evaluate.config import EvaluateSettings
+from nlft.files.yaml import line_of, override, read_yaml
+from nlft.pipeline.recipe import Preparation, refuse_elsewhere, with_shared
+from nlft.pipeline.select import Rows
+from nlft.train.config import TrainSettings
+
+__all__ = ["Cell", "Experiment", "Method", "Split", "cells", "load_experiment"]
+
+Split = Literal["dev", "test"]
+UNTRAINED = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A mapping with some keys of a settings model, shared by all methods."""
+
+    kind: type[Config]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The model's own keys."""
+        return handler.resolve_ref_schema(handler(self.kind.__pydantic_core_schema__))
+
+
+class Method(Config):
+    """One method: only what differs from the others; its sections are completed with the shared settings."""
+
+    train: TrainSettings | None = Field(
+        description="training settings that add to the experiment's; null: the untrained model"
+    )
+    rows: Rows = Field(
+        default="all",
+        description="rows to train on: all, only correct, or all with the standard answer for incorrect ones",
+    )
+    evaluate: EvaluateSettings = Field(description="evaluation settings that add to the experiment's")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="seeds, if not the experiment's; one is enough for a deterministic method",
+    )
+
+    @model_validator(mode="after")
+    def _adapter_answers(self) -> Self:
+        if self.train is not None:
+            refuse_elsewhere(self.evaluate, "evaluate")
+        return self
+
+
+class Estimate(Config):
+    """What the dry run needs to estimate time and memory on another machine."""
+
+    machine: str = Field(description="the machine and model these numbers describe")
+    parameters: float = Field(gt=0, description="number of parameters of the model")
+    tokens_per_row: float = Field(gt=0, description="tokens in prompt and response")
+    new_tokens: float = Field(gt=0, description="tokens generated per evaluated problem")
+    problems: int = Field(gt=0, description="problems evaluated per cell")
+    flops: float = Field(gt=0, description="floating-point operations per second reached in training")
+    generated_per_second: float = Field(gt=0, description="tokens per second in batched generation")
+
+
+class Experiment(Preparation):
+    """A recipe with several methods; `nlft experiment` runs its missing cells."""
+
+    title: str = Field(description="the figure's title")
+    claim: str = Field(default="", description="the paper's claim")
+    train: Annotated[dict[str, Any], Part(TrainSettings)] = Field(
+        default_factory=dict, description="training settings that all methods share"
+    )
+    evaluate: Annotated[dict[str, Any], Part(EvaluateSettings)] = Field(
+        default_factory=dict, description="evaluation settings that all methods share"
+    )
+    methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")], Method] = Field(
+        min_length=1, description="methods by name, in the order of the tables"
+    )
+    sizes: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="training examples: the first k rows")
+    epochs: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="epochs of a training run after which to evaluate; null: only at its end"
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="seeds for training and sampling"
+    )
+    dev: DataSettings | None = Field(
+        default=None, description="problems for making choices, as in `data`; training problems are excluded"
+    )
+    baseline: str | None = Field(default=None, description="the method to compare the others with")
+    chart: Literal["epochs", "sizes", "bars", "memory", "time"] = Field(default="bars", description="the figure")
+    grader: Literal["strict", "flexible"] = Field(
+        default="flexible", description="the grader whose accuracy the figure shows"
+    )
+    estimate: Estimate | None = Field(default=None, description="numbers for the dry run's estimate")
+
+    @classmethod
+    def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+        """Unfold `grid`, and complete each method's sections with the shared settings."""
+        filled = super()._sections(data, top)
+        given = data.get("grid")
+        grid: dict[str, Any] = given if isinstance(given, dict) else {}
+        methods = grid.get("methods", data.get("methods"))
+        if isinstance(methods, dict):
+            grid = {**grid, "methods": {name: cls._method(data, top, each) for name, each in methods.items()}}
+        return {**filled, **grid}
+
+    @staticmethod
+    def _method(data: dict[str, Any], top: dict[str, Any], method: Any) -> Any:
+        if not isinstance(method, dict):
+            return method
+        own = {key: value for key, value in method.items() if key != "settings"}
+        for verb in ("train", "evaluate"):
+            section, shared = own.get(verb, {}), data.get(verb, {})
+            if isinstance(section, dict) and isinstance(shared, dict):
+                own[verb] = with_shared(top, verb, {**shared, **section})
+        if isinstance(own["train"], dict) and method.get("settings"):
+            own["train"]["settings"] = method["settings"]
+        return own
+
+    @property
+    def last_epoch(self) -> int | None:
+        """How long each training run is, in epochs; None if the `train` section sets it."""
+        return max(self.epochs) if self.epochs else None
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One result of the experiment."""
+
+    method: str
+    size: int  # 0: nothing was trained
+    epoch: int | None  # None: the end of training
+    seed: int
+
+    @property
+    def run(self) -> str:
+        """The training run it belongs to."""
+        return self.method if self.size == UNTRAINED else f"{self.method}-{self.size}"
+
+    @property
+    def id(self) -> str:
+        """Its name in files."""
+        epoch = f"-e{self.epoch}" if self.epoch else ""
+        return f"{self.run}{epoch}-s{self.seed}"
+
+
+def cells(experiment: Experiment) -> list[Cell]:
+    """Every cell: methods in their order, then seeds, sizes and epochs; the untrained model occurs once per seed."""
+    found: list[Cell] = []
+    for name, method in experiment.methods.items():
+        for seed in method.seeds or experiment.seeds:
+            if method.train is None:
+                found.append(Cell(name, UNTRAINED, None, seed))
+                continue
+            for size in experiment.sizes:
+                epochs: list[int | None] = [*sorted(experiment.epochs or [])] or [None]
+                found += [Cell(name, size, epoch, seed) for epoch in epochs]
+    return found
+
+
+def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:
+    """Read and check an experiment; `assignments` as in `nlft.config.override`.
+
+    Raises:
+        ConfigError: naming file, line and key.
+    """
+    data = override(read_yaml(path), assignments)
+    experiment = parse_config(data, Experiment, file=path)
+    if experiment.baseline is not None and experiment.baseline not in experiment.methods:
+        raise ConfigError(
+            f'there is no method "{experiment.baseline}"',
+            file=path,
+            line=line_of(path, ("baseline",)),
+            remedy=did_you_mean(experiment.baseline, experiment.methods),
+        )
+    return experiment

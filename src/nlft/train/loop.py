@@ -1,0 +1,235 @@
+"""The train stage: from judged rows to an adapter and its metrics."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from nlft.errors import ConfigError, DataError
+from nlft.lm.load import LanguageModel
+from nlft.lm.quiet import quiet
+from nlft.progress import Progress, progress
+from nlft.records import Judged
+from nlft.train.arguments import NLFTConfig, lora_config
+from nlft.train.summary import TrainResult, train_settings, write_summary
+from nlft.train.trainer import NLFTTrainer
+
+logger = logging.getLogger("nlft")
+
+# The files transformers writes into a checkpoint, the trainer's state last.
+CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+# The files of a finished run.
+FINISHED_FILES = ("adapter_config.json", "model.safetensors", "train.json")
+SMALLEST_CHECKPOINT = 1 << 20  # with less free space, a failed write means a full disk
+
+
+def train(
+    rows: Sequence[Judged],
+    lm: LanguageModel,
+    config: NLFTConfig,
+    *,
+    lora: dict[str, Any] | None = None,
+    full: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Train and save; each logged step adds a line to `metrics.jsonl`.
+
+    Args:
+        rows: The output of `nlft judge`.
+        lm: The model; its weights stay unchanged unless `full`.
+        config: The trainer's settings; everything goes to its `output_dir`.
+        lora: Arguments for `lora_config`.
+        full: Train all weights, without an adapter.
+        resume: Resume from the last checkpoint in the folder; start afresh if there is none.
+        overwrite: Accept a folder that holds a finished run.
+
+    Raises:
+        DataError: for unusable rows, a folder that holds another run, or a full disk.
+    """
+    check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite)
+    start = time.perf_counter()
+    with quiet():
+        trainer = make_trainer(rows, lm, config, lora=lora, full=full)
+    result = run_trainer(trainer, start=start, resume=resume)
+    write_summary(result, trainer, train_settings(trainer))
+    excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
+    if excluded and min(excluded) >= 1:
+        logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")
+    return result
+
+
+def make_trainer(
+    rows: Sequence[Judged],
+    lm: LanguageModel,
+    config: NLFTConfig,
+    *,
+    lora: dict[str, Any] | None = None,
+    full: bool = False,
+) -> NLFTTrainer:
+    """The trainer for these rows, with a new adapter unless `full`."""
+    return NLFTTrainer(
+        model=lm.model,
+        args=config,
+        train_dataset=rows,
+        peft_config=None if full else lora_config(lm.model, **(lora or {})),
+        processing_class=lm.tokenizer,
+    )
+
+
+def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str = "training") -> TrainResult:
+    """Run any trainer to its end and save the result in its output folder.
+
+    Args:
+        trainer: A `transformers.Trainer`.
+        start: When its work began (`time.perf_counter`).
+        resume: Resume from the last checkpoint in the folder; start afresh if there is none.
+        label: Its label in the progress bar.
+
+    Raises:
+        DataError: for a full disk.
+    """
+    folder = Path(trainer.args.output_dir)
+    if not resume:
+        clear_folder(folder)
+    checkpoint = _last_checkpoint(folder) if resume else None
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    trainer.add_callback(_Metrics(folder / "metrics.jsonl", fresh=checkpoint is None))
+    trainer.add_callback(bar := _Bar(label))
+    try:
+        with bar:
+            output = trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model(str(folder))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors report a full disk with their own errors, which do not mention a disk.
+        if not isinstance(error, OSError) and shutil.disk_usage(folder).free > SMALLEST_CHECKPOINT:
+            raise
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no space left on the disk"
+        raise DataError(
+            f"cannot write: {why}; {_kept(folder)}",
+            file=folder,
+            remedy="free some disk space, then re-run with --resume",
+        ) from error
+    except KeyboardInterrupt:
+        print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
+        raise
+    return TrainResult(
+        folder=folder,
+        steps=trainer.state.global_step,
+        rows=len(trainer.train_dataset),
+        loss=float(output.training_loss),
+        seconds=time.perf_counter() - start,
+        trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    )
+
+
+def check_folder(folder: Path, *, resume: bool, overwrite: bool, begun: bool = False) -> None:
+    """Reject a folder that holds another run, finished or `begun`, unless it is resumed or overwritten.
+
+    Raises:
+        DataError: if the folder holds another run.
+        ConfigError: if it is a file.
+    """
+    if folder.is_file():
+        raise ConfigError("this is a file, not a folder", file=folder, remedy="choose another -o")
+    finished = any((folder / name).exists() for name in FINISHED_FILES)
+    begun = begun or _last_checkpoint(folder) is not None
+    if (finished or begun) and not (resume or overwrite):
+        raise DataError(
+            "the folder holds a finished run" if finished else "the folder holds an interrupted run",
+            file=folder,
+            remedy="choose another -o, or add " + ("--overwrite" if finished else "--resume (or --overwrite)"),
+        )
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint; skips one truncated by a full disk or a kill."""
+    if not folder.is_dir():
+        return None
+    found = [path for path in folder.glob("checkpoint-*") if all((path / name).exists() for name in CHECKPOINT_FILES)]
+    steps = [path for path in found if path.name.removeprefix("checkpoint-").isdigit()]
+    return str(max(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if steps else None
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove another run's files, or a later --resume would continue from its checkpoint."""
+    for checkpoint in folder.glob("checkpoint-[0-9]*/"):
+        shutil.rmtree(checkpoint)
+    for name in FINISHED_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _kept(folder: Path) -> str:
+    last = _last_checkpoint(folder)
+    return f"{Path(last).name} is kept" if last else "no checkpoint was written yet"
+
+
+class _Metrics(TrainerCallback):  # type: ignore[misc]
+    """Append the trainer's logs, one JSON line per step; a resumed run drops the lines it repeats.
+
+    `seconds` of a line is the training time up to it, over all resumed parts.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        self.path, self.fresh = path, fresh
+        self.start = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines: list[str] = []
+        if not self.fresh and self.path.exists():
+            lines = [x for x in self.path.read_text("utf-8").splitlines() if _step(x) <= state.global_step]
+        self.path.write_text("".join(line + "\n" for line in lines), "utf-8")
+        self.start = time.perf_counter() - (json.loads(lines[-1]).get("seconds", 0.0) if lines else 0.0)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        row = {"step": state.global_step, "epoch": state.epoch, "seconds": time.perf_counter() - self.start}
+        row.update(logs or {})
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def _step(line: str) -> float:
+    """A line's step; infinite for a line truncated by a kill or a full disk."""
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:
+        return math.inf
+
+
+class _Bar(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.context: Any = None
+        self.bar: Progress | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.context = progress(self.label, state.max_steps - state.global_step)
+        self.bar = self.context.__enter__()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        if self.bar is not None and logs and "loss" in logs:
+            self.bar.note(f"loss {logs['loss']:.3f}")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.advance()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.context is not None:
+            self.context.__exit__(*error)
+            self.context = None

@@ -92,7 +92,7 @@ HOMES = {
     "accelerate": {"lm", "train"},
     "matplotlib": {"evaluate", "pipeline", "bench"},
     "openai": {"answer", "judge"},
-    "reasoning_gym": {"data"},
+    "reasoning_gym": {"data", "grade"},
     "typer": {"cli"},
 }
 

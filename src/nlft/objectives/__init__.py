@@ -1,10 +1,11 @@
-"""What a token is worth: nlft, sft, dft, cut, sdft, token-weights; one interface, one trainer.
+"""What a token is worth: nlft, sft, dft, cut, sdft, token-weights, first-error, clipped-ratio; one interface, one trainer.
 
 A user's own is a subclass of `Objective` with the decorator `register`; see there.
 """
 
 from nlft.core.loss import Loss
 from nlft.objectives.cut import CUT
+from nlft.objectives.first_error import ClippedRatio, FirstError
 from nlft.objectives.interface import Example, Needs, Objective, TopTokens
 from nlft.objectives.likelihood import DFT, SFT, TokenWeights
 from nlft.objectives.nlft import NLFT
@@ -17,7 +18,9 @@ __all__ = [
     "NLFT",
     "SDFT",
     "SFT",
+    "ClippedRatio",
     "Example",
+    "FirstError",
     "Loss",
     "Needs",
     "Objective",

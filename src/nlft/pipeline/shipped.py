@@ -37,8 +37,9 @@ class Shipped:
 
 
 def shipped_recipes() -> list[Shipped]:
-    """Every recipe, by name."""
-    return [Shipped(path.parent) for path in sorted(_home().glob("*/README.md"))]
+    """Every recipe, by name; a folder of scripts, without a YAML file, is none."""
+    folders = [Shipped(path.parent) for path in sorted(_home().glob("*/README.md"))]
+    return [recipe for recipe in folders if recipe.files]
 
 
 def copy_recipe(name: str, target: Path) -> list[Path]:

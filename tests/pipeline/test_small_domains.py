@@ -1,0 +1,77 @@
+"""The recipe small-domains: its draws are what its README says, and its methods are trainable rows."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from nlft.judge.first_error import locate_first_error
+from nlft.objectives import get_objective
+
+FOLDER = Path(__file__).parents[2] / "recipes" / "small-domains"
+NUMERIC = ["small-sums", "pair-sums", "equations", "few-legs", "gsm-counts", "gsm-prices"]
+
+
+@pytest.fixture
+def draws(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return import_module("draws")
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return import_module("screen")
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+@pytest.mark.parametrize("form", ["worked", "final"])
+def test_a_teachers_mixture_is_85_percent_right_and_its_errors_are_found(draws, name: str, form: str):
+    rows = draws.training_rows(name, 50, 1, form)
+    assert rows == draws.training_rows(name, 50, 1, form)
+    assert sum(row.verdict.correct for row in rows) == 42
+    dev = {problem.question for problem in draws.draw(name, 200, draws.DEV_SEED)}
+    assert not dev & {row.question for row in rows}
+    for row in rows:
+        assert (row.judgment is None) == row.verdict.correct
+        assert row.verdict.correct or locate_first_error(row).wrong is not None
+        assert (row.reference.count("\n") == 0) == (form == "final")
+
+
+def test_draws_share_few_problems(draws):
+    one, two = ({row.question for row in draws.training_rows("gsm-counts", 50, seed)} for seed in (1, 2))
+    assert not one & two
+
+
+def test_forms_differ_in_nothing_that_is_trained_on(draws):
+    worked, final = (draws.training_rows("equations", 50, 1, form) for form in ("worked", "final"))
+    assert [row.response for row in worked] == [row.response for row in final]
+
+
+def test_every_method_names_rows_and_an_objective_there_is(draws, screen):
+    rows = draws.training_rows("small-sums", 50, 1)
+    sizes = {name: len(screen.rows_for(rows, method.get("rows", "all"))) for name, method in screen.METHODS.items()}
+    assert sizes["sft-response"] == sizes["sft-mixed"] == sizes["sft-reference"] == sizes["cut"] == 50
+    assert sizes["sft-correct"] == 42
+    assert sizes["sft-both"] == sizes["first-error-both"] == 100
+    assert sizes["first-error-mixed"] == 58
+    for method in screen.METHODS.values():
+        get_objective(method["objective"], **method.get("options", {}))
+        picked = screen.rows_for(rows, method.get("rows", "all"))
+        assert len({row.id for row in picked}) == len(picked)
+
+
+@pytest.mark.parametrize(
+    ("response", "value"),
+    [
+        ("4 * 6 = 24\n24 - 5 = 19\n#### 19", 19),
+        ("4 * 6 = 25\n25 - 5 = 18\n#### 18", 19),  # both miscalculated, the plan is right
+        ("4 + 6 = 10\n10 - 5 = 5\n#### 5", 5),  # calculated right, the plan is another
+        ("He has 4 x 6 = 30 pens.\nSo 30 pens - 5 = 24 pens remain.\n#### 24", 19),
+        ("It is 19.\n#### 19", None),
+        ("4 * 6 = 25\n" * 40 + "#### 25", 24),
+    ],
+)
+def test_a_plan_is_worked_out_from_the_responses_own_equations(monkeypatch, response, value):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    assert import_module("plan").planned_value(response) == value

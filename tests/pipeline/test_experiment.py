@@ -88,7 +88,7 @@ def test_only_missing_cells_are_run(ran: Path, capsys: pytest.CaptureFixture[str
 def test_results_of_other_settings_are_not_mixed_in(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for change in ("train.learning_rate=0.02", "judge.judge=self", "methods.nlft-c3.settings.c3=0.7"):
         assert run(["experiment", str(ran / "recipe.yaml"), "--set", change]) == 2
-        assert "made with other settings" in capsys.readouterr().err
+        assert "settings that differ" in capsys.readouterr().err
     assert run(["experiment", str(ran / "recipe.yaml"), "--set", "title=Another"]) == 0
     assert run(["experiment", str(ran / "recipe.yaml"), "--tables"]) == 0
 
@@ -237,7 +237,7 @@ def test_every_chart_is_drawn(tmp_path: Path, chart: str) -> None:
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     experiment, results = made_up(tmp_path)
     (results / "test" / "base-s0.json").write_text('{"method": "base"')
-    with pytest.raises(DataError, match=r"base-s0\.json.*no result"):
+    with pytest.raises(DataError, match=r"base-s0\.json.*not a results file"):
         points(experiment, results, "test")
 
 
@@ -257,7 +257,7 @@ def test_rows_of_a_method() -> None:
 def test_more_rows_than_there_are_is_told(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--set", "sizes=[9]", "--results", str(tmp_path), "--method", "sft-response"]
     assert run(["experiment", str(ran / "recipe.yaml"), *words]) == 1
-    assert "9 training rows are asked for, but there are 4" in capsys.readouterr().err
+    assert "asks for 9 training rows, but there are 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ def test_rows_are_selected(tmp_path: Path) -> None:
     assert len(rows) == 6
     write_records(tmp_path / "own.jsonl", own[2:])
     rounds = Mixture(teacher_share=0.0)
-    with pytest.raises(DataError, match="none is correct"):
+    with pytest.raises(DataError, match="no answer is correct"):
         select_file(rounds, tmp_path / "own.jsonl", tmp_path / "teacher.jsonl", tmp_path / "rows.jsonl")
 
 
 def test_a_dev_split_of_trained_problems_is_refused(tmp_path: Path) -> None:
     tiny_rows(tmp_path / "p.jsonl", 2, answered=False)
-    with pytest.raises(DataError, match="also trained on"):
+    with pytest.raises(DataError, match="also a training problem"):
         leave_out_file(Config(), tmp_path / "p.jsonl", tmp_path / "p.jsonl", tmp_path / "dev.jsonl")

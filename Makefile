@@ -14,7 +14,7 @@ test: $(STAMP) check browser docs
 
 # What needs neither a browser, nor the storm, nor training: under a minute.
 quick: $(STAMP)
-	$(BIN)/pytest -q -n 2 --dist worksteal tests -m "not browser and not storm and not training"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal tests -m "not browser and not storm and not training"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -106,6 +106,14 @@ def test_other_rows_are_not_mixed_in(problems: list[Problem], lm: LanguageModel,
     before = (tmp_path / "eval.jsonl").read_bytes()
     with pytest.raises(DataError, match="another evaluation"):
         run(problems, lm, output=tmp_path / "eval.json")
+    for changed in (
+        {"prompts": load_prompts("generic")},
+        {"answerer": LocalAnswerer(lm, SETTINGS.model_copy(update={"seed": 6}))},
+        {"problems": [problems[0], problems[2]]},
+    ):
+        given = {"problems": problems[:2], "answerer": LocalAnswerer(lm, SETTINGS), "prompts": load_prompts("short")}
+        with pytest.raises(DataError, match="another evaluation"):
+            evaluate(**{**given, **changed}, output=tmp_path / "eval.json")  # type: ignore[arg-type]
     assert (tmp_path / "eval.jsonl").read_bytes() == before
     whole = run(problems, lm, output=tmp_path / "eval.json", overwrite=True)
     assert (whole.n, whole.resumed) == (8, 2), "an answer to the same question is not paid for twice"

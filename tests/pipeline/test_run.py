@@ -146,7 +146,7 @@ def test_an_ended_run_takes_its_stage_along_and_goes_on(
     words += ["--set", "evaluate.max_new_tokens=3000", "--set", "evaluate.temperature=1"]
     deadline = time.monotonic() + 120
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not (out / "before.jsonl").exists():
+        while not (out / ".before.json.lock").exists():  # the evaluation holds its output
             assert time.monotonic() < deadline
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
@@ -156,8 +156,9 @@ def test_an_ended_run_takes_its_stage_along_and_goes_on(
     assert "Traceback" not in errors
     assert read_record(out, "test") is not None
     assert read_record(out, "before") is None
+    assert not (out / "before.json").exists(), "no step goes on behind its run's back"
     with sole_writer(out / "before.json"):
-        pass  # no stage goes on behind its run's back
+        pass
 
 
 def test_two_runs_in_one_folder_are_refused(recipe: Path, tmp_path: Path) -> None:

@@ -96,18 +96,20 @@ class Reader:
 
     def records(self, on_error: OnError = None) -> Iterator[tuple[int, Problem]]:
         """The rows as records, with their places; `on_error` gets the error of each bad row, None raises."""
-        seen: dict[str, int] = {}
+        seen: set[int] = set()  # hashes of the ids: the ids themselves would cost more than the rows' places
         index = -1
         for index, (line, raw) in enumerate(self.rows(on_error)):
             try:
                 row = {"id": f"{self.stem}-{index}", **self._ours(raw, line)}
                 record = parse_record(row, _kind(row), file=self.source, line=line)
-                refuse_repeated(record.id, seen, file=self.source, line=line)
+                if hash(record.id) in seen:
+                    self._refuse_repeated(record.id, line)
             except DataError as error:
                 if on_error is None:
                     raise
                 on_error(error)
                 continue
+            seen.add(hash(record.id))
             yield line, record
         if index < 0 and on_error is None:
             raise DataError("the file holds no rows", file=self.source, remedy="give a file with at least one row")
@@ -119,6 +121,25 @@ class Reader:
             return convert(row, self.schema, first_exchange=self.first_exchange)
         except DataError as error:
             raise DataError(error.message, file=self.source, line=line, remedy=error.remedy) from None
+
+    def _refuse_repeated(self, identity: str, line: int) -> None:
+        """Two ids share a hash: read again, and refuse the second unless they differ."""
+        seen: dict[str, int] = {}
+        for index, (earlier, raw) in enumerate(self.rows(_pass_over)):
+            if earlier >= line:
+                break
+            try:
+                earlier_id = {"id": f"{self.stem}-{index}", **self._ours(raw, earlier)}["id"]
+            except DataError:
+                continue
+            if earlier_id == identity:
+                seen[identity] = earlier
+                break
+        refuse_repeated(identity, seen, file=self.source, line=line)
+
+
+def _pass_over(error: DataError) -> None:
+    """For a second reading, whose errors the first has reported."""
 
 
 def _kind(row: Mapping[str, Any]) -> type[Problem]:

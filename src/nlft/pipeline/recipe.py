@@ -65,7 +65,7 @@ class Preparation(Config):
     prompts: str = Field(default="paper", description="prompt set for every section that does not set its own")
     seed: int = Field(default=0, ge=0, description="seed for every section that does not set its own")
     data: DataSettings = Field(
-        description="the training problems: `source` (gsm8k, gsm_symbolic or a file) and its options"
+        description="the training problems: `source` (gsm8k, gsm_symbolic, reasoning-gym or a file) and its options"
     )
     answer: AnswerSettings | None = Field(
         default=None, description="who answers; omit it if the rows hold responses already"

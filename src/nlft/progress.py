@@ -64,10 +64,16 @@ class _Lines:
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Progress]:
-    """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`."""
-    if not sys.stderr.isatty():
-        yield _Lines(label, total)
+def progress(label: str, total: int, *, each: bool = False) -> Iterator[Progress]:
+    """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`.
+
+    Args:
+        label: What is done.
+        total: The number of items.
+        each: A plain line after every item, even on a terminal: for items that have bars of their own.
+    """
+    if each or not sys.stderr.isatty():
+        yield _Lines(label, total, every=0.0 if each else 10.0)
         return
     from rich.console import Console
     from rich.progress import (

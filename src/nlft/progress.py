@@ -11,7 +11,7 @@ from typing import Protocol
 
 from nlft.errors import NLFTError
 
-__all__ = ["Outcome", "Progress", "printable", "progress"]
+__all__ = ["Outcome", "Progress", "duration", "printable", "progress"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class _Lines:
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         tail = f", {self.text}" if self.text else ""
-        print(f"{self.label}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left{tail}", file=sys.stderr)
+        print(
+            f"{self.label}: {self.done}/{self.total}, {duration(spent)}, {duration(left)} left{tail}", file=sys.stderr
+        )
 
 
 @contextmanager
@@ -105,6 +107,20 @@ def progress(label: str, total: int, *, each: bool = False) -> Iterator[Progress
                 bar.update(task, text=text)
 
         yield _Bar()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in readable form.
+
+    >>> duration(7.3), duration(192), duration(7265)
+    ('7.3 s', '3 min 12 s', '2 h 01 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def printable(text: str) -> str:

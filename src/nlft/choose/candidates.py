@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nlft.records import Judged
@@ -22,27 +22,32 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 }
 """Each as a method of an experiment (`nlft.pipeline.experiment.Method`)."""
 
-WORDS = ("cut", "first-error")  # plain SFT, but for what they do with a judgment
-
 
 def is_plain(name: str) -> bool:
     """Whether a candidate is plain SFT."""
     return name.startswith("sft-")
 
 
-def obstacle(name: str, rows: Sequence[Judged], folds: int) -> str | None:
-    """Why these rows do not allow a candidate, or make it the same as another; None if they do."""
-    wrong = [row for row in rows if not row.verdict.correct]
-    judged = sum(bool(row.judgment) for row in wrong)
-    right = len(rows) - len(wrong)
-    if name == "sft-correct" and right < folds:
-        return f"{right} of {len(rows)} responses are correct"
+def obstacle(name: str, parts: Sequence[Sequence[Judged]]) -> str | None:
+    """Why the rows do not allow a candidate, or make it the same as another; None if they do.
+
+    Args:
+        name: The candidate.
+        parts: The training rows of each fold.
+    """
+
+    def everywhere(true: Callable[[Judged], object]) -> bool:
+        return all(any(true(row) for row in part) for part in parts)
+
+    wrong = any(not row.verdict.correct for part in parts for row in part)
+    if name == "sft-correct" and not everywhere(lambda row: row.verdict.correct):
+        return "too few responses are correct"
     if name in ("sft-correct", "sft-mixed") and not wrong:
         return "every response is correct, so it is the same as sft-response"
-    if name in ("sft-reference", "sft-both") and all(row.response == row.reference for row in rows):
+    if name in ("sft-reference", "sft-both") and all(row.response == row.reference for part in parts for row in part):
         return "every response is the standard answer, so it is the same as sft-response"
-    if name in WORDS and not wrong:
+    if name in ("cut", "first-error") and not wrong:
         return "every response is correct, so there is no error to learn from"
-    if not is_plain(name) and wrong and judged < folds:
-        return f"{judged} of {len(wrong)} wrong responses have a judgment (`nlft judge` writes them)"
+    if not is_plain(name) and wrong and not everywhere(lambda row: not row.verdict.correct and row.judgment):
+        return "too few wrong responses have a judgment; `nlft judge` writes them"
     return None

@@ -31,7 +31,7 @@ class ChooseSettings(LoadSettings):
     learning_rates: Annotated[list[float], Flags(("--learning-rate", "--lr"))] = Field(
         default=[5e-4], min_length=1, description="peak learning rate; repeatable, and then part of a candidate"
     )
-    prompts: PromptSetName = Field(default="short", description="prompt set: a built-in name or a YAML file")
+    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
     grader: GraderName | None = Field(
         default=None, description="the grader, if not GSM8K's strict and flexible; see `nlft evaluate`"
     )

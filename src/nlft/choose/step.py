@@ -12,12 +12,12 @@ from nlft.choose.cost import measured_seconds
 from nlft.choose.recipes import experiment_lines, recipe_lines
 from nlft.choose.verdict import choose
 from nlft.errors import ConfigError
-from nlft.evaluate.table import duration
 from nlft.files import sole_writer, write_lines
-from nlft.pipeline.cells import missing_cells, run_cells
+from nlft.pipeline.cells import missing_cells, refuse_others, run_cells
 from nlft.pipeline.experiment import load_experiment
+from nlft.pipeline.folds import fold_numbers
 from nlft.pipeline.report import points, write_report
-from nlft.progress import Outcome
+from nlft.progress import Outcome, duration
 from nlft.records import Judged, read_records
 
 __all__ = ["run"]
@@ -45,7 +45,7 @@ def run(
         judged: The judged rows.
         output: The folder to write.
         agree: Asked before a run of more than ten minutes, with its estimate; false stops.
-        assignments: Keys of the experiment to override, such as `train.lora_r=8`.
+        assignments: Keys of `experiment.yaml` to override, such as `train.lora_r=8`.
         jobs: Parallel training runs.
         dry_run: Stop after the estimate.
 
@@ -57,8 +57,9 @@ def run(
     names = _allowed(settings, rows, judged)
     file, results = output / "experiment.yaml", output / "results"
     with sole_writer(output / "choice"):
-        write_lines(file, experiment_lines(settings, names, rows, judged, output))
-        experiment = load_experiment(file, assignments)
+        write_lines(file, experiment_lines(settings, names, rows, judged, output, assignments))
+        experiment = load_experiment(file)
+        refuse_others(experiment, results, "dev")
         if missing := missing_cells(experiment, results, "dev"):
             seconds = measured_seconds(experiment, missing)
             cost = (
@@ -69,14 +70,15 @@ def run(
                 return Outcome(cost)
             print(cost, file=sys.stderr)
             if seconds > LONG and not agree(cost):
-                raise ConfigError("not begun", remedy="compare less (--folds, --method, --epochs), or add --yes")
+                remedy = "add --yes, or compare less (--method, --folds, --epochs)"
+                raise ConfigError(f"not begun: it takes about {duration(seconds)}", remedy=remedy)
             run_cells(experiment, results, "dev", file=file, jobs=jobs)
         write_report(experiment, results, "dev")
         choice = choose(points(experiment, results, "dev"), experiment.grader)
         table, said = choice.table(), choice.text()
         write_lines(output / "choice.md", [*table.markdown().splitlines(), "", *said.splitlines()])
         write_lines(output / "choice.csv", table.csv().splitlines())
-        write_lines(output / "recipe.yaml", recipe_lines(experiment, choice, settings.epochs, len(rows), output))
+        write_lines(output / "recipe.yaml", recipe_lines(experiment, choice, output))
     return Outcome(f"{table.text()}\n\n{said}\n\ntrain it on all rows: nlft run {output / 'recipe.yaml'}")
 
 
@@ -86,7 +88,11 @@ def _allowed(settings: ChooseSettings, rows: Sequence[Judged], judged: Path) -> 
     Raises:
         ConfigError: if the rows do not allow one that was asked for, or fewer than two.
     """
-    reasons = {name: obstacle(name, rows, settings.folds) for name in settings.methods or CANDIDATES}
+    numbers = fold_numbers(rows, settings.folds, settings.seed)
+    parts = [
+        [row for row, number in zip(rows, numbers, strict=True) if number != fold] for fold in range(settings.folds)
+    ]
+    reasons = {name: obstacle(name, parts) for name in settings.methods or CANDIDATES}
     for name, reason in reasons.items():
         if reason is not None and settings.methods is not None:
             raise ConfigError(f"these rows do not allow {name}: {reason}", file=judged, remedy="leave it out")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from nlft.choose.candidates import is_plain
 from nlft.evaluate import Comparison, best_shares, correct
 from nlft.evaluate.evaluation import Grade
-from nlft.evaluate.table import Table, duration, interval, p_value, percent
+from nlft.evaluate.table import Table, interval, p_value, percent
 from nlft.pipeline.report import Point, compare_two
+from nlft.progress import duration
 
 __all__ = ["Choice", "choose"]
 
@@ -52,13 +53,11 @@ class Choice:
             )
         if not tied:
             why = "it is better than every other candidate"
-        elif self.taken is not best:
-            why = "the best plain SFT of those not told apart"
+        elif is_plain(self.taken.method):
+            why = "of those not told apart, the plain SFT that solved most"
         else:
-            why = "it solved most, but is not told apart from others" + (
-                "" if is_plain(best.method) else ", and no plain SFT is among them"
-            )
-        lines.append(f"Take {self.taken.method}: {why}.")
+            why = "it solved most, and no plain SFT is among those not told apart from it"
+        lines.insert(0, f"Take {self.taken.method}: {why}.")
         if self.untrained is not None:
             lines.append(_gain(self.untrained[1]))
         return "\n".join(lines)
@@ -68,7 +67,7 @@ class Choice:
         best = self.ranked[0]
         other: Grade = "strict" if self.grader == "flexible" else "flexible"
         header = (
-            "", self.grader, "95 %", other, "in format", f"against {best.method}", "95 %", "p (Holm)", "best in", "training",
+            "", self.grader, "95 %", other, "in format", f"against {best.method}", "95 %", "p (Holm)", "most in", "training",
         )  # fmt: skip
         shares = best_shares([_solved(point, self.grader) for point in self.ranked])
         compared = {each.a: each for each in self.against}

@@ -38,7 +38,7 @@ from nlft.pipeline.select import RowsSettings
 from nlft.progress import Progress, progress
 from nlft.records import Judged, read_objects, read_records
 
-__all__ = ["Run", "missing_cells", "plan_cells", "run_cells"]
+__all__ = ["Run", "missing_cells", "plan_cells", "refuse_others", "run_cells"]
 
 
 class Run(NamedTuple):
@@ -155,8 +155,7 @@ def run_cells(
     """
     refuse_old_folder(experiment.folder)
     shared, runs = plan_cells(experiment, split, file=file)
-    hashes = {cell: _hashes(experiment, shared, run, cell) for run in runs for cell in run.evaluations}
-    _refuse_others(results, split, hashes)
+    hashes = refuse_others(experiment, results, split, file=file)
     todo = {c for c in missing_cells(experiment, results, split) if methods is None or c.method in methods}
     wanted = [run for run in runs if todo & run.evaluations.keys()]
     if not wanted:
@@ -254,8 +253,19 @@ def _hashes(experiment: Experiment, shared: Iterable[Step], run: Run, cell: Cell
     return Hashes(settings_hash(steps, folder)[:16], sources_hash(steps, folder)[:16])
 
 
-def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> None:
-    """Keep results made with different settings or data out of this experiment's tables."""
+def refuse_others(
+    experiment: Experiment, results: Path, split: Split, *, file: str | Path | None = None
+) -> dict[Cell, Hashes]:
+    """Keep results made with different settings or data out of this experiment's tables.
+
+    Returns:
+        What identifies each cell's result.
+
+    Raises:
+        ConfigError: for a result of another kind, or as `plan_cells`.
+    """
+    shared, runs = plan_cells(experiment, split, file=file)
+    hashes = {cell: _hashes(experiment, shared, run, cell) for run in runs for cell in run.evaluations}
     for cell, result in read_results(results, split, hashes).items():
         settings, sources = hashes[cell]
         if result.version == 1:
@@ -269,8 +279,9 @@ def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> N
         raise ConfigError(
             f"this result was made {other}",
             file=result_path(results, split, cell),
-            remedy="choose another folder with --results, or move the old results",
+            remedy="choose another folder (--results; of `nlft choose`, -o), or move the old results",
         )
+    return hashes
 
 
 def _result(experiment: Experiment, cell: Cell, split: Split, run: Run, hashes: Hashes) -> CellResult:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlft.evaluate.table import Table, duration
+from nlft.evaluate.table import Table
 from nlft.pipeline.experiment import Cell, Estimate, Experiment, Split, cells
+from nlft.progress import duration
 from nlft.train.config import REFT, TrainSettings
 
 __all__ = ["Cost", "cell_cost", "listing", "relative_cost"]

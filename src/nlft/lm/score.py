@@ -78,7 +78,7 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         correct=example.correct,
         logp_standard=standard.logp if standard is not None else None,
         logp_judge=judge.logp if judge is not None else None,
-        hidden_states=base.hidden_states.detach(),
+        hidden_states=base.hidden_states,
     )
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))

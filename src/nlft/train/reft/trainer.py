@@ -159,15 +159,15 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         real = attention_mask.bool()
         logp: list[Tensor] = []
-        states: list[Tensor] = []
+        values: list[Tensor] = []
         size = batch_size or len(input_ids)
         for start in range(0, len(input_ids), size):
             rows = range(start, min(start + size, len(input_ids)))
             paths = [_path(input_ids[row], real[row], logits_to_keep) for row in rows]
-            scored = path_logprobs(model, paths)[0]
-            logp += [one.logp for one in scored]
-            states += [one.hidden_states for one in scored]
-        self._values = self.value_head(_padded(states, logits_to_keep))
+            for one in path_logprobs(model, paths, values=self.value_head)[0]:
+                logp.append(one.logp)
+                values += [one.values] if one.values is not None else []
+        self._values = _padded(values, logits_to_keep)
         return _padded(logp, logits_to_keep), None, None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -271,6 +271,6 @@ def _path(ids: Tensor, real: Tensor, width: int) -> TokenPath:
 
 
 def _padded(rows: list[Tensor], width: int) -> Tensor:
-    """(rows, width, ...) of per-token values, padded with zeros on the right."""
+    """(rows, width) of per-token values, padded with zeros on the right."""
     padded = pad_sequence(rows, batch_first=True)
-    return torch.cat([padded, padded.new_zeros(len(rows), width - padded.shape[1], *padded.shape[2:])], dim=1)
+    return torch.cat([padded, padded.new_zeros(len(rows), width - padded.shape[1])], dim=1)

@@ -184,7 +184,9 @@ def _by_path(
     tops = zip(*map(parts, asked.top or (None, None)), strict=True)
     named = iter(chosen)
     return [
-        PathLogprobs(p, h, (v, i) if v is not None and i is not None else None, next(named) if c is not None else None, w)
+        PathLogprobs(
+            p, h, (v, i) if v is not None and i is not None else None, next(named) if c is not None else None, w
+        )
         for p, h, (v, i), c, w in zip(
             torch.split(logp, sizes), torch.split(asked.hidden_states, sizes), tops, choose, parts(values), strict=True
         )
@@ -263,8 +265,16 @@ def shares_prefixes(model: nn.Module) -> bool:
         obstacle = sharing_obstacle(base) or _probe(base)
         if obstacle is not None:
             logger.warning("prefixes are not shared with %s: %s", type(base).__name__, obstacle)
-        known = base._nlft_shares_prefixes = obstacle is None
+        share_prefixes(base, known := obstacle is None)
     return bool(known)
+
+
+def share_prefixes(model: nn.Module, shares: bool) -> None:
+    """Let this model take the shared way, or not, whatever its probe said."""
+    base = unwrap(model)
+    base._nlft_shares_prefixes = shares
+    if shares:
+        base.set_attn_implementation(attention.NAME)
 
 
 @torch.no_grad()
@@ -291,13 +301,12 @@ def _probe(base: Any) -> str | None:
         difference, noise = (float((plain - other).abs().mean()) for other in (shared, rounded))
         if difference <= max(1e-3, 3 * noise):
             return None
-        obstacle = f"the probe's log-probabilities differ by {difference:.2g}, where rounding explains {noise:.2g}"
+        return f"the probe's log-probabilities differ by {difference:.2g}, where rounding explains {noise:.2g}"
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        obstacle = f"the probe failed ({type(error).__name__}: {error})"
+        return f"the probe failed ({type(error).__name__}: {error})"
     finally:
         base.train(training)
-    base.set_attn_implementation(was)
-    return obstacle
+        base.set_attn_implementation(was)
 
 
 @contextmanager

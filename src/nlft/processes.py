@@ -1,0 +1,88 @@
+"""The processes that `torchrun` or `accelerate launch` has started for one command; usually one.
+
+All run the same program. What they exchange goes through accelerate, which `join` sets up; in a single process nothing
+here loads torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from nlft.errors import ConfigError
+
+__all__ = ["agree", "count", "deal", "gather", "join", "leads", "rank", "wait"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def count() -> int:
+    """The number of processes."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return rank() == 0
+
+
+def join(device: str) -> None:
+    """Let the processes find one another; on GPUs, each takes its own.
+
+    Args:
+        device: The device to run on, as `nlft.lm.load_model` takes it.
+
+    Raises:
+        ConfigError: for a single GPU that all processes would use.
+    """
+    if count() == 1:
+        return
+    if device.startswith("cuda:"):
+        raise ConfigError(
+            f'{count()} processes cannot share "{device}"', remedy="use --device cuda: each takes its own"
+        )
+    from accelerate import PartialState
+
+    PartialState(cpu=device == "cpu")
+
+
+def gather(item: T) -> list[T]:
+    """Every process's item, in order of rank, in every process."""
+    if count() == 1:
+        return [item]
+    from accelerate.utils import gather_object
+
+    found: list[T] = gather_object([item])
+    return found
+
+
+def agree(value: T) -> T:
+    """The leading process's value, in every process."""
+    if count() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    found: list[Any] = broadcast_object_list([value])
+    return found[0]  # type: ignore[no-any-return]
+
+
+def wait() -> None:
+    """Return once every process has come here."""
+    if count() > 1:
+        gather(None)
+
+
+def deal(items: Sequence[T], work: Callable[[T], R]) -> Iterator[R]:
+    """`map(work, items)` with the items dealt to the processes in turn; every process gets every result, in order.
+
+    In the last round, processes left without an item repeat the last one for nothing, so that all make the same passes.
+    """
+    for start in range(0, len(items), count()):
+        yield from gather(work(items[min(start + rank(), len(items) - 1)]))[: len(items) - start]

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from nlft.errors import ConfigError
+from nlft.errors import ConfigError, NLFTError
 
-__all__ = ["agree", "count", "deal", "gather", "join", "leads", "rank", "wait"]
+__all__ = ["agree", "count", "deal", "first", "gather", "join", "leads", "rank"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,12 +20,13 @@ R = TypeVar("R")
 
 def count() -> int:
     """The number of processes."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    # Some clusters set WORLD_SIZE alone, for what they start; launchers set both.
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def rank() -> int:
     """This process's number, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK", "0")) if count() > 1 else 0
 
 
 def leads() -> bool:
@@ -73,10 +74,18 @@ def agree(value: T) -> T:
     return found[0]  # type: ignore[no-any-return]
 
 
-def wait() -> None:
-    """Return once every process has come here."""
-    if count() > 1:
-        gather(None)
+def first(work: Callable[[], T]) -> T:
+    """Let the leading process do this while the others wait; all get its result, or its error."""
+    result, error = None, None
+    if leads():
+        try:
+            result = work()
+        except NLFTError as raised:
+            error = raised
+    result, error = agree((result, error))
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
 
 
 def deal(items: Sequence[T], work: Callable[[T], R]) -> Iterator[R]:

@@ -140,18 +140,10 @@ def run_packed(
     keep: Sequence[int],
     asked: Asked | None = None,
 ) -> Tensor:
-    """Run the model once over packed tokens.
-
-    Args:
-        model: A model that shares prefixes.
-        ids: The packed tokens.
-        positions: Their positions.
-        pack: For the attention layers: a `Pack`, or another object with `attend`.
-        keep: The tokens that the head sees.
-        asked: What the head is asked about them.
+    """Run the model once over packed tokens; the head sees those at the places `keep`.
 
     Returns:
-        Their logits, (tokens, vocabulary); or the head's answer.
+        Their logits, (tokens, vocabulary); or the head's answer to what it is `asked`.
     """
     base = unwrap(model)
     device = base.get_input_embeddings().weight.device
@@ -176,20 +168,18 @@ def _by_path(
 ) -> list[PathLogprobs]:
     """A head's answer, path by path."""
     logp, chosen, values = asked.split(answer)
-    sizes = [len(path.response) for path in paths]
-
-    def parts(tensor: Tensor | None) -> Sequence[Tensor | None]:
-        return torch.split(tensor, sizes) if tensor is not None else [None] * len(paths)
-
-    tops = zip(*map(parts, asked.top or (None, None)), strict=True)
-    named = iter(chosen)
+    sizes, named = [len(path.response) for path in paths], iter(chosen)
+    hidden, tops = torch.split(asked.hidden_states, sizes), [torch.split(each, sizes) for each in asked.top or ()]
+    valued = torch.split(values, sizes) if values is not None else [None] * len(paths)
     return [
         PathLogprobs(
-            p, h, (v, i) if v is not None and i is not None else None, next(named) if c is not None else None, w
+            own,
+            hidden[place],
+            (tops[0][place], tops[1][place]) if tops else None,
+            next(named) if choose[place] is not None else None,
+            valued[place],
         )
-        for p, h, (v, i), c, w in zip(
-            torch.split(logp, sizes), torch.split(asked.hidden_states, sizes), tops, choose, parts(values), strict=True
-        )
+        for place, own in enumerate(torch.split(logp, sizes))
     ]
 
 

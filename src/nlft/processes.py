@@ -41,10 +41,13 @@ def join(device: str) -> None:
         device: The device to run on, as `nlft.lm.load_model` takes it.
 
     Raises:
-        ConfigError: for a single GPU that all processes would use.
+        ConfigError: for a single GPU that all processes would use, or sharding that needs GPUs.
     """
     if count() == 1:
         return
+    for name in ("FSDP", "DEEPSPEED"):
+        if device == "cpu" and os.environ.get(f"ACCELERATE_USE_{name}") == "true":
+            raise ConfigError(f"accelerate knows no {name} on the CPU", remedy="start it with torchrun")
     if device.startswith("cuda:"):
         raise ConfigError(
             f'{count()} processes cannot share "{device}"', remedy="use --device cuda: each takes its own"
@@ -82,6 +85,7 @@ def first(work: Callable[[], T]) -> T:
             result = work()
         except NLFTError as raised:
             error = raised
+            error.shared = True
     result, error = agree((result, error))
     if error is not None:
         raise error

@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"files", "pipeline", "records", "saliency_map"},
     "grade": {"config", "errors", "progress", "records"},
     "lm": {"config", "errors", "objectives", "prompts", "records"},
-    "answer": {"config", "errors", "files", "lm", "progress", "prompts", "provenance", "records"},
+    "answer": {"config", "errors", "files", "lm", "progress", "prompts", "provenance", "records", "train"},
     "data": {"config", "errors", "files", "grade", "lm", "progress", "prompts", "records"},
     "evaluate": {"answer", "config", "errors", "files", "grade", "progress", "prompts", "provenance", "records"},
     "judge": {"answer", "config", "data", "errors", "files", "grade", "progress", "prompts", "records"},

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"config", "errors", "files", "grade", "lm", "progress", "prompts", "records"},
     "evaluate": {"answer", "config", "errors", "files", "grade", "progress", "prompts", "provenance", "records"},
     "judge": {"answer", "config", "data", "errors", "files", "grade", "progress", "prompts", "records"},
+    "revise": {"answer", "config", "errors", "files", "grade", "judge", "lm", "progress", "prompts", "records"},
     "saliency_map": {"config", "core", "errors", "files", "lm", "progress", "prompts", "records", "score"},
     "score": {"config", "core", "errors", "files", "lm", "objectives", "progress", "prompts", "records"},
     "train": {
@@ -59,6 +60,7 @@ ALLOWED: dict[str, set[str]] = {
         "prompts",
         "provenance",
         "records",
+        "revise",
         "saliency_map",
         "score",
         "train",
@@ -79,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         "prompts",
         "provenance",
         "records",
+        "revise",
         "saliency_map",
         "score",
         "train",

@@ -35,6 +35,7 @@ VERBS = {
     "answer": "Get a response to each problem from a local model, a server or a recording.",
     "grade": "Compare each response's final answer with the reference.",
     "judge": "Say in words what is wrong with each incorrect response.",
+    "revise": "Let the student answer again, and put its right answers in place of wrong responses.",
     "score": "Compute what each response token is worth.",
     "show": "Show scored responses in the terminal, with every token's role.",
     "view": "Make the saliency map, as a file or served on this machine.",

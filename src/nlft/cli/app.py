@@ -43,6 +43,7 @@ VERBS = {
     "evaluate": "Measure a model's accuracy on held-out problems.",
     "compare": "Compare evaluations problem by problem, with intervals.",
     "run": "Run a recipe, from the problems to accuracy before and after training.",
+    "choose": "Find out which training suits your rows.",
     "experiment": "Compare methods: run the missing cells, draw tables and figures.",
     "recipes": "List the recipes that come with nlft, or copy one.",
     "schema": "Print the JSON Schema of a recipe, for your editor.",

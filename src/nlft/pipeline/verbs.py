@@ -46,6 +46,7 @@ RUNNERS = {
     "train": Runner("nlft.train.step:run", resumes=True),
     "evaluate": Runner("nlft.evaluate.step:run", replaces=True),
     "rows": Runner("nlft.pipeline.select:rows_file", light=True),
+    "held-out": Runner("nlft.pipeline.folds:held_out_file", light=True),
     "leave-out": Runner("nlft.pipeline.select:leave_out_file", light=True),
     "select": Runner("nlft.pipeline.select:select_file", light=True),
     "best": Runner("nlft.pipeline.select:best_file", light=True),

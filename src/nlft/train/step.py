@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlft import processes
 from nlft.errors import DataError
+from nlft.judge.step_weights import with_step_weights
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
 from nlft.train.config import REFT, TrainSettings
@@ -69,7 +70,13 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bo
         score_cache=settings.score_cache,
         **_shared(settings, output),
     )
+    if settings.objective in ("first-error", "clipped-ratio") and not any(_has_weights(row) for row in rows):
+        rows = with_step_weights(rows, lm.tokenizer)
     return train(rows, lm, config, lora=settings.lora, full=settings.full, resume=resume, overwrite=overwrite)
+
+
+def _has_weights(row: Judged) -> bool:
+    return "token_weights" in (row.model_extra or {})
 
 
 def _train_reft(

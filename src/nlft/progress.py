@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nlft.errors import NLFTError
+from nlft.processes import leads
 
 __all__ = ["Outcome", "Progress", "duration", "printable", "progress"]
 
@@ -57,6 +58,8 @@ class _Lines:
         self.text = text
 
     def show(self, now: float) -> None:
+        if not leads():
+            return
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         tail = f", {self.text}" if self.text else ""
@@ -69,12 +72,14 @@ class _Lines:
 def progress(label: str, total: int, *, each: bool = False) -> Iterator[Progress]:
     """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`.
 
+    Of several processes only the leading one shows anything.
+
     Args:
         label: What is done.
         total: The number of items.
         each: A plain line after every item, even on a terminal: for items that have bars of their own.
     """
-    if each or not sys.stderr.isatty():
+    if each or not (sys.stderr.isatty() and leads()):
         yield _Lines(label, total, every=0.0 if each else 10.0)
         return
     from rich.console import Console

@@ -124,6 +124,9 @@ class Recipe(Preparation):
             refuse_elsewhere(self.evaluate, "evaluate")
         if self.rounds is not None:
             refuse_elsewhere(self.rounds.answer, "rounds", "answer")
+            if self.rounds.answer.out_of_fold is not None:
+                told = "a round's answers come from the adapter of the round before; `out_of_fold` has no effect"
+                raise refused(ConfigError(told, remedy="leave out_of_fold out"), "rounds", "answer")
         return self
 
     @classmethod

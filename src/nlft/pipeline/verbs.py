@@ -40,6 +40,7 @@ RUNNERS = {
     "answer": Runner("nlft.answer.step:run"),
     "grade": Runner("nlft.grade.step:run"),
     "judge": Runner("nlft.judge.step:run"),
+    "revise": Runner("nlft.revise.step:run"),
     "score": Runner("nlft.score.step:run"),
     "view": Runner("nlft.saliency_map.export:page_file"),
     "train": Runner("nlft.train.step:run", resumes=True),

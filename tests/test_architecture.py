@@ -31,8 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "answer": {"config", "errors", "files", "lm", "processes", "progress", "prompts", "provenance", "records", "train"},
     "data": {"config", "errors", "files", "grade", "lm", "progress", "prompts", "records"},
     "evaluate": {"answer", "config", "errors", "files", "grade", "progress", "prompts", "provenance", "records"},
-    "judge": {"answer", "config", "data", "errors", "files", "grade", "progress", "prompts", "records"},
-    "revise": {"answer", "config", "errors", "files", "grade", "judge", "lm", "progress", "prompts", "records"},
+    "judge": {"answer", "config", "data", "errors", "files", "grade", "progress", "prompts", "records", "steps"},
+    "steps": {"grade", "records"},
+    "revise": {"answer", "config", "errors", "files", "grade", "lm", "progress", "prompts", "records", "steps"},
     "saliency_map": {"config", "core", "errors", "files", "lm", "progress", "prompts", "records", "score"},
     "score": {"config", "core", "errors", "files", "lm", "objectives", "processes", "progress", "prompts", "records"},
     "train": {
@@ -40,7 +41,6 @@ ALLOWED: dict[str, set[str]] = {
         "core",
         "errors",
         "grade",
-        "judge",
         "lm",
         "objectives",
         "processes",
@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "provenance",
         "records",
         "score",
+        "steps",
     },
     "pipeline": {
         "answer",

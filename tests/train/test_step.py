@@ -10,9 +10,9 @@ from tests.train.tiny_train import ROWS, config
 
 from nlft.cli.app import run as cli
 from nlft.errors import DataError
-from nlft.judge.step_weights import with_step_weights
 from nlft.lm import load_model
 from nlft.records import Verdict, write_records
+from nlft.steps.step_weights import with_step_weights
 from nlft.train import NLFTConfig, NLFTTrainer, train
 
 

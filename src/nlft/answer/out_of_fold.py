@@ -6,7 +6,6 @@ was trained on the other folds.
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from nlft.answer.config import AnswerSettings
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.types import Answerer, OnReply, Request
+from nlft.data.subset import fold_numbers
 from nlft.errors import ConfigError, DataError
 from nlft.files import write_lines
 from nlft.prompts import load_prompts
@@ -30,21 +30,9 @@ Trained = Callable[[int, Sequence[Problem]], Answerer]
 
 
 def fold_of_questions(problems: Sequence[Problem], folds: int, *, seed: int = 0) -> dict[str, int]:
-    """The fold of each question, drawn at random; folds have nearly the same number of questions.
-
-    Rows with the same question are thus in the same fold: no model answers a question it was trained on.
-
-    Raises:
-        ConfigError: for fewer different questions than folds.
-    """
-    questions = list(dict.fromkeys(problem.question for problem in problems))
-    if folds > len(questions):
-        raise ConfigError(
-            f"{folds} folds need as many different questions, and there are {len(questions)}",
-            remedy="lower the number of folds",
-        )
-    random.Random(seed).shuffle(questions)
-    return {question: number % folds for number, question in enumerate(questions)}
+    """The fold of each question, so that no model answers a question it was trained on; see `fold_numbers`."""
+    numbers = fold_numbers(problems, folds, seed)
+    return {problem.question: number for problem, number in zip(problems, numbers, strict=True)}
 
 
 class OutOfFold:

@@ -37,13 +37,14 @@ def experiment_lines(
     """
     longest = max(len(text) for row in rows for text in (row.response, row.reference))
     load = settings.model_dump(mode="json", include={"dtype", "device", "trust_remote_code"}, exclude_defaults=True)
-    methods: dict[str, Any] = {UNTRAINED: {"train": None, "seeds": [settings.seed]}}
+    methods: dict[str, Any] = {}
     for name in names:
         for rate in settings.learning_rates:
             many = len(settings.learning_rates) > 1
             candidate = CANDIDATES[name]
             train = {**candidate["train"], "learning_rate": rate}
             methods[f"{name}-{rate:g}" if many else name] = {**candidate, "train": train}
+    methods[UNTRAINED] = {"train": None, "seeds": [settings.seed]}  # last: it takes another time than the others
     grader = {} if settings.grader is None else {"grader": settings.grader}
     remaining = len(rows) * (settings.folds - 1) / settings.folds
     steps = max(1, round(settings.epochs * math.ceil(remaining / BATCH)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nlft.errors import NLFTError
+from nlft.processes import leads
 
 __all__ = ["Outcome", "Progress", "printable", "progress"]
 
@@ -57,6 +58,8 @@ class _Lines:
         self.text = text
 
     def show(self, now: float) -> None:
+        if not leads():
+            return
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         tail = f", {self.text}" if self.text else ""
@@ -65,8 +68,11 @@ class _Lines:
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Progress]:
-    """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`."""
-    if not sys.stderr.isatty():
+    """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`.
+
+    Of several processes only the leading one shows anything.
+    """
+    if not (sys.stderr.isatty() and leads()):
         yield _Lines(label, total)
         return
     from rich.console import Console

@@ -15,6 +15,7 @@ from nlft.config import parse_config
 from nlft.data.folds import fold_numbers
 from nlft.errors import ConfigError, DataError
 from nlft.out_of_fold import FoldTrainer, OutOfFold, OutOfFoldSettings
+from nlft.out_of_fold.step import run as run_stage
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Judged, Problem, Verdict, read_records, write_records
 from tiny import tiny_rows
@@ -114,6 +115,13 @@ def test_responses_to_train_on_must_be_graded(tmp_path: Path) -> None:
     settings = OutOfFoldSettings(model="m", out_of_fold=2, train={"target": "response"})
     with pytest.raises(DataError, match="no graded response to train on"):
         FoldTrainer(settings, tmp_path)(0, problems(2))
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="made in one process, but a launcher started 2"):
+        run_stage(OutOfFoldSettings(model="m", out_of_fold=2), tmp_path / "p.jsonl", tmp_path / "a.jsonl")
 
 
 def test_the_command_answers_as_training_and_answering_by_hand_do(folder: Path, tmp_path: Path) -> None:

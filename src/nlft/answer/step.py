@@ -11,6 +11,7 @@ from pydantic import Field
 from nlft.answer.config import AnswerSettings
 from nlft.answer.factory import make_answerer
 from nlft.answer.journal import Journal
+from nlft.answer.local import together
 from nlft.answer.outcome import estimate_line, outcome
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
 from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
@@ -225,6 +226,10 @@ def run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answer
     """
     who = answerer or make_answerer(settings)
     prompts = load_prompts(settings.prompts)
+    return together(who, settings.device, lambda: _run(settings, who, prompts, problems, output))
+
+
+def _run(settings: AnswerSettings, who: Answerer, prompts: PromptSet, problems: Path, output: Path) -> Outcome:
     answers = answer_file(
         problems, output, who, prompts=prompts, samples=settings.samples, retry_failed=settings.retry_failed
     )

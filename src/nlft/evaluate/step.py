@@ -9,6 +9,7 @@ from typing import Any
 
 from nlft.answer.factory import make_answerer
 from nlft.answer.journal import Journal
+from nlft.answer.local import together
 from nlft.answer.step import answer
 from nlft.answer.types import Answerer
 from nlft.errors import DataError
@@ -150,18 +151,22 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
         ConfigError, DataError: as `evaluate`; for settings that describe no answerer.
     """
     rows = rows_path(output)
-    asked = list(read_records(problems, Problem))[: settings.n]
-    evaluation = evaluate(
-        asked,
-        make_answerer(settings),
-        load_prompts(settings.prompts),
-        output=output,
-        data=str(problems),
-        grader=settings.grader,
-        overwrite=overwrite,
-    )
-    table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
-    return Outcome(f"{table}\nsummary: {output}\nrows: {rows}")
+    answerer = make_answerer(settings)
+
+    def measure() -> Outcome:
+        evaluation = evaluate(
+            list(read_records(problems, Problem))[: settings.n],
+            answerer,
+            load_prompts(settings.prompts),
+            output=output,
+            data=str(problems),
+            grader=settings.grader,
+            overwrite=overwrite,
+        )
+        table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
+        return Outcome(f"{table}\nsummary: {output}\nrows: {rows}")
+
+    return together(answerer, settings.device, measure)
 
 
 def _check(problems: Sequence[Problem], grader: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nlft import processes
 from nlft.progress import Outcome
 from nlft.prompts import load_prompts
 from nlft.records import Judged, read_records, write_records
@@ -19,6 +20,7 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
         DataError: like `score`, and for a file that cannot be read or written.
         ModelError: for a model that cannot be loaded.
     """
+    processes.join(settings.device)
     rows = list(read_records(judged, Judged))[: settings.n]
 
     from nlft.lm import load_model
@@ -32,7 +34,7 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
         trust_remote_code=settings.trust_remote_code,
     )
     scored = list(score(rows, lm, load_prompts(settings.prompts), settings.saliency()))
-    write_records(output, scored)
+    processes.first(lambda: write_records(output, scored))
     excluded = sum(row.scores.excluded for row in scored)
     tokens = sum(len(row.scores.token_ids) for row in scored)
     salient = sum(sum(row.scores.salient) for row in scored)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nlft import processes
 from nlft.errors import DataError
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
@@ -26,6 +27,7 @@ def run(
         DataError: for unusable rows, a folder that holds another run, or a full disk.
         ConfigError, ModelError: for invalid settings, or a model that cannot be loaded.
     """
+    processes.join(settings.device)
     rows = list(read_records(judged, Judged))
     result = train_rows(settings, rows, output, resume=resume, overwrite=overwrite, file=judged)
     return Outcome(
@@ -56,6 +58,7 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bo
     from nlft.train.arguments import NLFTConfig
     from nlft.train.loop import train
 
+    lm = _load(settings)  # before DeepSpeed is configured: with whole weights
     config = NLFTConfig(
         objective=settings.objective,
         objective_options=settings.objective_option,
@@ -66,7 +69,6 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bo
         score_cache=settings.score_cache,
         **_shared(settings, output),
     )
-    lm = _load(settings)
     return train(rows, lm, config, lora=settings.lora, full=settings.full, resume=resume, overwrite=overwrite)
 
 
@@ -75,6 +77,7 @@ def _train_reft(
 ) -> TrainResult:
     from nlft.train.reft import ReFTConfig, train_reft
 
+    lm = _load(settings)
     config = ReFTConfig(
         warm_up_epochs=settings.warm_up_epochs,
         warm_up_learning_rate=settings.warm_up_learning_rate,
@@ -84,7 +87,7 @@ def _train_reft(
         grader=settings.grader,
         **_shared(settings, output),
     )
-    return train_reft(rows, _load(settings), config, lora=settings.lora, resume=resume, overwrite=overwrite)
+    return train_reft(rows, lm, config, lora=settings.lora, resume=resume, overwrite=overwrite)
 
 
 def _load(settings: TrainSettings) -> Any:

@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "answer": {"config", "errors", "files", "lm", "processes", "progress", "prompts", "provenance", "records"},
     "data": {"config", "errors", "files", "grade", "lm", "progress", "prompts", "records"},
     "evaluate": {"answer", "config", "errors", "files", "grade", "progress", "prompts", "provenance", "records"},
-    "judge": {"answer", "config", "data", "errors", "files", "grade", "progress", "prompts", "records"},
+    "judge": {"answer", "config", "data", "errors", "files", "grade", "progress", "prompts", "records", "steps"},
+    "steps": {"grade", "records"},
     "out_of_fold": {
         "answer",
         "config",
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
         "records",
         "train",
     },
-    "revise": {"answer", "config", "errors", "files", "grade", "judge", "lm", "progress", "prompts", "records"},
+    "revise": {"answer", "config", "errors", "files", "grade", "lm", "progress", "prompts", "records", "steps"},
     "saliency_map": {"config", "core", "errors", "files", "lm", "progress", "prompts", "records", "score"},
     "score": {"config", "core", "errors", "files", "lm", "objectives", "processes", "progress", "prompts", "records"},
     "train": {
@@ -54,7 +55,6 @@ ALLOWED: dict[str, set[str]] = {
         "core",
         "errors",
         "grade",
-        "judge",
         "lm",
         "objectives",
         "processes",
@@ -63,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "provenance",
         "records",
         "score",
+        "steps",
     },
     "pipeline": {
         "answer",

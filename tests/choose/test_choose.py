@@ -146,7 +146,7 @@ def test_every_learning_rate_makes_a_candidate_of_its_own(
         (["--method", "sft-respons"], 'did you mean "sft-response"?'),
         (["--method", "cut"], "do not allow cut: too few wrong responses have a judgment"),
         (["--method", "sft-response"], "there is only one candidate"),
-        (["--folds", "9"], "9 folds need as many different questions, and there are 7"),
+        (["--folds", "9"], "7 different questions cannot make 9 folds"),
         (["--grader", "exakt"], 'did you mean "exact"?'),
         (["--set", "train.epoch=3"], 'did you mean "epochs"?'),
         (["--set", "folds"], "is not an assignment"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nlft.cli.app import run
 from nlft.data.duplicates import normalised
-from nlft.data.subset import fold_numbers
+from nlft.data.folds import fold_numbers
 from nlft.errors import ConfigError, DataError
 from nlft.pipeline.experiment import Cell, cells, load_experiment
 from nlft.pipeline.folds import Fold, held_out_file
@@ -36,10 +36,10 @@ ROWS = st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=3, max_si
 def test_folds_are_even_and_share_no_question(rows: list[Judged], folds: int, seed: int) -> None:
     questions = {normalised(row.question) for row in rows}
     if len(questions) < folds:
-        with pytest.raises(ConfigError, match="need as many different questions"):
+        with pytest.raises(DataError, match="cannot make"):
             fold_numbers(rows, folds, seed)
         return
-    numbers = fold_numbers(rows, folds, seed, even=lambda row: not row.verdict.correct)
+    numbers = fold_numbers(rows, folds, seed)
     home = dict(zip((normalised(row.question) for row in rows), numbers, strict=True))
     assert numbers == [home[normalised(row.question)] for row in rows]
     sizes = Counter(home.values())
@@ -57,7 +57,7 @@ def test_folds_depend_on_the_seed_alone() -> None:
 
 def test_spelling_makes_no_other_question(tmp_path: Path) -> None:
     rows = [judged("a", "How many?", True), judged("b", "how  many", False), judged("c", "Who?", True)]
-    first, second, third = fold_numbers(rows, 2, even=lambda row: not row.verdict.correct)
+    first, second, third = fold_numbers(rows, 2)
     assert first == second != third
     write_records(tmp_path / "rows.jsonl", rows)
     held_out_file(Fold(folds=2, fold=first), tmp_path / "rows.jsonl", tmp_path / "held.jsonl")
@@ -68,7 +68,7 @@ def test_spelling_makes_no_other_question(tmp_path: Path) -> None:
 def test_a_fold_is_left_out_of_the_first_rows(tmp_path: Path) -> None:
     rows = [judged(f"r{i}", f"q {i}", bool(i % 4)) for i in range(9)]
     write_records(tmp_path / "rows.jsonl", rows)
-    numbers = fold_numbers(rows, 3, 5, even=lambda row: not row.verdict.correct)
+    numbers = fold_numbers(rows, 3, 5)
     for fold in range(3):
         chosen = RowsSettings(rows="correct", size=7, fold=Fold(folds=3, fold=fold, seed=5))
         rows_file(chosen, tmp_path / "rows.jsonl", tmp_path / "out.jsonl")

@@ -1,8 +1,8 @@
-"""Subsets as in the paper (the first k row numbers of one seeded shuffle), held-out rows, and folds."""
+"""Subsets as in the paper (the first k row numbers of one seeded shuffle), and held-out rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ from nlft.data.duplicates import normalised
 from nlft.errors import ConfigError
 from nlft.records import Problem
 
-__all__ = ["fold_numbers", "hold_out", "subset_rows"]
+__all__ = ["hold_out", "subset_rows"]
 
 P = TypeVar("P", bound=Problem)
 
@@ -58,27 +58,3 @@ def hold_out(rows: Sequence[P], n: int, seed: int = 42) -> tuple[list[P], list[P
     held = {questions[place] for place in subset_rows(len(questions), n, seed)}
     train = [row for row in rows if normalised(row.question) not in held]
     return train, [row for row in rows if normalised(row.question) in held]
-
-
-def fold_numbers(
-    rows: Sequence[P], folds: int, seed: int = 0, *, even: Callable[[P], bool] = lambda row: False
-) -> list[int]:
-    """The fold of each row, from 0; rows with the same question (but for case, punctuation and spaces) share one.
-
-    Folds differ by at most one question, and by at most one of the questions with a row for which `even` is true.
-
-    Raises:
-        ConfigError: for fewer different questions than folds.
-    """
-    questions = [normalised(row.question) for row in rows]
-    special = {question for question, row in zip(questions, rows, strict=True) if even(row)}
-    order = list(dict.fromkeys(questions))
-    if len(order) < folds:
-        raise ConfigError(
-            f"{folds} folds need as many different questions, and there are {len(order)}",
-            remedy="lower the number of folds",
-        )
-    Random(seed).shuffle(order)
-    order.sort(key=lambda question: question in special)
-    numbers = {question: place % folds for place, question in enumerate(order)}
-    return [numbers[question] for question in questions]

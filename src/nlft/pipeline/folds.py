@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nlft.config import Config
 from nlft.data.duplicates import normalised
-from nlft.data.subset import fold_numbers
+from nlft.data.folds import fold_numbers
 from nlft.progress import Outcome
 from nlft.records import Judged, Problem, read_records, write_records
 
@@ -24,13 +24,8 @@ class Fold(Config):
     seed: int = Field(default=0, ge=0, description="seed for dealing the questions out to the folds")
 
     def left_out(self, rows: Sequence[Judged]) -> list[bool]:
-        """Whether each row is in the fold; the questions with a wrong response are dealt out evenly, too.
-
-        Raises:
-            ConfigError: for fewer different questions than folds.
-        """
-        numbers = fold_numbers(rows, self.folds, self.seed, even=lambda row: not row.verdict.correct)
-        return [number == self.fold for number in numbers]
+        """Whether each row is in the fold."""
+        return [number == self.fold for number in fold_numbers(rows, self.folds, self.seed)]
 
 
 def held_out_file(settings: Fold, judged: Path, output: Path) -> Outcome:

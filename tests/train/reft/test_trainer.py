@@ -9,12 +9,14 @@ import torch
 from tests.train.reft.tiny_reft import config, rollout, trainer_for
 from tests.train.tiny_train import ROWS
 
-from nlft.errors import ConfigError
+from nlft.data.reasoning_tasks import reasoning_task
+from nlft.errors import ConfigError, DataError
 from nlft.lm.logprobs import unwrap
+from nlft.records import Problem
 from nlft.train.reft import trainer as trainer_module
 from nlft.train.reft.questions import QuestionSampler
 from nlft.train.reft.reference import as_reference
-from nlft.train.reft.reward import answer_reward
+from nlft.train.reft.reward import answer_reward, check_references
 from nlft.train.reft.trl_names import GRPOTrainer, check_trl
 
 
@@ -189,6 +191,25 @@ def test_the_penalty_draws_the_policy_back_to_the_reference(
 )
 def test_what_an_answer_earns(response: str, grader: str, reward: float) -> None:
     assert answer_reward(response, "2+2=4\n#### 4", grader=grader) == reward
+
+
+def test_a_grader_may_read_the_whole_row(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def grade(record):\n    return record['response'] == record['own'] + record['question']\n")
+    row = Problem.model_validate({"id": "a", "question": "q", "reference": "r", "own": "x"})
+    earned = [answer_reward(each, "r", grader=f"code:{file}", problem=row) for each in ("xq", "q")]
+    assert earned == [1.0, 0.0]
+    check_references([row], f"code:{file}")
+
+
+def test_a_tasks_own_scorer_pays_only_after_the_marker() -> None:
+    row = reasoning_task("spell_backward", 1, 0)[0]
+    answer = row.entry["answer"]  # type: ignore[attr-defined]
+    check_references([row], "reasoning-gym")
+    responses = (f"So\n#### {answer}", f"{answer}", "#### no", "")
+    assert [answer_reward(r, row.reference, grader="reasoning-gym", problem=row) for r in responses] == [1, 0, 0.1, 0]
+    with pytest.raises(DataError, match="row 'b': the record has no entry"):
+        check_references([Problem(id="b", question="q", reference="r")], "reasoning-gym")
 
 
 @pytest.mark.parametrize(("rows", "rollout", "repeats"), [(5, 2, 3), (4, 4, 1), (3, 8, 2), (7, 1, 2)])

@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nlft.errors import DataError
-from nlft.grade import grade_response
+from nlft.grade import get_grader, grade_response
 from nlft.grade.numeric import MARKER
-from nlft.records import Problem
+from nlft.records import Attempt, Problem
 
-# These compare numbers, and accept one anywhere in the response; a reward requires it after the marker.
-NUMERIC = ("gsm8k-strict", "gsm8k-flexible", "number")
+# These accept an answer without the marker; a reward requires it after the marker.
+LENIENT = ("gsm8k-strict", "gsm8k-flexible", "number", "reasoning-gym")
 
 
 def answer_reward(
-    response: str, reference: str, *, grader: str = "gsm8k-flexible", partial: float = 0.1, question: str = ""
+    response: str,
+    reference: str,
+    *,
+    grader: str = "gsm8k-flexible",
+    partial: float = 0.1,
+    problem: Problem | None = None,
 ) -> float:
     """1 for a correct answer, `partial` for an answer that was found but is wrong, 0 if none was found.
 
-    If the grader compares numbers, only text after the first `####` counts: a number without the marker is
-    not an answer.
+    With a grader in `LENIENT` only text after the first `####` counts: a number without the marker is not an answer.
 
     Args:
         response: The sampled response.
         reference: The standard answer.
         grader: A name for `nlft.grade.get_grader`.
         partial: The partial reward.
-        question: The problem, for a grader that reads it.
+        problem: The whole row, for a grader that reads more than response and reference.
 
     Raises:
         DataError: if the reference holds no readable answer.
@@ -37,10 +41,13 @@ def answer_reward(
 
     Source: arXiv 2401.08967, section 3.2, and its authors' code.
     """
-    if grader in NUMERIC:
+    if grader in LENIENT:
         _, marker, answer = response.partition(MARKER)
         response = marker + answer
-    verdict = grade_response(response, reference, grader, question=question)
+    if problem is None:
+        verdict = grade_response(response, reference, grader)
+    else:
+        verdict = get_grader(grader)(_answered(problem, response))
     if verdict.correct:
         return 1.0
     return partial if verdict.value is not None else 0.0
@@ -54,6 +61,10 @@ def check_references(rows: Iterable[Problem], grader: str) -> None:
     """
     for row in rows:
         try:
-            grade_response("", row.reference, grader, question=row.question)
+            get_grader(grader)(_answered(row, ""))
         except DataError as error:
             raise DataError(f"row {row.id!r}: {error.message}", remedy=error.remedy) from None
+
+
+def _answered(problem: Problem, response: str) -> Attempt:
+    return Attempt.model_validate({**dict(problem), "response": response})

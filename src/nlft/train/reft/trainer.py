@@ -67,6 +67,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         self.prompt_set = load_prompts(args.prompts)
         base = unwrap(model)
         room = args.max_completion_length or 1
+        self._problems = {row.id: row for row in train_dataset}
         rows = question_rows(
             train_dataset, processing_class, self.prompt_set, room=room, context_length=context_length(base.config)
         )
@@ -134,13 +135,11 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         found.sort(key=lambda completion: completion.index)
         return [[*each.token_ids, *([] if each.stop_id is None else [each.stop_id])] for each in found], None
 
-    def _answer_rewards(
-        self, completions: list[str], reference: list[str], prompts: list[str], **kwargs: Any
-    ) -> list[float]:
+    def _answer_rewards(self, completions: list[str], reference: list[str], **columns: Any) -> list[float]:
         grader, partial = self.args.grader, self.args.partial_reward
         return [
-            answer_reward(response, key, grader=grader, partial=partial, question=question)
-            for response, key, question in zip(completions, reference, prompts, strict=True)
+            answer_reward(response, key, grader=grader, partial=partial, problem=self._problems[name])
+            for response, key, name in zip(completions, reference, columns["id"], strict=True)
         ]
 
     def _calculate_rewards(self, *args: Any) -> Tensor:

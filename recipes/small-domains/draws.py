@@ -11,9 +11,9 @@ from typing import Any
 from nlft.data.reasoning_tasks import Form, reasoning_task
 from nlft.grade import grade_one
 from nlft.judge.rule import rule_judgment
-from nlft.judge.arithmetic import numbers
 from nlft.judge.slips import misreading, slip
 from nlft.records import Attempt, Judged, Problem
+from nlft.steps.arithmetic import numbers
 
 DEV_SEED, TEST_SEED, EXAMPLE_SEED = 9000, 1000, 77
 MIXTURES = {"teacher": 0.15, "half": 0.5, "poor": 0.8}  # the share of wrong responses

@@ -30,10 +30,16 @@ class ReviseSettings(SamplingSettings, ModelSettings):
         min_length=1,
         description="what the student is shown, comma-separated: the final answer (answer), the first steps of the "
         "standard answer (steps), its response and the judgment (judgment); or its response's beginning to continue "
-        "from the first error, with the final answer shown (stitch) or not (stitch-plain)",
+        "from the first error, with the final answer shown (stitch) or not (stitch-plain), or from the step that the "
+        "judgment puts in its place (correction); or nothing but the question (question)",
     )
     samples: int = Field(default=4, ge=1, description="answers per way; more than one need a temperature")
     rows: Literal["wrong", "all"] = Field(default="wrong", description="revise wrong responses, or all of them")
+    otherwise: Literal["auto", "reference", "leave-out"] = Field(
+        default="auto",
+        description="a wrong response without a revision gets the standard answer, or its row is left out; auto leaves "
+        "it out where the standard answer shows no working",
+    )
     shortest: float = Field(
         default=0.6, ge=0, description="least length of a revised response, as a share of the standard answer's"
     )

@@ -9,11 +9,11 @@ from typing import Literal
 
 from nlft.prompts import Message, PromptSet
 from nlft.records import Judged
-from nlft.steps.first_error import locate_first_error
+from nlft.steps.first_error import locate_first_error, quoted_correction
 
 __all__ = ["MARK", "WAYS", "Asked", "Way", "ask_again", "final_answer", "first_steps"]
 
-Way = Literal["answer", "steps", "judgment", "stitch", "stitch-plain"]
+Way = Literal["answer", "steps", "judgment", "correction", "stitch", "stitch-plain", "question"]
 
 MARK = "####"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
@@ -65,6 +65,20 @@ def _stitch_plain(row: Judged, prompts: PromptSet) -> Asked | None:
     return _continue(row, prompts.base(row.question))
 
 
+def _correction(row: Judged, prompts: PromptSet) -> Asked | None:
+    """The response up to its first wrong step, and the step that the judgment puts in its place."""
+    correction = quoted_correction(row.judgment)
+    located = None if row.verdict.correct or correction is None else locate_first_error(row)
+    if located is None or located.wrong is None:
+        return None
+    beginning = row.response[: located.wrong[0]] + str(correction).rstrip()
+    return Asked((*prompts.base(row.question), {"role": "assistant", "content": beginning}), beginning)
+
+
+def _question(row: Judged, prompts: PromptSet) -> Asked | None:
+    return Asked(tuple(prompts.base(row.question)))
+
+
 def _continue(row: Judged, messages: list[Message]) -> Asked | None:
     """The response's own beginning, up to the first wrong step."""
     if row.verdict.correct:
@@ -84,8 +98,10 @@ WAYS: dict[Way, Callable[[Judged, PromptSet], Asked | None]] = {
     "answer": _answer,
     "steps": _steps,
     "judgment": _judgment,
+    "correction": _correction,
     "stitch": _stitch,
     "stitch-plain": _stitch_plain,
+    "question": _question,
 }
 """By name. `answer` shows the final answer, `steps` the first steps of the standard answer, `judgment` the response and
 what is wrong with it; `stitch` shows the final answer and has the response's own beginning continued from its first

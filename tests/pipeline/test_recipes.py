@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from nlft.cli.app import run
-from nlft.pipeline.cells import plan_cells
 from nlft.pipeline.experiment import cells, load_experiment
-from nlft.pipeline.plan import plan
+from nlft.pipeline.plan import plan, plan_cells
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.results import read_result
 

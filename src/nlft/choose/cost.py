@@ -8,10 +8,10 @@ from typing import Any
 
 from nlft.evaluate import read_evaluation
 from nlft.evaluate.config import EvaluateSettings
-from nlft.pipeline.cells import plan_cells
 from nlft.pipeline.estimate import relative_cost
 from nlft.pipeline.experiment import Cell, Experiment
 from nlft.pipeline.graph import Step, read_record, run_step
+from nlft.pipeline.plan import plan_cells
 from nlft.records import Problem, read_objects, read_records
 from nlft.train.config import TrainSettings
 

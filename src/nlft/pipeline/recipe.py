@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,7 @@ from nlft.revise.config import ReviseSettings
 from nlft.score.config import ScoreSettings
 from nlft.train.config import TrainSettings
 
-__all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "refuse_elsewhere", "with_shared"]
+__all__ = ["Preparation", "Recipe", "Revision", "Rounds", "graded_as", "load_recipe", "refuse_elsewhere", "with_shared"]
 
 # The top-level keys that a section inherits unless it sets its own.
 SHARED: dict[str, tuple[str, ...]] = {
@@ -46,6 +46,12 @@ def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
     if verb == "judge" and section.get("judge") == "self":
         keys = (*keys, "model")
     return {**{key: top[key] for key in keys if top.get(key) is not None}, **section}
+
+
+def graded_as(data: dict[str, Any]) -> dict[str, Any]:
+    """The grader of the section `grade`, which also grades what is revised."""
+    grade = data.get("grade")
+    return {"grader": grade["grader"]} if isinstance(grade, dict) and "grader" in grade else {}
 
 
 def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
@@ -100,6 +106,28 @@ class Preparation(Config):
         return Path(self.output) if self.output is not None else Path("runs") / self.name
 
 
+class Revision(ReviseSettings):
+    """Settings of `nlft revise`, and who revises."""
+
+    first: Literal["train", "untouched"] = Field(
+        default="train",
+        description="who revises: the model trained on the correct rows first, as `train` says, or the untouched one",
+    )
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Self:
+        if self.adapter is not None and self.first == "train":
+            told = "the student that revises is trained first, and an adapter is given as well"
+            raise refused(ConfigError(told, remedy="remove adapter, or set first: untouched"))
+        return self
+
+    def stage(self, student: Path | None, seed: int | None = None) -> ReviseSettings:
+        """The stage's own settings, with the student's adapter."""
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in ReviseSettings.model_fields}
+        changes = {"adapter": str(student)} if student is not None else {}
+        return ReviseSettings(**{**given, **changes, **({"seed": seed} if seed is not None else {})})
+
+
 class Rounds(Mixture):
     """Self-study (paper 4.1): the current adapter answers; its graded and judged answers train the next one."""
 
@@ -114,7 +142,7 @@ class Rounds(Mixture):
 class Recipe(Preparation):
     """The whole pipeline, from problems to two accuracies; `nlft schema` and `nlft VERB --help` list the keys."""
 
-    revise: ReviseSettings | None = Field(
+    revise: Revision | None = Field(
         default=None, description="settings of `nlft revise`, whose rows are trained on; omit it to skip that"
     )
     rounds: Rounds | None = Field(
@@ -139,8 +167,7 @@ class Recipe(Preparation):
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
         sections = {"judge": {}, "train": {}, "evaluate": {}, **data}
         filled = {verb: with_shared(top, verb, sections[verb]) for verb in SHARED if verb in sections}
-        grade = data.get("grade")
-        graded = {"grader": grade["grader"]} if isinstance(grade, dict) and "grader" in grade else {}
+        graded = graded_as(data)
         if isinstance(filled.get("revise"), dict):
             filled["revise"] = {**graded, **filled["revise"]}
         if isinstance(rounds := data.get("rounds"), dict):

@@ -8,8 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nlft.config import Config, Flags, Idle, NamesFile, did_you_mean, refused
 from nlft.errors import ConfigError
-from nlft.lm.config import LoadSettings, SamplingSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, LoadSettings, SamplingSettings
 
 __all__ = ["AnswerSettings", "AnswererSettings", "AskSettings", "ServerSettings", "check_kind"]
 
@@ -125,10 +124,9 @@ class AnswererSettings(AskSettings):
         return value if value is None else check_kind("answerer", value, ("local", "openai"))
 
 
-class AnswerSettings(AnswererSettings):
+class AnswerSettings(AnswererSettings, ChatSettings):
     """Who answers, with which prompt, and how often."""
 
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
     samples: int = Field(default=1, ge=1, description="answers per problem; more than one need a temperature")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
 

@@ -42,6 +42,10 @@ class PromptSet(Config):
     judge_after: str = Field(default="", description="after the judgment")
     judging: str = Field(description="the judge's instruction, which decides first (paper A.1)")
     judging_wrong: str = Field(description="the judge's instruction where the grade already says wrong")
+    system: Literal["join", "replace", "refuse"] = Field(
+        default="join",
+        description="a row's own system message: joined with the instruction, in its place, or refused",
+    )
     correct_mark: str = Field(
         default="the response is correct", description="what a judge says, in any case, of a correct response"
     )

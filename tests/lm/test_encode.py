@@ -10,6 +10,8 @@ from tests.tiny import tiny_tokenizer
 
 from nlft.errors import DataError, ModelError
 from nlft.lm import encode_example, encode_prompt
+from nlft.lm.config import TemplateSettings
+from nlft.lm.template import settle_template
 from nlft.prompts import available, load_prompts
 from nlft.records import Judged, Verdict
 
@@ -77,6 +79,9 @@ def test_a_template_without_a_system_role_gets_the_instruction_in_the_question()
     with pytest.raises(ModelError, match="refuses the conversation: never"):
         encode_prompt(other, SHORT.base("Why?"))
     other.chat_template = None
+    with pytest.raises(ModelError, match="no chat template"):
+        encode_prompt(other, SHORT.base("Why?"))
+    settle_template(other, TemplateSettings(chat_template="plain"), name="x")
     assert other.decode(encode_prompt(other, SHORT.base("Why?"))) == f"{SHORT.solve}\n\nWhy?\n\n"
 
 

@@ -68,7 +68,9 @@ class ServerSettings(Config):
         return self
 
 
-LOCAL = ("batch_size", "adapter", *LoadSettings.model_fields)  # settings of a model in this process
+# Settings of a model in this process, and those of any model.
+LOCAL = ("batch_size", "adapter", "template_date", *LoadSettings.__annotations__)
+ANY_MODEL = ("model", "chat_template", "thinking")
 
 
 class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
@@ -99,7 +101,7 @@ class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
             )
         idle = () if server else tuple(ServerSettings.model_fields)
         idle += () if local else LOCAL
-        idle += () if local or server else ("model",)
+        idle += () if local or server else ANY_MODEL
         for name in idle:
             if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
                 raise refused(ConfigError(f'`{name}` has no effect with "{self.kind}"', remedy=f"leave `{name}` out"))

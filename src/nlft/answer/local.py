@@ -72,7 +72,7 @@ class LocalAnswerer:
         fitting: list[Request] = []
         prompts: list[list[int]] = []
         for request in requests:
-            ids = encode_prompt(lm.tokenizer, request.messages)
+            ids = encode_prompt(lm.tokenizer, request.messages, request.tools)
             if lm.context_length is not None and len(ids) >= lm.context_length:
                 reason = f"its prompt has {len(ids)} tokens, and the model takes {lm.context_length}"
                 on_reply(request, Reply(failure=reason))
@@ -82,7 +82,9 @@ class LocalAnswerer:
         streams = [_stream(request) for request in fitting]
         for completion in generate(lm, prompts, self.sampling, streams=streams):
             read, written = len(prompts[completion.index]), len(completion.token_ids)
-            reply = Reply(completion.text, completion.finish_reason, None, 1, read, written)
+            reply = Reply(
+                completion.text, completion.finish_reason, None, 1, read, written, thoughts=completion.thoughts
+            )
             on_reply(fitting[completion.index], reply)
 
     def _loaded(self) -> LanguageModel:
@@ -97,6 +99,7 @@ class LocalAnswerer:
                 dtype=load.dtype,
                 device=load.device,
                 trust_remote_code=load.trust_remote_code,
+                template=load,
             )
         return self._lm
 

@@ -29,7 +29,8 @@ class TemplateSettings(Config):
         "texts, with blank lines between them)",
     )
     thinking: Literal["auto", "on", "off"] = Field(
-        default="auto", description="whether a model thinks before it answers, if its template leaves that open; auto: off"
+        default="auto",
+        description="whether a model thinks before it answers, if its template leaves that open; auto: off",
     )
     template_date: Annotated[str, AfterValidator(_is_date)] = Field(
         default="2024-07-26", description="what a template that writes today's date writes instead"
@@ -57,8 +58,7 @@ class ChatSettings(TemplateSettings):
         Raises:
             ConfigError: for an unknown prompt set.
         """
-        found = load_prompts(self.prompts)
-        return found if self.system is None else found.model_copy(update={"system": self.system})
+        return load_prompts(self.prompts, system=self.system)
 
 
 class LoadSettings(TemplateSettings):

@@ -80,6 +80,6 @@ def _without_habits(model: Any) -> Iterator[None]:
 def _completion(lm: LanguageModel, index: int, ids: list[int], limit: int) -> Completion:
     end = next((place for place, token in enumerate(ids) if token in lm.stop_ids), None)
     kept = ids[:limit] if end is None else ids[:end]
-    text = lm.tokenizer.decode(kept, skip_special_tokens=True)
+    thoughts, text = lm.read(kept)
     stop = None if end is None else ids[end]
-    return Completion(index, text, tuple(kept), "length" if stop is None else "stop", stop)
+    return Completion(index, text, tuple(kept), "length" if stop is None else "stop", stop, thoughts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from nlft.progress import Outcome
-from nlft.prompts import load_prompts
 from nlft.records import Judged, read_records, write_records
 from nlft.score.config import ScoreSettings
 
@@ -30,8 +29,9 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
         dtype=settings.dtype,
         device=settings.device,
         trust_remote_code=settings.trust_remote_code,
+        template=settings,
     )
-    scored = list(score(rows, lm, load_prompts(settings.prompts), settings.saliency()))
+    scored = list(score(rows, lm, settings.prompt_set(), settings.saliency()))
     write_records(output, scored)
     excluded = sum(row.scores.excluded for row in scored)
     tokens = sum(len(row.scores.token_ids) for row in scored)

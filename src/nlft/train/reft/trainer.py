@@ -62,7 +62,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         processing_class: Any,
         **kwargs: Any,
     ) -> None:
-        self.prompt_set = load_prompts(args.prompts)
+        self.prompt_set = load_prompts(args.prompts, system=args.system)
         base = unwrap(model)
         room = args.max_completion_length or 1
         rows = question_rows(

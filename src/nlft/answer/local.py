@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlft.answer.types import OnReply, Reply, Request, make_request
 from nlft.config import NamesFile
+from nlft.errors import ModelError
 from nlft.lm.config import LoadSettings, SamplingSettings
 from nlft.provenance import public_name
 
@@ -72,7 +73,11 @@ class LocalAnswerer:
         fitting: list[Request] = []
         prompts: list[list[int]] = []
         for request in requests:
-            ids = encode_prompt(lm.tokenizer, request.messages, request.tools)
+            try:
+                ids = encode_prompt(lm.tokenizer, request.messages, request.tools)
+            except ModelError as error:
+                on_reply(request, Reply(failure=error.message))
+                continue
             if lm.context_length is not None and len(ids) >= lm.context_length:
                 reason = f"its prompt has {len(ids)} tokens, and the model takes {lm.context_length}"
                 on_reply(request, Reply(failure=reason))

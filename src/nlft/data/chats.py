@@ -75,6 +75,8 @@ def exchange(turns: Any, first_exchange: bool) -> Row:
 def _message(turn: Mapping[str, Any]) -> Row:
     """A turn as chat templates take it: the arguments of calls as objects, no thoughts."""
     content = turn.get("content", turn.get("value"))
+    if isinstance(content, list) and all(isinstance(part, Mapping) and part.get("type") == "text" for part in content):
+        content = "".join(str(part.get("text")) for part in content)
     message: Row = {"role": _role(turn), "content": "" if content is None and turn.get("tool_calls") else content}
     if not isinstance(message["content"], str):
         raise DataError(f"a message of the {message['role'] or 'chat'} holds no text", remedy="correct the row")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from nlft.data.duplicates import NearDuplicates, normalised
 from nlft.data.lengths import Lengths, Measure, paths_of, tokens, words
 from nlft.data.load import Reader
-from nlft.errors import DataError
+from nlft.errors import DataError, ModelError
 from nlft.grade import grade_response
 from nlft.grade.graders import BOTH
 from nlft.lm.config import ChatSettings
@@ -196,13 +196,20 @@ class _Check:
         lengths = {f"{name} prompt": self.measure.prompt(messages, tools) for name, messages in prompts.items()}
         longest, response = max(lengths.values()), 0
         if isinstance(record, Attempt):
-            response = lengths["response"] = self.measure.response(record.response)
+            response = lengths["response"] = self._response_length(record, place)
             lengths |= {f"{name} path": lengths[f"{name} prompt"] + response for name in prompts}
         for name, value in lengths.items():
             self.lengths.setdefault(name, []).append(value)
         if self.measure.limit is not None and longest + response > self.measure.limit:
             what = f"{place}: {longest + response} {self.measure.unit}"
             self.report.find("error", "too long, would be refused", what)
+
+    def _response_length(self, record: Attempt, place: str) -> int:
+        try:
+            return self.measure.response(record.response)
+        except ModelError as error:
+            self.report.find("error", "responses that the chat template changes", f"{place}: {error.message}")
+            return 0
 
     def _check_repeats(self, record: Problem, place: str) -> None:
         """Whether question and response, or the question, were there before."""

@@ -19,7 +19,7 @@ from nlft.lm.frame import frame_of
 from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
 from nlft.lm.template import settle_template
-from nlft.lm.thoughts import ThoughtMarks, read_answer, thought_marks
+from nlft.lm.thoughts import AnswerMarks, answer_marks, read_answer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What transformers, PEFT and safetensors raise for missing, damaged or unsuitable files.
@@ -58,11 +58,11 @@ class LanguageModel:
 
     def read(self, ids: Sequence[int]) -> tuple[str, str]:
         """The thoughts and the answer in generated ids."""
-        return read_answer(self.tokenizer, self._thought_marks, ids)
+        return read_answer(self.tokenizer, self._marks, ids)
 
     @cached_property
-    def _thought_marks(self) -> ThoughtMarks | None:
-        return thought_marks(self.tokenizer)
+    def _marks(self) -> AnswerMarks:
+        return answer_marks(self.tokenizer)
 
 
 def context_length(config: Any) -> int | None:
@@ -188,7 +188,8 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False, template: Te
 
 
 def _tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
-    source = resolve_model(source)
+    # An adapter's folder has a tokenizer, though it is no model.
+    source = source if (Path(source) / "tokenizer_config.json").is_file() else resolve_model(source)
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)

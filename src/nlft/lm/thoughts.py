@@ -10,44 +10,43 @@ from typing import Any
 from nlft.errors import ModelError
 from nlft.lm.frame import frame_of, with_thought
 
-__all__ = ["ThoughtMarks", "read_answer", "thought_marks"]
+__all__ = ["AnswerMarks", "answer_marks", "read_answer"]
 
 _END = re.compile(r"</\w+>\s*$")
 QUESTION = "nlft0question"
 
 
 @dataclass(frozen=True)
-class ThoughtMarks:
-    """How a template writes thoughts.
+class AnswerMarks:
+    """What a model writes before its answer.
 
     Attributes:
+        opening: What the template writes between generation prompt and answer.
         cue: What stands between question and generation, such as an open thought.
         begin: What begins a thought; empty if the cue has begun it.
-        end: What ends it.
+        end: What ends it; empty if the template knows of no thoughts.
     """
 
-    cue: str
-    begin: str
-    end: str
+    opening: str
+    cue: str = ""
+    begin: str = ""
+    end: str = ""
 
     def split(self, generated: str) -> tuple[str, str]:
         """The thoughts and the answer of a generated text; a thought that never ends leaves no answer."""
         text, start = self.cue + generated, len(self.cue)
-        place = text.rfind(self.end)
-        if place + len(self.end) <= start and place >= 0:
-            return "", generated
-        if place >= 0:
+        place = text.rfind(self.end) if self.end else -1
+        if place + len(self.end) > start and place >= 0:
             return self._bare(text[start:place]), text[place + len(self.end) :].lstrip("\n")
-        if not self.begin or generated.lstrip().startswith(self.begin):
-            return self._bare(generated), ""
-        return "", generated
+        unfinished = self.end and place < 0 and (not self.begin or generated.lstrip().startswith(self.begin))
+        return (self._bare(generated), "") if unfinished else ("", generated.removeprefix(self.opening))
 
     def _bare(self, thoughts: str) -> str:
         return thoughts.strip().removeprefix(self.begin).strip()
 
 
-def thought_marks(tokenizer: Any) -> ThoughtMarks | None:
-    """How the tokenizer's chat template writes thoughts; None if it knows of none."""
+def answer_marks(tokenizer: Any) -> AnswerMarks:
+    """What the tokenizer's chat template has a model write before its answer."""
     frame = frame_of(tokenizer, [{"role": "user", "content": QUESTION}])
     cue = frame.prompt.rpartition(QUESTION)[2]
     try:
@@ -56,22 +55,23 @@ def thought_marks(tokenizer: Any) -> ThoughtMarks | None:
         around = None
     if around is None:
         end = _END.search(frame.opening)
-        return ThoughtMarks(cue, "", end.group().strip()) if end else None
+        return AnswerMarks(frame.opening, cue, "", end.group().strip()) if end else AnswerMarks(frame.opening)
     before, between = around
     # gpt-oss writes what begins the answer with or without a thought before it; others only end the thought.
     bare = frame.prompt + frame.opening
     shared = next(between[start:] for start in range(len(between) + 1) if bare.endswith(between[start:])).strip()
     shared = shared[max(0, shared.find("<")) :]  # no half of a mark
     begin = before[len(frame.prompt) :] if before.startswith(frame.prompt) else ""
-    return ThoughtMarks(cue, begin.strip(), shared or between.strip())
+    return AnswerMarks(frame.opening, cue, begin.strip(), shared or between.strip())
 
 
-def read_answer(tokenizer: Any, marks: ThoughtMarks | None, ids: Sequence[int]) -> tuple[str, str]:
+def read_answer(tokenizer: Any, marks: AnswerMarks, ids: Sequence[int]) -> tuple[str, str]:
     """The thoughts and the answer in generated ids, without the marks of the template."""
-    if marks is None:
+    if not (marks.opening or marks.end):
         return "", str(tokenizer.decode(ids, skip_special_tokens=True))
     raw = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return tuple(_without_specials(tokenizer, part) for part in marks.split(raw))  # type: ignore[return-value]
+    thoughts, answer = marks.split(raw)
+    return _without_specials(tokenizer, thoughts), _without_specials(tokenizer, answer)
 
 
 def _without_specials(tokenizer: Any, text: str) -> str:

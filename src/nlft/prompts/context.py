@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from nlft.errors import DataError
@@ -35,12 +35,14 @@ class Context:
         turns: What was said before the question, from a user's turn to an assistant's.
         calls: What came between question and answer: the assistant's calls of tools, and their results.
         tools: JSON schemas of the functions the assistant may call.
+        row: The row's id, for messages.
     """
 
     system: str = ""
     turns: tuple[Message, ...] = ()
     calls: tuple[Message, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
+    row: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, record: Problem) -> Self:
@@ -60,7 +62,7 @@ class Context:
             raise _unfit(record, EARLIER, "turns that begin with the user's and end with the assistant's")
         if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
             raise _unfit(record, TOOLS, "JSON schemas of functions")
-        return cls(system or "", tuple(turns or ()), tuple(calls or ()), tuple(tools or ()))
+        return cls(system or "", tuple(turns or ()), tuple(calls or ()), tuple(tools or ()), record.id)
 
     def transcript(self) -> str:
         """The earlier turns as text, for whoever judges the answer to the last one."""

@@ -71,7 +71,7 @@ class PromptSet(Config):
         """The solving instruction with the row's own system message."""
         if context.system and self.system == "refuse":
             raise DataError(
-                "a row has a system message of its own",
+                f"row {context.row!r}: it has a system message of its own",
                 remedy="join it with the instruction (--system join), replace the instruction (--system replace), or "
                 "remove the column `system`",
             )

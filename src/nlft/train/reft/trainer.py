@@ -20,11 +20,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from nlft.lm import LanguageModel, SamplingSettings
+from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import encode_prompt
 from nlft.lm.generate import generate
-from nlft.lm.load import context_length
+from nlft.lm.load import context_length, stop_ids
 from nlft.lm.logprobs import path_logprobs, unwrap
 from nlft.lm.pack import TokenPath
+from nlft.lm.template import settle_template
 from nlft.prompts import load_prompts
 from nlft.records import Problem
 from nlft.train.reft import ppo
@@ -63,6 +65,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self.prompt_set = load_prompts(args.prompts, system=args.system)
+        settle_template(processing_class, TemplateSettings(), name="this model")
         base = unwrap(model)
         room = args.max_completion_length or 1
         rows = question_rows(
@@ -85,6 +88,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             **kwargs,
         )
         self.reference = ReferencePolicy(self.model, without=HEAD)
+        self.eos_token_ids = sorted(stop_ids(base, processing_class))  # TRL knows only the model's own
 
     @property
     def value_head(self) -> ValueHead:

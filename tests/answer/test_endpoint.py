@@ -313,6 +313,14 @@ def test_a_limit_on_cost_needs_prices() -> None:
         AnswerSettings(model="m", base_url="http://127.0.0.1:9/v1", max_cost=1.0)
 
 
+def test_the_estimate_counts_tools_and_their_calls() -> None:
+    asked: Any = [{"role": "user", "content": "2 + 2?"}]
+    tools = [{"type": "function", "function": {"name": "add", "description": "Adds two numbers."}}]
+    alone, offered = estimate_tokens(asked), estimate_tokens(asked, tools)
+    assert offered > alone + 15
+    assert estimate_tokens([{**asked[0], "tool_calls": tools}]) > alone + 15
+
+
 def test_the_estimate_counts_tokens_generously() -> None:
     priced = AnswerSettings(model="m", base_url="http://x/v1", max_new_tokens=100, price_in=2.0, price_out=3.0)
     guess = estimate(requests(3), priced)

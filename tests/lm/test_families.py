@@ -5,6 +5,8 @@ what TRL marks nothing in, the opening and closing read by hand from the templat
 """
 
 import datetime
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,3 +168,22 @@ def learnt(example: Any, vocabulary: int) -> Any:
         if loss < 0.01:
             break
     return model.eval()
+
+
+def test_the_docs_show_this_table() -> None:
+    lines = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("|")]
+    shown = [tuple(row[1:]) for row in cells if len(row) == 5][2:]
+
+    def code(text: str) -> str:
+        return "`" + text.replace("\n", "\\n").replace("|", "\\|") + "`" if text else ""
+
+    assert shown == [
+        (
+            "" if family.thinking == "auto" else family.thinking,
+            code(family.opening),
+            code(family.closing),
+            "TRL, rendering" if family.twin else "rendering",
+        )
+        for family in FAMILIES
+    ]

@@ -148,7 +148,7 @@ class _Run:
     async def ask(self, request: Request) -> None:
         """Ask until there is a reply, the row's retries are used up, or the run stops."""
         began = time.monotonic()
-        worst = self.settings.cost(estimate_tokens(request.messages), self.settings.max_new_tokens)
+        worst = self.settings.cost(estimate_tokens(request.messages, request.tools), self.settings.max_new_tokens)
         outcomes: list[Reply | Retry] = []
         pause: float | None = 0.0
         while pause is not None and (sent_at := await self.gate.enter(worst)) is not None:

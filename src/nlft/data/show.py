@@ -10,7 +10,7 @@ from nlft.data.lengths import paths_of
 from nlft.data.load import Reader
 from nlft.errors import DataError
 from nlft.lm.config import ChatSettings
-from nlft.prompts import Context
+from nlft.prompts import Context, Message
 from nlft.records import Attempt, Problem
 
 __all__ = ["find_row", "show_row"]
@@ -54,7 +54,7 @@ def show_row(path: str | Path, row: str, *, model: str | None = None, chat: Chat
     if model is None:
         for name, conversation in messages.items():
             parts.append(_title(f"{name} prompt"))
-            parts += [f"[{message['role']}]\n{message['content']}" for message in conversation]
+            parts += [_message(message) for message in conversation]
         return "\n\n".join(parts)
 
     from nlft.lm import load_tokenizer
@@ -79,6 +79,11 @@ def show_row(path: str | Path, row: str, *, model: str | None = None, chat: Chat
 
 def _text(tokenizer: Any, ids: list[int]) -> str:
     return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+
+def _message(message: Message) -> str:
+    calls = [json.dumps(call, ensure_ascii=False) for call in message.get("tool_calls", ())]
+    return "\n".join([f"[{message['role']}]", *([message["content"]] if message["content"] else []), *calls])
 
 
 def _title(text: str) -> str:

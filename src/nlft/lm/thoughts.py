@@ -57,12 +57,8 @@ def answer_marks(tokenizer: Any) -> AnswerMarks:
         end = _END.search(frame.opening)
         return AnswerMarks(frame.opening, cue, "", end.group().strip()) if end else AnswerMarks(frame.opening)
     before, between = around
-    # gpt-oss writes what begins the answer with or without a thought before it; others only end the thought.
-    bare = frame.prompt + frame.opening
-    shared = next(between[start:] for start in range(len(between) + 1) if bare.endswith(between[start:])).strip()
-    shared = shared[max(0, shared.find("<")) :]  # no half of a mark
     begin = before[len(frame.prompt) :] if before.startswith(frame.prompt) else ""
-    return AnswerMarks(frame.opening, cue, begin.strip(), shared or between.strip())
+    return AnswerMarks(frame.opening, cue, begin.strip(), between.strip())
 
 
 def read_answer(tokenizer: Any, marks: AnswerMarks, ids: Sequence[int]) -> tuple[str, str]:

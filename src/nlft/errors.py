@@ -20,6 +20,7 @@ class NLFTError(Exception):
     """
 
     exit_code = 1
+    shared = False  # whether all processes of the command raise it together
 
     def __init__(
         self,

@@ -149,6 +149,20 @@ def test_a_model_that_learnt_to_stop_does(family: Family) -> None:
         assert (*done.token_ids, done.stop_id) == example.response
 
 
+@TABLE
+def test_an_answer_that_is_continued_has_its_opening_behind_it(family: Family) -> None:
+    tokenizer = settled(family)
+    question, begun = SHORT.base(ROW.question), len(ANSWER) // 2
+    prompt = encode_prompt(tokenizer, [*question, {"role": "assistant", "content": ANSWER[:begun]}])
+    whole = frame_of(tokenizer, question).prompt + family.opening + ANSWER[:begun]
+    assert tokenizer.decode(prompt) == tokenizer.decode(ids(tokenizer, whole))
+    lm = LanguageModel(None, tokenizer, "none")
+    assert lm.read(ids(tokenizer, "x = 4"), prompt)[0] == ""
+    assert lm.read(ids(tokenizer, "x = 4"), prompt)[1].strip() == "x = 4"
+    alone = encode_prompt(tokenizer, question)
+    assert lm.read(ids(tokenizer, family.opening + "x = 4"), alone)[1].strip() == "x = 4"
+
+
 def learnt(example: Any, vocabulary: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 

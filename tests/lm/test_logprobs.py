@@ -2,10 +2,12 @@
 
 import copy
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import dispatch_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import get_peft_model
@@ -299,6 +301,25 @@ def test_chosen_tokens_are_scored_as_the_model_scores_them(kind: str) -> None:
     torch.testing.assert_close(slope, same, atol=1e-3, rtol=1e-3)
 
 
+def test_weights_that_are_elsewhere_until_a_layer_runs(tmp_path: Path) -> None:
+    """As `device_map` may leave them: accelerate's hooks bring each layer's weights when its forward runs."""
+    model = tiny("llama")
+    expected = [_plain(model, [path], 0)[0].logp.detach() for path in SETS["unequal lengths"]]
+    for first in ("before", "after"):
+        scattered = tiny("llama")
+        if first == "after":
+            shares_prefixes(scattered)
+        places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.rotary_emb": "cpu"}
+        places |= dict.fromkeys(("model.layers.1", "model.norm", "lm_head"), "disk")
+        dispatch_model(scattered, places, main_device="cpu", offload_dir=str(tmp_path / first), force_hooks=True)
+        assert scattered.lm_head.weight.device.type == "meta"
+        with torch.no_grad():
+            found = path_logprobs(scattered, SETS["unequal lengths"], top_k=2)[0]
+        assert shares_prefixes(scattered)
+        for scored, logp in zip(found, expected, strict=True):
+            torch.testing.assert_close(scored.logp, logp, atol=1e-5, rtol=0)
+
+
 def test_the_untouched_model_is_found_in_its_wrappers() -> None:
     model = adapted(tiny("llama"))
     wrapped = torch.nn.DataParallel(model)
@@ -318,12 +339,12 @@ def test_no_token_runs_twice_and_the_head_sees_responses_only() -> None:
         lambda m, i, o: seen.append((o[0] if isinstance(o, tuple) else o).shape[-2])
     )
     rows: list[int] = []
-    model.lm_head.register_forward_hook(lambda m, i, o: rows.append(o.shape[-2]))
+    model.lm_head.register_forward_hook(lambda m, i, o: rows.append(i[0].shape[-2]))
     with torch.no_grad():
         path_logprobs(model, paths)
     unique = {path.tokens[: i + 1] for path in paths for i in range(len(path.tokens))}
     assert seen == [len(unique)]
-    assert rows == [0]  # nothing for the model's own call; the scoring uses the head's matrix, chunk by chunk
+    assert rows == [sum(len(path.response) for path in paths)]
 
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=8).map(tuple)
@@ -362,9 +383,9 @@ def test_a_pass_can_be_kept_and_run_from_a_bare_pack() -> None:
     model, cache = share(tiny("llama")), KVCache()
     layout = pack_sequences([COMMON])
     with torch.no_grad():
-        states = run_packed(model, layout.ids, layout.positions, Pack(layout.segments, store=cache))
-        expected = model.model(torch.tensor([COMMON])).last_hidden_state[0]
-    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
+        logits = run_packed(model, layout.ids, layout.positions, Pack(layout.segments, store=cache), [3, 29])
+        expected = model(torch.tensor([COMMON])).logits[0, [3, 29]]
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
     assert {key.shape for key, _ in cache.layers.values()} == {torch.Size([1, 2, len(COMMON), 8])}
 
 

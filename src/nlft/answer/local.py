@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nlft.answer.types import OnReply, Reply, Request, make_request
+from nlft import processes
+from nlft.answer.types import Answerer, OnReply, Reply, Request, make_request
 from nlft.config import NamesFile
 from nlft.errors import ModelError
 from nlft.lm.config import LoadSettings, SamplingSettings
+from nlft.progress import Outcome
 from nlft.provenance import public_name
 
 if TYPE_CHECKING:
     from nlft.lm import LanguageModel
 
-__all__ = ["LocalAnswerer"]
+__all__ = ["LocalAnswerer", "together"]
+
+# How many batches each process generates before replies reach the journal: what a killed run loses, at most.
+BATCHES_PER_ROUND = 4
 
 
 class LocalAnswerer:
@@ -33,6 +39,7 @@ class LocalAnswerer:
     """
 
     cacheable = True
+    _leads = False
 
     def __init__(
         self,
@@ -63,13 +70,56 @@ class LocalAnswerer:
         return row
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
-        """Generate for all requests, in batches; `on_reply` is called as each ends."""
+        """Generate for all requests, in batches; `on_reply` is called as each ends (see `together` for processes)."""
+        if not self._leads:
+            self._generate(requests, on_reply)
+            return
+        rounds = -(-len(requests) // (processes.count() * self.sampling.batch_size * BATCHES_PER_ROUND))
+        for start in range(rounds):
+            for request, reply in self._share(processes.agree(requests[start::rounds])):
+                on_reply(request, reply)
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Within this context, the other processes, which `follow`, generate their share of every call of `reply`."""
+        self._leads = True
+        try:
+            yield
+        except Exception:
+            processes.agree(None)
+            raise
+        finally:
+            self._leads = False
+        processes.agree(None)
+
+    def follow(self) -> None:
+        """Generate a share of what the leading process is asked, for as long as it leads."""
+        asked: Sequence[Request] | None = ()
+        while (asked := processes.agree(asked)) is not None:
+            self._share(asked)
+
+    def _share(self, requests: Sequence[Request]) -> list[tuple[Request, Reply]]:
+        """Generate a share of this round of requests, and return everybody's replies."""
+        own: list[tuple[Request, Reply]] = []
+        failure: str | None = None
+        try:
+            share = requests[processes.rank() :: processes.count()]
+            self._generate(share, lambda request, reply: own.append((request, reply)))
+        except Exception as error:  # the others wait: tell them
+            failure = f"{type(error).__name__}: {error}"
+        everywhere = processes.gather((own, failure))
+        failed = [(number, why) for number, (_, why) in enumerate(everywhere) if why is not None]
+        if failed and self._leads:
+            raise ModelError(f"process {failed[0][0]} failed: {failed[0][1]}")
+        return [each for replies, _ in everywhere for each in replies]
+
+    def _generate(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         if not requests:
             return
         from nlft.lm import encode_prompt
         from nlft.lm.generate import generate
 
-        lm = self._loaded()
+        lm = self.loaded()
         fitting: list[Request] = []
         prompts: list[list[int]] = []
         for request in requests:
@@ -92,7 +142,8 @@ class LocalAnswerer:
             )
             on_reply(fitting[completion.index], reply)
 
-    def _loaded(self) -> LanguageModel:
+    def loaded(self) -> LanguageModel:
+        """The model, loaded now if it was not."""
         if self._lm is None:
             from nlft.lm import load_model
 
@@ -107,6 +158,20 @@ class LocalAnswerer:
                 template=load,
             )
         return self._lm
+
+
+def together(answerer: Answerer, device: str, work: Callable[[], Outcome]) -> Outcome:
+    """Let the leading process do the work; if a local model answers, the others generate their share."""
+    if processes.count() == 1:
+        return work()
+    processes.join(device)
+    if not isinstance(answerer, LocalAnswerer):
+        return work() if processes.leads() else Outcome("")
+    if not processes.leads():
+        answerer.follow()
+        return Outcome("")
+    with answerer.leading():
+        return work()
 
 
 def _stream(request: Request) -> int:

@@ -11,6 +11,7 @@ from pydantic import Field
 from nlft.answer.config import AnswerSettings
 from nlft.answer.factory import make_answerer
 from nlft.answer.journal import Journal
+from nlft.answer.local import together
 from nlft.answer.outcome import estimate_line, outcome
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
 from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
@@ -224,8 +225,12 @@ def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
         ConfigError: for a missing model, key or adapter folder.
         LockedError, DataError, EndpointError: as `answer_file`.
     """
-    who = make_answerer(settings)
+    who = _answerer(settings, problems, output)
     prompts = settings.prompt_set()
+    return together(who, settings.device, lambda: _run(settings, who, prompts, problems, output))
+
+
+def _run(settings: AnswerSettings, who: Answerer, prompts: PromptSet, problems: Path, output: Path) -> Outcome:
     answers = answer_file(
         problems, output, who, prompts=prompts, samples=settings.samples, retry_failed=settings.retry_failed
     )
@@ -238,7 +243,18 @@ def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
 def dry_run(settings: AnswerSettings, problems: Path, output: Path) -> str:
     """What `run` would send, and what that may cost."""
     rows = read_records(problems, Problem)
-    requests = answer_requests(rows, make_answerer(settings), settings.prompt_set(), settings.samples)
+    who = _answerer(settings, problems, output)
+    requests = answer_requests(rows, who, settings.prompt_set(), settings.samples)
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=settings.retry_failed)
-    return estimate_line(missing, len(requests), settings)
+    line = estimate_line(missing, len(requests), settings)
+    return f"{line}; it would train up to {settings.out_of_fold} models" if settings.out_of_fold and missing else line
+
+
+def _answerer(settings: AnswerSettings, problems: Path, output: Path) -> Answerer:
+    """Who answers; for out-of-fold answers, the adapters are in `<output stem>.folds`."""
+    if settings.out_of_fold is None:
+        return make_answerer(settings)
+    from nlft.answer.out_of_fold import out_of_fold
+
+    return out_of_fold(settings, list(read_records(problems, Problem)), output.with_name(f"{output.stem}.folds"))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
+import logging
 import os
 import sys
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from nlft import processes
 from nlft.errors import ConfigError, NLFTError
 from nlft.progress import Outcome, printable
 
@@ -32,6 +35,7 @@ VERBS = {
     "answer": "Get a response to each problem from a local model, a server or a recording.",
     "grade": "Compare each response's final answer with the reference.",
     "judge": "Say in words what is wrong with each incorrect response.",
+    "revise": "Let the student answer again, and put its right answers in place of wrong responses.",
     "score": "Compute what each response token is worth.",
     "show": "Show scored responses in the terminal, with every token's role.",
     "view": "Make the saliency map, as a file or served on this machine.",
@@ -39,12 +43,15 @@ VERBS = {
     "evaluate": "Measure a model's accuracy on held-out problems.",
     "compare": "Compare evaluations problem by problem, with intervals.",
     "run": "Run a recipe, from the problems to accuracy before and after training.",
+    "choose": "Find out which training suits your rows.",
     "experiment": "Compare methods: run the missing cells, draw tables and figures.",
     "recipes": "List the recipes that come with nlft, or copy one.",
     "schema": "Print the JSON Schema of a recipe, for your editor.",
     "env": "Print what a bug report needs.",
     "bench": "Measure speed and memory, from a checkout of the project.",
 }
+# The verbs that several processes may run together (`torchrun -m nlft train ...`).
+SHARED = ("answer", "score", "train", "evaluate")
 
 
 class _Verbs(TyperGroup):
@@ -55,6 +62,12 @@ class _Verbs(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in VERBS:
+            if processes.count() > 1 and cmd_name not in SHARED:
+                only = ", ".join(SHARED)
+                raise ConfigError(
+                    f"`nlft {cmd_name}` runs in one process, but a launcher started {processes.count()}",
+                    remedy=f"start it without one; these verbs share their work: {only}",
+                )
             return load_verb(cmd_name)
         from nlft.config import did_you_mean
 
@@ -98,7 +111,12 @@ def root(
 
 def main() -> None:
     """The entry point of the `nlft` command."""
-    sys.exit(run(sys.argv[1:]))
+    if processes.leads():
+        sys.exit(run(sys.argv[1:]))
+    # Of several processes one speaks; the others only report what went wrong with them.
+    logging.getLogger("nlft").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -107,7 +125,7 @@ def run(arguments: list[str]) -> int:
         code = app(arguments, prog_name="nlft", standalone_mode=False) or 0
         sys.stdout.flush()
     except NLFTError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, silent=error.shared and not processes.leads())
     except UsageError as error:
         return _refuse(error)
     except BrokenPipeError:
@@ -137,13 +155,18 @@ def conclude(outcome: Outcome) -> None:
         raise outcome.shortfall
 
 
-def _fail(message: str, code: int, mark: str = "error: ") -> int:
-    print(mark + printable(message), file=sys.stderr)
+def _fail(message: str, code: int, mark: str = "error: ", *, silent: bool = False) -> int:
+    # What is wrong with the command line is wrong in all processes.
+    if not silent and (processes.leads() or code == 1):
+        place = "" if processes.leads() else f"process {processes.rank()}: "
+        print(place + mark + printable(message), file=sys.stderr)
     return code
 
 
 def _refuse(error: typer.BadParameter) -> int:
     """Report wrong usage, and suggest the option that was probably meant."""
+    if not processes.leads():
+        return 2
     if error.message.startswith("Usage:"):  # a bare command, whose message is its help
         print(error.message)
         return 2

@@ -9,6 +9,7 @@ from typing import Any
 
 from nlft.answer.factory import make_answerer
 from nlft.answer.journal import Journal
+from nlft.answer.local import together
 from nlft.answer.step import answer
 from nlft.answer.types import Answerer
 from nlft.errors import DataError
@@ -24,7 +25,7 @@ from nlft.evaluate.evaluation import (
 )
 from nlft.evaluate.table import summary_table
 from nlft.files import journal_path, sole_writer
-from nlft.grade import get_grader, grade_response
+from nlft.grade import get_grader, strict_form
 from nlft.progress import Outcome
 from nlft.prompts import PromptSet
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
@@ -54,7 +55,7 @@ def evaluate(
             everything in memory.
         data: The name of the problems, for the record.
         grader: For answers that are not numbers (see `nlft.grade.get_grader`): its verdict counts as the strict and the
-            flexible one. None uses GSM8K's two graders.
+            flexible one, unless it has a strict form (reasoning-gym). None uses GSM8K's two graders.
         overwrite: Replace another evaluation at `output`.
 
     Raises:
@@ -62,8 +63,8 @@ def evaluate(
         DataError: if there are no problems, ids repeat, a reference holds no answer to grade against, a problem
             got no answer, `output` holds another evaluation, or cannot be written.
     """
-    graders = dict.fromkeys(GRADERS, grader) if grader is not None else GRADERS
-    _check(problems, graders["strict"])
+    graders = {"strict": strict_form(grader), "flexible": grader} if grader is not None else GRADERS
+    _check(problems, graders["flexible"])
     asked = answerer.settings()
     told = {"answerer": asked, "prompts": digest(prompts.model_dump(mode="json")), "data": data_hash(problems)}
     fingerprint = digest(told | ({"grader": grader} if grader is not None else {}))[:16]
@@ -111,7 +112,7 @@ def _measure(
         Evaluated(
             id=problem.id,
             response=attempt.response,
-            **{kind: grade_response(attempt.response, problem.reference, name) for kind, name in graders.items()},
+            **{kind: get_grader(name)(attempt) for kind, name in graders.items()},
             finish_reason=attempt.finish_reason or "stop",
             tokens=reply.completion_tokens if reply is not None else 0,
             run=run,
@@ -157,18 +158,22 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
         ConfigError, DataError: as `evaluate`; for settings that describe no answerer.
     """
     rows = rows_path(output)
-    asked = list(read_records(problems, Problem))[: settings.n]
-    evaluation = evaluate(
-        asked,
-        make_answerer(settings),
-        settings.prompt_set(),
-        output=output,
-        data=str(problems),
-        grader=settings.grader,
-        overwrite=overwrite,
-    )
-    table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
-    return Outcome(f"{table}\nsummary: {output}\nrows: {rows}")
+    answerer = make_answerer(settings)
+
+    def measure() -> Outcome:
+        evaluation = evaluate(
+            list(read_records(problems, Problem))[: settings.n],
+            answerer,
+            settings.prompt_set(),
+            output=output,
+            data=str(problems),
+            grader=settings.grader,
+            overwrite=overwrite,
+        )
+        table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
+        return Outcome(f"{table}\nsummary: {output}\nrows: {rows}")
+
+    return together(answerer, settings.device, measure)
 
 
 def _check(problems: Sequence[Problem], grader: str) -> None:
@@ -180,6 +185,6 @@ def _check(problems: Sequence[Problem], grader: str) -> None:
         if problem.id in seen:
             raise DataError(f"the id {problem.id!r} occurs more than once", remedy="give every problem a unique id")
         seen.add(problem.id)
-    get_grader(grader)
+    decide = get_grader(grader)
     for problem in problems:
-        grade_response("", problem.reference, grader)
+        decide(Attempt.model_validate({**dict(problem), "response": ""}))

@@ -60,12 +60,16 @@ class EncodedResponse:
 def encode_prompt(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
     """The ids of a conversation through the chat template, including the generation prompt.
 
-    If a template rejects or silently ignores a system role, the system text goes at the start of
-    the user's first turn.
+    A last message of the assistant is the beginning of its response, which is to be continued. If a template rejects or
+    silently ignores a system role, the system text goes at the start of the user's first turn.
 
     Raises:
         ModelError: if there is no template, or it rejects the conversation for another reason.
     """
+    if messages and messages[-1]["role"] == "assistant":
+        frame = frame_of(tokenizer, messages[:-1], tools)
+        opening, beginning = _after_cue(tokenizer, frame.opening, messages[-1]["content"])
+        return _ids(tokenizer, frame.prompt) + opening + beginning
     return _ids(tokenizer, frame_of(tokenizer, messages, tools).prompt)
 
 
@@ -83,20 +87,25 @@ def encode_response(
     Raises:
         ModelError: if the template does not write this response as it is.
     """
-    alone = frame_of(tokenizer, [{"role": "user", "content": _QUESTION}])
-    frame = frame or alone
+    frame = frame or frame_of(tokenizer, [{"role": "user", "content": _QUESTION}])
     text = written(tokenizer, response)
-    # Many tokenizers begin a text otherwise than they continue one, so each part is tokenised as a continuation: of
-    # what stands between question and response, which is the same on every path.
-    cue = alone.prompt.rpartition(_QUESTION)[2]
-    opening = _continued(tokenizer, cue, frame.opening)
-    body = _continued(tokenizer, cue + frame.opening, text)
+    opening, body = _after_cue(tokenizer, frame.opening, text)
     closing = _continued(tokenizer, text[-1:], frame.closing) if ended else []
     return EncodedResponse(tuple(opening), tuple(body), tuple(closing))
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _after_cue(tokenizer: Any, opening: str, text: str) -> tuple[list[int], list[int]]:
+    """The ids of an opening and of the response it opens.
+
+    Many tokenizers begin a text otherwise than they continue one, so each part is tokenised as a continuation: of what
+    stands between question and response, which is the same on every path.
+    """
+    cue = frame_of(tokenizer, [{"role": "user", "content": _QUESTION}]).prompt.rpartition(_QUESTION)[2]
+    return _continued(tokenizer, cue, opening), _continued(tokenizer, cue + opening, text)
 
 
 def _continued(tokenizer: Any, before: str, text: str) -> list[int]:

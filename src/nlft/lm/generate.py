@@ -21,7 +21,7 @@ from nlft.lm.attention import KVCache, Pack, Segment, Span
 from nlft.lm.config import SamplingSettings
 from nlft.lm.hf_generate import hf_generate
 from nlft.lm.load import LanguageModel
-from nlft.lm.logprobs import run_packed, shares_prefixes, unwrap
+from nlft.lm.logprobs import run_packed, shares_prefixes
 from nlft.lm.sampling import Completion, sample_token, uniforms
 
 __all__ = ["Completion", "SamplingSettings", "generate"]
@@ -154,7 +154,6 @@ class _Run:
         self, lm: LanguageModel, prompts: Sequence[Sequence[int]], settings: SamplingSettings, streams: Sequence[int]
     ) -> None:
         self.lm, self.prompts, self.settings, self.streams = lm, prompts, settings, streams
-        self.head = unwrap(lm.model).get_output_embeddings()
         # Long prompts first: what is left at the end is short, and the batch empties evenly.
         self.waiting = deque(sorted(range(len(prompts)), key=lambda i: -len(prompts[i])))
         self.shared = min(_common_prefix(prompts), min(len(prompt) for prompt in prompts) - 1)
@@ -168,7 +167,7 @@ class _Run:
             if self.shared:
                 ids = self.prompts[0][: self.shared]
                 pack = Pack([Segment(0, self.shared)], store=self.prefix)
-                run_packed(self.lm.model, ids, range(self.shared), pack)
+                run_packed(self.lm.model, ids, range(self.shared), pack, keep=[])
         while self.waiting or self.active:
             # The mode is left before each yield: a generator must not keep it on for its caller.
             with torch.inference_mode():
@@ -190,7 +189,8 @@ class _Run:
             positions.extend(range(self.shared, self.shared + len(own)))
         own_cache = KVCache()
         past = self.prefix if self.shared else None
-        states = run_packed(self.lm.model, ids, positions, Pack(segments, past, own_cache))
+        last = [segment.stop - 1 for segment in segments]
+        logits = run_packed(self.lm.model, ids, positions, Pack(segments, past, own_cache), last)
         self.cache.reserve(max(s.stop - s.start for s in segments) + 1, own_cache.layers)
         first = len(self.active)
         for index, segment in zip(chosen, segments, strict=True):
@@ -202,8 +202,7 @@ class _Run:
             if self.lm.context_length is not None:
                 limit = min(limit, self.lm.context_length - len(self.prompts[index]))
             self.active.append(_Slot(index, length, limit, uniforms(self.settings, self.streams[index])))
-        last = states[torch.tensor([segment.stop - 1 for segment in segments], device=states.device)]
-        return self._draw(range(first, len(self.active)), last)
+        return self._draw(range(first, len(self.active)), logits)
 
     def _step(self) -> list[Completion]:
         """One more token for every active slot."""
@@ -215,16 +214,16 @@ class _Run:
         )
         ids = [slot.generated[-1] for slot in self.active]
         positions = [self.shared + slot.length for slot in self.active]
-        states = run_packed(self.lm.model, ids, positions, decode)
+        logits = run_packed(self.lm.model, ids, positions, decode, range(len(ids)))
         for slot in self.active:
             slot.length += 1
-        return self._draw(range(len(self.active)), states)
+        return self._draw(range(len(self.active)), logits)
 
-    def _draw(self, places: Sequence[int], states: Tensor) -> list[Completion]:
+    def _draw(self, places: Sequence[int], logits: Tensor) -> list[Completion]:
         """Choose the next token of the slots at `places`; take those that end out of the batch."""
         slots = [self.active[place] for place in places]
         numbers = np.array([slot.uniforms[len(slot.generated)] for slot in slots])
-        ids = sample_token(self.head(states), self.settings, numbers).tolist()
+        ids = sample_token(logits, self.settings, numbers).tolist()
         ended: list[Completion] = []
         # From the back, so that a slot moved into a gap has already been looked at.
         for place, slot, token in reversed(list(zip(places, slots, ids, strict=True))):
@@ -244,7 +243,7 @@ class _Run:
         self.active.pop()
 
     def _completion(self, slot: _Slot, stop: int | None) -> Completion:
-        thoughts, text = self.lm.read(slot.generated)
+        thoughts, text = self.lm.read(slot.generated, self.prompts[slot.index])
         why: Literal["stop", "length"] = "length" if stop is None else "stop"
         return Completion(slot.index, text, tuple(slot.generated), why, stop, thoughts)
 

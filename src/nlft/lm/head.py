@@ -1,9 +1,20 @@
-"""The language-model head at response positions, in chunks: positions x vocabulary is never in memory."""
+"""The language-model head at response positions, in chunks: positions x vocabulary is never in memory.
+
+It works inside the model's forward, where FSDP, DeepSpeed and accelerate's hooks have its weights in place: while
+something is `asked` of a head, it returns log-probabilities in the place of logits, so that all that carries gradient
+leaves the model through its output, where those libraries look for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from accelerate.hooks import add_hook_to_module, remove_hook_from_module
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -16,9 +27,101 @@ def chunk_rows(vocabulary: int) -> int:
     return max(1, CHUNK_BYTES // (4 * vocabulary))
 
 
+@dataclass
+class Asked:
+    """What a head is to do besides logits, or instead of them, at the n positions it is run at.
+
+    Attributes:
+        targets: (n,) tokens to score; None keeps the logits.
+        chosen: Places from `start` to `stop` with the (stop - start, k) tokens to score there as well.
+        top_k: How many of the likeliest tokens to find at each place.
+        values: Maps hidden states (..., d) to values (...), and is run as well.
+        hidden_states: Left behind, without gradient: what the head was given.
+        top: Left behind, without gradient: the likeliest tokens, as (log P, ids) of (n, k) each.
+        plain_values: Left behind where the logits are kept: the values, with gradient.
+    """
+
+    targets: Tensor | None = None
+    chosen: Sequence[tuple[int, int, Tensor]] = ()
+    top_k: int = 0
+    values: nn.Module | None = None
+    hidden_states: Tensor = field(default_factory=lambda: torch.zeros(0))
+    top: tuple[Tensor, Tensor] | None = None
+    plain_values: Tensor | None = None
+
+    def split(self, answer: Tensor) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """The parts of a head's answer: log P of the targets, of each of `chosen`, and the values."""
+        count = len(self.targets) if self.targets is not None else 0
+        sizes = [count, *(ids.numel() for *_, ids in self.chosen)]
+        logp, *rest = torch.split(answer, sizes if self.values is None else [*sizes, count])
+        chosen = [part.view(ids.shape) for part, (*_, ids) in zip(rest, self.chosen, strict=False)]
+        return logp, chosen, rest[-1] if self.values is not None else None
+
+
+class ScoringHead(nn.Module):
+    """Mixed into the class of a model's head: as before, unless something is asked of it."""
+
+    asked: Asked | None = None
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The logits; where targets are asked, one vector of all that carries gradient (see `Asked.split`)."""
+        asked, logits = self.asked, super().forward
+        if asked is None or asked.targets is None:
+            if asked is not None:
+                asked.hidden_states = hidden_states.detach()
+                asked.plain_values = asked.values(hidden_states) if asked.values is not None else None
+            result: Tensor = logits(hidden_states, *args, **kwargs)
+            return result
+        states = hidden_states[0]
+        asked.hidden_states = states.detach()
+        parts = [target_logprobs(self, states, asked.targets.to(states.device))]
+        for start, stop, ids in asked.chosen:
+            parts.append(gathered_logprobs(self, states[start:stop], ids.to(states.device)).flatten())
+        if asked.values is not None:
+            parts.append(asked.values(states))
+        if asked.top_k:
+            asked.top = top_logprobs(self, states, asked.top_k)
+        return torch.cat(parts)
+
+
+def scoring_head(base: Any) -> ScoringHead:
+    """The head of a causal language model, made one that can be asked."""
+    head = base.get_output_embeddings()
+    if not isinstance(head, ScoringHead):
+        # accelerate's hook (for `device_map`) keeps the forward it found; it must find the new one.
+        hook = getattr(head, "_hf_hook", None)
+        if hook is not None:
+            remove_hook_from_module(head)
+            vars(head).pop("forward", None)
+        # The name stays, since PEFT and FSDP's policies know layers by it.
+        head.__class__ = type(type(head).__name__, (ScoringHead, type(head)), {})
+        if hook is not None:
+            add_hook_to_module(head, hook)
+    return head  # type: ignore[no-any-return]
+
+
+@contextmanager
+def asking(base: Any, asked: Asked | None) -> Iterator[None]:
+    """Within this context, passes of the model answer `asked`; of None, nothing changes."""
+    if asked is None:
+        yield
+        return
+    head = scoring_head(base)
+    head.asked = asked
+    try:
+        yield
+    finally:
+        head.asked = None
+
+
 def _chunk_rows_of(head: nn.Module) -> int:
     weight = head.weight if isinstance(head.weight, Tensor) else next(head.parameters())
     return chunk_rows(weight.shape[0])
+
+
+def _logits(head: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The head's own product, without the module's hooks, which have run once for the whole pass."""
+    return super(ScoringHead, head).forward if isinstance(head, ScoringHead) else head.forward
 
 
 class _FrozenHead(torch.autograd.Function):
@@ -74,7 +177,8 @@ def target_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (n,) log-probabilities in float32, temperature 1.
     """
-    if type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters()):
+    product = getattr(_logits(head), "__func__", None)
+    if product is nn.Linear.forward and not any(p.requires_grad for p in head.parameters()):
         needs_gradient = hidden.requires_grad and torch.is_grad_enabled()
         result: Tensor = _FrozenHead.apply(hidden, targets, head.weight, head.bias, needs_gradient)  # type: ignore[no-untyped-call]
         return result
@@ -87,8 +191,10 @@ def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
     The logits of a chunk are computed again in the backward pass rather than kept.
     """
 
+    logits = _logits(head)
+
     def one_chunk(states: Tensor, chosen: Tensor) -> Tensor:
-        return torch.log_softmax(head(states).float(), -1).gather(-1, chosen)
+        return torch.log_softmax(logits(states).float(), -1).gather(-1, chosen)
 
     step = _chunk_rows_of(head)
     pieces = []
@@ -104,10 +210,10 @@ def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
 @torch.no_grad()
 def top_logprobs(head: nn.Module, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k likeliest tokens at each position: (log P, ids), each (n, k), without gradient."""
-    step = _chunk_rows_of(head)
+    logits, step = _logits(head), _chunk_rows_of(head)
     values, ids = [], []
     for start in range(0, len(hidden), step):
-        best = torch.log_softmax(head(hidden[start : start + step]).float(), -1).topk(k, -1)
+        best = torch.log_softmax(logits(hidden[start : start + step]).float(), -1).topk(k, -1)
         values.append(best.values)
         ids.append(best.indices)
     return torch.cat(values), torch.cat(ids)

@@ -56,9 +56,9 @@ class LanguageModel:
         """The tokens that end a response: the one that is trained, the tokenizer's, and the generation config's."""
         return stop_ids(self.model, self.tokenizer)
 
-    def read(self, ids: Sequence[int]) -> tuple[str, str]:
-        """The thoughts and the answer in generated ids."""
-        return read_answer(self.tokenizer, self._marks, ids)
+    def read(self, ids: Sequence[int], prompt: Sequence[int]) -> tuple[str, str]:
+        """The thoughts and the answer in the ids generated after a prompt, which may hold the answer's beginning."""
+        return read_answer(self.tokenizer, self._marks, ids, prompt)
 
     @cached_property
     def _marks(self) -> AnswerMarks:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nlft.lm import attention
 from nlft.lm.attention import KVCache, Pack
-from nlft.lm.head import gathered_logprobs, target_logprobs, top_logprobs
+from nlft.lm.head import Asked, asking
 from nlft.lm.pack import PackedSequence, TokenPath, pack_sequences
 
 logger = logging.getLogger("nlft")
@@ -31,15 +31,17 @@ class PathLogprobs:
 
     Attributes:
         logp: (n,) float32, log P(y_t | X, y_<t); with gradient where the pass had one.
-        hidden_states: (n, d), the last hidden state that predicts y_t (position t-1, like its logits).
+        hidden_states: (n, d), without gradient: the last hidden state that predicts y_t (position t-1, like its logits).
         top: The k likeliest next tokens, (log P, ids) of (n, k) each, where requested.
         chosen: (n, k), log P of the tokens that were named, with gradient as `logp`.
+        values: (n,), what `values` made of the hidden states, with gradient as `logp`.
     """
 
     logp: Tensor
     hidden_states: Tensor
     top: tuple[Tensor, Tensor] | None = None
     chosen: Tensor | None = None
+    values: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def path_logprobs(
     *,
     top_k: int = 0,
     choose: Sequence[Tensor | None] | None = None,
+    values: nn.Module | None = None,
     prefix: Prefix | None = None,
     keep_prefix: bool = False,
 ) -> tuple[list[PathLogprobs], Prefix | None]:
@@ -86,6 +89,7 @@ def path_logprobs(
         paths: What to score; no response may be empty, no prompt either.
         top_k: Also return that many likeliest tokens per position.
         choose: Also score these tokens, (n, k) ids for each path, or None for a path.
+        values: Also run this module on the hidden states.
         prefix: Continue from this earlier pass, of the same weights, where beginnings agree.
         keep_prefix: Return this pass, with its keys and values detached, for another to continue from.
 
@@ -93,8 +97,8 @@ def path_logprobs(
         One entry per path, in order, and the prefix if `keep_prefix` (None on the plain way).
     """
     if shares_prefixes(model):
-        return _shared(model, paths, top_k, prefix, keep_prefix, choose)
-    return _plain(model, paths, top_k, choose), None
+        return _shared(model, paths, top_k, prefix, keep_prefix, choose, values)
+    return _plain(model, paths, top_k, choose, values), None
 
 
 def _shared(
@@ -104,88 +108,87 @@ def _shared(
     prefix: Prefix | None = None,
     keep_prefix: bool = False,
     choose: Sequence[Tensor | None] | None = None,
+    values: nn.Module | None = None,
 ) -> tuple[list[PathLogprobs], Prefix | None]:
-    base = unwrap(model)
     layout = pack_sequences(
         [path.tokens for path in paths],
         cached=prefix.sequences if prefix is not None else (),
         fresh_from=[len(path.prompt) - 1 for path in paths],
     )
     pack = Pack(layout.segments, prefix.cache if prefix is not None else None, KVCache() if keep_prefix else None)
-    states = run_packed(model, layout.ids, layout.positions, pack)
     where: list[int] = []
-    for path, packed in zip(paths, layout.sequences, strict=True):
+    chosen: list[tuple[int, int, Tensor]] = []
+    for number, (path, packed) in enumerate(zip(paths, layout.sequences, strict=True)):
+        start = len(where)
         where += packed.positions(len(path.prompt) - 1, len(path.tokens) - 1)
-    chosen = states[torch.tensor(where, device=states.device)]
-    head = base.get_output_embeddings()
-    result = _through_head(head, chosen, paths, top_k)
-    if choose is not None:
-        result = [
-            each if ids is None else replace(each, chosen=gathered_logprobs(head, each.hidden_states, ids))
-            for each, ids in zip(result, choose, strict=True)
-        ]
+        if choose is not None and (ids := choose[number]) is not None:
+            chosen.append((start, len(where), ids))
+    targets = torch.tensor([token for path in paths for token in path.response])
+    asked = Asked(targets, chosen, top_k, values)
+    answer = run_packed(model, layout.ids, layout.positions, pack, where, asked)
+    result = _by_path(asked, answer, paths, choose or [None] * len(paths))
     if pack.store is None:
         return result, None
     return result, Prefix(tuple(packed.cached() for packed in layout.sequences), pack.store)
 
 
-def run_packed(model: nn.Module, ids: Sequence[int], positions: Sequence[int], pack: Any) -> Tensor:
-    """Run the decoder once over packed tokens and return their last hidden states, (tokens, d)."""
+def run_packed(
+    model: nn.Module,
+    ids: Sequence[int],
+    positions: Sequence[int],
+    pack: Any,
+    keep: Sequence[int],
+    asked: Asked | None = None,
+) -> Tensor:
+    """Run the model once over packed tokens; the head sees those at the places `keep`.
+
+    Returns:
+        Their logits, (tokens, vocabulary); or the head's answer to what it is `asked`.
+    """
     base = unwrap(model)
     device = base.get_input_embeddings().weight.device
-    with last_hidden_state(base, head=False) as seen:
-        model(
+    with asking(base, asked):
+        output: Tensor = model(
             input_ids=torch.tensor([list(ids)], device=device),
             position_ids=torch.tensor([list(positions)], device=device),
             # Four dimensions: transformers takes such a mask as ready-made and builds none of its own.
             attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),
             use_cache=False,
-            logits_to_keep=1,
+            # By number: a slice would be strided, and torch copies a head that needs no gradient for such an input.
+            logits_to_keep=torch.tensor(list(keep), dtype=torch.long, device=device),
             nlft_pack=pack,
-        )
+        ).logits
     if isinstance(pack, Pack) and pack.calls == 0:
         raise RuntimeError("the model did not hand the pack to its attention layers")
-    return seen[0][0]
+    return output if asked is not None else output[0]
 
 
-@contextmanager
-def last_hidden_state(base: Any, *, head: bool = True) -> Iterator[list[Tensor]]:
-    """Catch the decoder's output while the whole, possibly wrapped, model runs; its own head only if `head`."""
-    seen: list[Tensor] = []
-
-    def catch(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        seen.append(output[0] if isinstance(output, tuple) else output.last_hidden_state)
-        if head:
-            return output
-        # The head runs later, and only where it is needed. Here it gets no row: with one, a head that needs no
-        # gradient (under an adapter) would be copied whole at each call, as torch does not fold a strided input.
-        nothing = seen[-1][:, :0]
-        if isinstance(output, tuple):
-            return (nothing, *output[1:])
-        output.last_hidden_state = nothing
-        return output
-
-    handle = base.get_decoder().register_forward_hook(catch)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-def _through_head(head: Any, states: Tensor, paths: Sequence[TokenPath], top_k: int) -> list[PathLogprobs]:
-    sizes = [len(path.response) for path in paths]
-    targets = torch.tensor([token for path in paths for token in path.response], device=states.device)
-    logp = torch.split(target_logprobs(head, states, targets), sizes)
-    hidden = torch.split(states, sizes)
-    if not top_k:
-        return [PathLogprobs(p, h) for p, h in zip(logp, hidden, strict=True)]
-    values, ids = top_logprobs(head, states, top_k)
-    tops = zip(torch.split(values, sizes), torch.split(ids, sizes), strict=True)
-    return [PathLogprobs(p, h, top) for p, h, top in zip(logp, hidden, tops, strict=True)]
+def _by_path(
+    asked: Asked, answer: Tensor, paths: Sequence[TokenPath], choose: Sequence[Tensor | None]
+) -> list[PathLogprobs]:
+    """A head's answer, path by path."""
+    logp, chosen, values = asked.split(answer)
+    sizes, named = [len(path.response) for path in paths], iter(chosen)
+    hidden, tops = torch.split(asked.hidden_states, sizes), [torch.split(each, sizes) for each in asked.top or ()]
+    valued = torch.split(values, sizes) if values is not None else [None] * len(paths)
+    return [
+        PathLogprobs(
+            own,
+            hidden[place],
+            (tops[0][place], tops[1][place]) if tops else None,
+            next(named) if choose[place] is not None else None,
+            valued[place],
+        )
+        for place, own in enumerate(torch.split(logp, sizes))
+    ]
 
 
 def _plain(
-    model: nn.Module, paths: Sequence[TokenPath], top_k: int, choose: Sequence[Tensor | None] | None = None
+    model: nn.Module,
+    paths: Sequence[TokenPath],
+    top_k: int,
+    choose: Sequence[Tensor | None] | None = None,
+    values: nn.Module | None = None,
 ) -> list[PathLogprobs]:
     """One left-padded batch through the model's own attention and head."""
     base = unwrap(model)
@@ -198,7 +201,8 @@ def _plain(
         ids[row, longest - len(path.tokens) :] = torch.tensor(path.tokens)
         mask[row, longest - len(path.tokens) :] = 1
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    with last_hidden_state(base) as seen:
+    asked = Asked(values=values)
+    with asking(base, asked):
         logits = model(
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
@@ -208,14 +212,15 @@ def _plain(
         ).logits
     result = []
     for row, path in enumerate(paths):
-        count = len(path.response)
-        every = torch.log_softmax(logits[row, -count - 1 : -1].float(), -1)
-        logp = every.gather(-1, torch.tensor(path.response, device=device)[:, None]).squeeze(-1)
+        own = slice(-len(path.response) - 1, -1)
+        every = torch.log_softmax(logits[row, own].float(), -1)
+        logp = every.gather(-1, torch.tensor(path.response, device=every.device)[:, None]).squeeze(-1)
         best = every.detach().topk(top_k, -1) if top_k else None
         top = (best.values, best.indices) if best is not None else None
         ids_here = choose[row] if choose is not None else None
         chosen = every.gather(-1, ids_here) if ids_here is not None else None
-        result.append(PathLogprobs(logp, seen[0][row, -count - 1 : -1], top, chosen))
+        valued = asked.plain_values[row, own] if asked.plain_values is not None else None
+        result.append(PathLogprobs(logp, asked.hidden_states[row, own], top, chosen, valued))
     return result
 
 
@@ -250,8 +255,16 @@ def shares_prefixes(model: nn.Module) -> bool:
         obstacle = sharing_obstacle(base) or _probe(base)
         if obstacle is not None:
             logger.warning("prefixes are not shared with %s: %s", type(base).__name__, obstacle)
-        known = base._nlft_shares_prefixes = obstacle is None
+        share_prefixes(base, known := obstacle is None)
     return bool(known)
+
+
+def share_prefixes(model: nn.Module, shares: bool) -> None:
+    """Let this model take the shared way, or not, whatever its probe said."""
+    base = unwrap(model)
+    base._nlft_shares_prefixes = shares
+    if shares:
+        base.set_attn_implementation(attention.NAME)
 
 
 @torch.no_grad()
@@ -278,13 +291,12 @@ def _probe(base: Any) -> str | None:
         difference, noise = (float((plain - other).abs().mean()) for other in (shared, rounded))
         if difference <= max(1e-3, 3 * noise):
             return None
-        obstacle = f"the probe's log-probabilities differ by {difference:.2g}, where rounding explains {noise:.2g}"
+        return f"the probe's log-probabilities differ by {difference:.2g}, where rounding explains {noise:.2g}"
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        obstacle = f"the probe failed ({type(error).__name__}: {error})"
+        return f"the probe failed ({type(error).__name__}: {error})"
     finally:
         base.train(training)
-    base.set_attn_implementation(was)
-    return obstacle
+        base.set_attn_implementation(was)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nlft import processes
 from nlft.lm.encode import EncodedExample
 from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, path_logprobs
 from nlft.lm.pack import TokenPath
@@ -23,7 +24,8 @@ def score_batch(
     Where an objective wants the standard path's likeliest tokens, first that path under the base
     model, without gradient; then the base paths, and the judge paths the loss trains on, with gradient
     where torch's mode has one; then, without gradient, the paths that only weigh, continuing from the
-    second pass's keys and values.
+    second pass's keys and values. Among several processes each makes all the passes that any row might need, be it
+    for its shortest path and for nothing: where weights are sharded, the processes must pass through them together.
 
     Args:
         model: Base model or PEFT model. Without an adapter, the base model is the model itself.
@@ -44,6 +46,14 @@ def score_batch(
             weighing += [(place, name, _path(example, name)) for name in sorted(needs.weigh - needs.loss)]
         if needs.top_k:
             teaching.append((place, "teacher", _path(example, "standard")))
+    if processes.count() > 1:
+        shortest = min((path for *_, path in trained), key=lambda path: len(path.tokens))
+        needs_of_all = [objective.needs(correct=correct) for correct in (True, False)]
+        top_k = max(needs.top_k for needs in needs_of_all)
+        if top_k and not teaching:
+            teaching.append((-1, "idle", shortest))
+        if not (weighing or stored) and any(needs.weigh - needs.loss for needs in needs_of_all):
+            weighing.append((-1, "idle", shortest))
     found: dict[tuple[int, str], PathLogprobs] = {}
 
     def run(asked: list[tuple[int, str, TokenPath]], **options: Any) -> Prefix | None:
@@ -78,7 +88,7 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         correct=example.correct,
         logp_standard=standard.logp if standard is not None else None,
         logp_judge=judge.logp if judge is not None else None,
-        hidden_states=base.hidden_states.detach(),
+        hidden_states=base.hidden_states,
     )
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))

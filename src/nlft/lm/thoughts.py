@@ -28,7 +28,7 @@ class AnswerMarks:
     """
 
     opening: str
-    cue: str = ""
+    cue: str
     begin: str = ""
     end: str = ""
 
@@ -55,15 +55,19 @@ def answer_marks(tokenizer: Any) -> AnswerMarks:
         around = None
     if around is None:
         end = _END.search(frame.opening)
-        return AnswerMarks(frame.opening, cue, "", end.group().strip()) if end else AnswerMarks(frame.opening)
+        return AnswerMarks(frame.opening, cue, "", end.group().strip() if end else "")
     before, between = around
     begin = before[len(frame.prompt) :] if before.startswith(frame.prompt) else ""
     return AnswerMarks(frame.opening, cue, begin.strip(), between.strip())
 
 
-def read_answer(tokenizer: Any, marks: AnswerMarks, ids: Sequence[int]) -> tuple[str, str]:
-    """The thoughts and the answer in generated ids, without the marks of the template."""
-    if not (marks.opening or marks.end):
+def read_answer(tokenizer: Any, marks: AnswerMarks, ids: Sequence[int], prompt: Sequence[int]) -> tuple[str, str]:
+    """The thoughts and the answer in the ids generated after a prompt, without the marks of the template.
+
+    A prompt that ends in the beginning of an answer, which is continued, leaves no room for thoughts.
+    """
+    begun = not tokenizer.decode(prompt[-2 * len(marks.cue) :], skip_special_tokens=False).endswith(marks.cue)
+    if begun or not (marks.opening or marks.end):
         return "", str(tokenizer.decode(ids, skip_special_tokens=True))
     raw = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     thoughts, answer = marks.split(raw)

@@ -9,39 +9,45 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from nlft.answer.config import AnswerSettings, AskSettings
-from nlft.config import Config, parse_config, refused
+from nlft.config import parse_config, refused
 from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.grade.config import GradeSettings
 from nlft.judge.config import JudgeSettings
-from nlft.pipeline.select import Mixture
+from nlft.lm.config import ChatSettings, TemplateSettings
+from nlft.pipeline.select import ROWS_HELP, Mixture, Rows
 from nlft.score.config import ScoreSettings
 from nlft.train.config import TrainSettings
 
 __all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "refuse_elsewhere", "with_shared"]
 
 # The top-level keys that a section inherits unless it sets its own.
+TEMPLATE, CHAT = tuple(TemplateSettings.model_fields), tuple(ChatSettings.model_fields)
 SHARED: dict[str, tuple[str, ...]] = {
-    "answer": ("model", "prompts", "seed"),
+    "answer": ("model", *CHAT, "seed"),
     "judge": ("prompts",),
-    "score": ("model", "prompts"),
-    "train": ("model", "prompts", "seed"),
-    "evaluate": ("model", "prompts", "seed"),
+    "score": ("model", *CHAT),
+    "train": ("model", *CHAT, "seed"),
+    "evaluate": ("model", *CHAT, "seed"),
 }
 
 
 def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
-    """A section, completed with the recipe's model, prompts and seed if it takes them and sets none."""
+    """A section, completed with the recipe's model, seed and how it is spoken to, where it takes them and sets none."""
     if not isinstance(section, dict):
         return section
     keys: tuple[str, ...] = SHARED.get(verb, ())
     elsewhere = section.get("answerer") not in (None, "local") or section.get("base_url") is not None
     if (verb == "answer" and elsewhere) or (verb == "evaluate" and "replay:" in str(section.get("answerer"))):
-        keys = keys[1:]  # a teacher does not have the student's name, a recording has none
+        keys = tuple(
+            key for key in keys if key not in ("model", *TEMPLATE)
+        )  # a teacher is another model, a recording none
+    elif elsewhere:
+        keys = tuple(key for key in keys if key != "template_date")  # a server writes its own
     if verb == "judge" and section.get("judge") == "self":
-        keys = (*keys, "model")
+        keys = (*keys, "model", *TEMPLATE)
     return {**{key: top[key] for key in keys if top.get(key) is not None}, **section}
 
 
@@ -56,7 +62,7 @@ def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
         raise refused(ConfigError(told, remedy="leave answerer and base_url out"), *section)
 
 
-class Preparation(Config):
+class Preparation(ChatSettings):
     """The part that runs and experiments share: the student, and the steps that make judged training rows."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="the run's name; also its folder, unless `output` is set")
@@ -65,7 +71,7 @@ class Preparation(Config):
     prompts: str = Field(default="paper", description="prompt set for every section that does not set its own")
     seed: int = Field(default=0, ge=0, description="seed for every section that does not set its own")
     data: DataSettings = Field(
-        description="the training problems: `source` (gsm8k, gsm_symbolic or a file) and its options"
+        description="the training problems: `source` (gsm8k, gsm_symbolic, reasoning-gym or a file) and its options"
     )
     answer: AnswerSettings | None = Field(
         default=None, description="who answers; omit it if the rows hold responses already"
@@ -82,7 +88,7 @@ class Preparation(Config):
         """Give sections the recipe's model, prompts and seed, and add the required sections."""
         if not isinstance(data, dict):
             return data
-        top = {"prompts": "paper", "seed": 0, **{key: data[key] for key in ("model", "prompts", "seed") if key in data}}
+        top = {"prompts": "paper", "seed": 0, **{key: data[key] for key in ("model", *CHAT, "seed") if key in data}}
         kept = {key: value for key, value in data.items() if key != "grid"}
         return {**kept, **cls._sections(data, top)}
 
@@ -114,6 +120,7 @@ class Recipe(Preparation):
     score: ScoreSettings | None = Field(
         default=None, description="settings of `nlft score`, which also makes a saliency map; omit it to skip scoring"
     )
+    rows: Rows = Field(default="all", description=ROWS_HELP)
     train: TrainSettings | None = Field(description="settings of `nlft train`; null skips training")
     evaluate: EvaluateSettings = Field(description="evaluation, before and after training")
 
@@ -123,6 +130,9 @@ class Recipe(Preparation):
             refuse_elsewhere(self.evaluate, "evaluate")
         if self.rounds is not None:
             refuse_elsewhere(self.rounds.answer, "rounds", "answer")
+            if self.rounds.answer.out_of_fold is not None:
+                told = "a round's answers come from the adapter of the round before; `out_of_fold` has no effect"
+                raise refused(ConfigError(told, remedy="leave out_of_fold out"), "rounds", "answer")
         return self
 
     @classmethod
@@ -147,8 +157,9 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
             remedy = f"run it with `nlft experiment {path}`"
             raise ConfigError("this recipe compares methods", file=path, line=line_of(path, (key,)), remedy=remedy)
     recipe = parse_config(data, Recipe, file=path)
-    if recipe.rounds is not None and recipe.train is None:
-        raise ConfigError("`rounds` needs a section `train`", file=path, line=line_of(path, ("rounds",)))
+    for key in ("rounds", "rows"):
+        if recipe.train is None and data.get(key) is not None:
+            raise ConfigError(f"`{key}` needs a section `train`", file=path, line=line_of(path, (key,)))
     if recipe.test is None and data.get("evaluate"):
         raise ConfigError(
             "`evaluate` has no problems to evaluate on",

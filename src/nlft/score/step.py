@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nlft import processes
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records, write_records
 from nlft.score.config import ScoreSettings
@@ -18,6 +19,7 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
         DataError: like `score`, and for a file that cannot be read or written.
         ModelError: for a model that cannot be loaded.
     """
+    processes.join(settings.device)
     rows = list(read_records(judged, Judged))[: settings.n]
 
     from nlft.lm import load_model
@@ -32,7 +34,7 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
         template=settings,
     )
     scored = list(score(rows, lm, settings.prompt_set(), settings.saliency()))
-    write_records(output, scored)
+    processes.first(lambda: write_records(output, scored))
     excluded = sum(row.scores.excluded for row in scored)
     tokens = sum(len(row.scores.token_ids) for row in scored)
     salient = sum(sum(row.scores.salient) for row in scored)

@@ -86,29 +86,21 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     # A batch holds token ids, not tensors, so there is nothing to drop or pin.
     remove_unused_columns: bool = field(default=False, metadata={"help": "always off here"})
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "always off here"})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "search each pass for weights it left out; there are none here"}
+    )
 
     def __post_init__(self) -> None:
         for name in ("scale_schedule", "target", "loss_average"):
             if getattr(self, name) not in choices(name):
                 remedy = "one of " + ", ".join(choices(name))
                 raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy=remedy)
-        if self.world_size_of_environment() > 1:
-            raise ConfigError(
-                "training runs in one process, but a launcher started several",
-                remedy="start it without torchrun or accelerate launch",
-            )
         self.settings = _mapping("settings", self.settings)
         self.objective_options = _mapping("objective_options", self.objective_options)
         self.make_objective()  # rejects a wrong constant or objective before a model is loaded
         super().__post_init__()
+        as_dealt(self)
         one_device(self)
-
-    @staticmethod
-    def world_size_of_environment() -> int:
-        """The number of processes a launcher started."""
-        import os
-
-        return int(os.environ.get("WORLD_SIZE", "1"))
 
     def make_objective(self) -> Objective:
         """The objective under these settings."""
@@ -138,6 +130,17 @@ def _mapping(name: str, value: Any) -> Any:
     if not isinstance(read, dict):
         raise ConfigError(f"{name} is not a JSON object: {value!r}", remedy='write it as {"name": value}')
     return read
+
+
+def as_dealt(args: Any) -> None:
+    """Refuse other ways to deal rows to processes than the one the loss's divisor knows.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    for name, only in {"split_batches": False, "even_batches": True, "dispatch_batches": False}.items():
+        if bool(getattr(args.accelerator_config, name)) is not only:
+            raise ConfigError(f"accelerator_config: {name} is always {only} here", remedy="remove it")
 
 
 def one_device(args: Any) -> None:

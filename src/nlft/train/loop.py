@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from nlft import processes
 from nlft.errors import ConfigError, DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
@@ -26,8 +27,9 @@ from nlft.train.trainer import NLFTTrainer
 
 logger = logging.getLogger("nlft")
 
-# The files transformers writes into a checkpoint, the trainer's state last.
-CHECKPOINT_FILES = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
+# What transformers writes into a checkpoint last, and the optimiser's state before it: plain, FSDP's two forms, DeepSpeed's.
+LAST_FILE = "trainer_state.json"
+OPTIMIZER_STATES = {"optimizer.pt", "optimizer.bin", "optimizer_0", "latest"}
 # The files of a finished run.
 FINISHED_FILES = ("adapter_config.json", "model.safetensors", "train.json")
 SMALLEST_CHECKPOINT = 1 << 20  # with less free space, a failed write means a full disk
@@ -57,7 +59,7 @@ def train(
     Raises:
         DataError: for unusable rows, a folder that holds another run, or a full disk.
     """
-    check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite)
+    processes.first(lambda: check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite))
     start = time.perf_counter()
     with quiet():
         trainer = make_trainer(rows, lm, config, lora=lora, full=full)
@@ -100,12 +102,12 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
         DataError: for a full disk.
     """
     folder = Path(trainer.args.output_dir)
-    if not resume:
-        clear_folder(folder)
-    checkpoint = _last_checkpoint(folder) if resume else None
+    checkpoint = processes.first(lambda: _last_checkpoint(folder) if resume else clear_folder(folder))
+    _check_kind(trainer, checkpoint)
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    trainer.add_callback(_Metrics(folder / "metrics.jsonl", fresh=checkpoint is None))
+    if processes.leads():
+        trainer.add_callback(_Metrics(folder / "metrics.jsonl", fresh=checkpoint is None))
     trainer.add_callback(bar := _Bar(label))
     try:
         with bar:
@@ -122,7 +124,8 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
             remedy="free some disk space, then re-run with --resume",
         ) from error
     except KeyboardInterrupt:
-        print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
+        if processes.leads():
+            print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
         raise
     return TrainResult(
         folder=folder,
@@ -157,17 +160,40 @@ def _last_checkpoint(folder: Path) -> str | None:
     """The newest complete checkpoint; skips one truncated by a full disk or a kill."""
     if not folder.is_dir():
         return None
-    found = [path for path in folder.glob("checkpoint-*") if all((path / name).exists() for name in CHECKPOINT_FILES)]
+    kept = {path: {each.name for each in path.iterdir()} for path in folder.glob("checkpoint-*/")}
+    found = [path for path, names in kept.items() if LAST_FILE in names and names & OPTIMIZER_STATES]
     steps = [path for path in found if path.name.removeprefix("checkpoint-").isdigit()]
     return str(max(steps, key=lambda path: int(path.name.removeprefix("checkpoint-")))) if steps else None
 
 
+def _check_kind(trainer: Any, checkpoint: str | None) -> None:
+    """Refuse to go on under FSDP from what was written without it, or the other way round.
+
+    Raises:
+        DataError: for a checkpoint of the other kind.
+    """
+    if checkpoint is None:
+        return
+    written = any(Path(checkpoint).glob("pytorch_model_fsdp*"))
+    if written != trainer.is_fsdp_enabled:
+        raise DataError(
+            f"this checkpoint was written with{'' if written else 'out'} FSDP",
+            file=checkpoint,
+            remedy=f"resume with{'' if written else 'out'} FSDP; the number of processes may differ",
+        )
+
+
 def clear_folder(folder: Path) -> None:
     """Remove another run's files, or a later --resume would continue from its checkpoint."""
-    for checkpoint in folder.glob("checkpoint-[0-9]*/"):
-        shutil.rmtree(checkpoint)
+    clear_checkpoints(folder)
     for name in FINISHED_FILES:
         (folder / name).unlink(missing_ok=True)
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints."""
+    for checkpoint in folder.glob("checkpoint-[0-9]*/"):
+        shutil.rmtree(checkpoint)
 
 
 def _kept(folder: Path) -> str:

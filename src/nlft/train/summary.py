@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nlft import processes
 from nlft.provenance import digest, peak_memory_mb, provenance
 from nlft.records import write_lines
 from nlft.train.trainer import NLFTTrainer
@@ -50,18 +51,21 @@ def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
 
 
 def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any]) -> None:
-    """Write `train.json` into the run's folder.
+    """Write `train.json` into the run's folder; only the leading process does.
 
     Args:
         result: The run's result.
         trainer: A trainer with a `prompt_set`.
         own: The objective, a hash of its data, and its own settings.
     """
+    if not processes.leads():
+        return
     device = str(trainer.model.device)
     row = {
         **own,
         **{name: getattr(trainer.args, name) for name in SHARED_SETTINGS},
         "chat_template": digest(trainer.processing_class.chat_template),
+        "processes": processes.count(),
         "prompts": digest(trainer.prompt_set.model_dump(mode="json")),
         "rows": result.rows,
         "steps": result.steps,

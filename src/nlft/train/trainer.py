@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, set_seed
 
+from nlft import processes
 from nlft.core.allocation import Allocation
 from nlft.errors import ConfigError
 from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import EncodedExample
 from nlft.lm.load import context_length, load_model
+from nlft.lm.logprobs import share_prefixes, shares_prefixes
 from nlft.lm.score import score_batch
 from nlft.lm.template import settle_template
 from nlft.objectives import Example, Loss
@@ -119,6 +121,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
 
             set_seed(args.seed)  # before the adapter draws its first weights
             network = get_peft_model(network, peft_config)
+        share_prefixes(network, processes.agree(shares_prefixes(network)))  # probed while the weights are whole
         super().__init__(
             model=network,
             args=args,
@@ -130,7 +133,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         )
         # transformers would count tokens in `labels`, which these batches lack.
         self.model_accepts_loss_kwargs = False
-        self.scale_cache = ScaleCache(self.objective, args, training, self.prompt_set)
+        self.scale_cache = ScaleCache(self.model, self.objective, args, training, self.prompt_set)
         self._encoded = encoded
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
@@ -142,23 +145,39 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
-    ) -> tuple[list[Any], int | None]:
-        """The micro-batches of one step, and the divisor of their losses: their rows or their tokens."""
+    ) -> tuple[list[Any], int | Tensor]:
+        """The micro-batches of one step, and the divisor of their losses: the rows or tokens of all processes."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        examples = [example for batch in batches for example in batch["examples"]]
-        if self.args.loss_average == "token":
-            return batches, sum(len(example.response) for example in examples)
-        return batches, len(examples)
+        batches = [*batches[:-1], *(self._marked(batch) for batch in batches[-1:])]
+        examples = [example for batch in batches for example in batch["examples"][: batch.get("real")]]
+        own = sum(len(e.response) for e in examples) if self.args.loss_average == "token" else len(examples)
+        if self.accelerator.num_processes == 1:
+            return batches, own
+        return batches, self.accelerator.reduce(torch.tensor(own, device=device), reduction="sum")
+
+    def _marked(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch with the number of its `real` rows: accelerate fills an epoch's last batches with rows it repeats.
+
+        With a batch of B, process p gets the rows from p B to (p + 1) B of what is left of the epoch.
+        """
+        state, rows = self.accelerator.gradient_state, len(batch["examples"])
+        if not (state.in_dataloader and state.end_of_dataloader and state.remainder > 0):
+            return batch
+        left = state.remainder - self.accelerator.process_index * rows
+        return {**batch, "real": min(max(left, 0), rows)}
 
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, list[EncodedExample]],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
+        num_items_in_batch: int | Tensor | None = None,
     ) -> Any:
         """Algorithm 1: each row's loss under the objective, and their mean."""
-        examples = inputs["examples"]
+        examples, real = inputs["examples"], inputs.get("real")
+        if real is not None:
+            # Rows that are repeated weigh nothing; where a process has no others, one still makes the passes.
+            examples = examples[:real] or [min(examples, key=lambda example: len(example.base.tokens))]
         by_token = self.args.loss_average == "token"
         stored = self._stored(examples) if model.training else None
         scored = self._score(model, examples, stored)
@@ -166,11 +185,15 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         for place, row in enumerate(scored):
             allocation = stored[place] if stored is not None else self.objective.weigh(row)
             losses.append(self.objective.loss(row, allocation))
-        sizes = [len(row.logp_base) if by_token else 1 for row in scored]
+        sizes = [0 if real == 0 else len(row.logp_base) if by_token else 1 for row in scored]
         total = torch.stack([loss.total * size for loss, size in zip(losses, sizes, strict=True)]).sum()
-        if model.training:
+        if model.training and real != 0:
             self._note(losses, scored)
-        loss = total / (num_items_in_batch or sum(sizes))
+        if num_items_in_batch is None:
+            loss = total / max(sum(sizes), 1)
+        else:
+            # The gradients of the processes are averaged, but the divisor counts the rows of all.
+            loss = total * self.accelerator.num_processes / num_items_in_batch
         return (loss, None) if return_outputs else loss
 
     def prediction_step(
@@ -178,7 +201,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
     ) -> tuple[Tensor, None, None]:
         """The evaluation loss of a batch; there are no labels to gather."""
         with torch.no_grad():
-            return self.compute_loss(model, inputs).detach(), None, None
+            return self.compute_loss(model, self._marked(inputs)).detach(), None, None
 
     def _score(
         self, model: nn.Module, examples: list[EncodedExample], stored: list[Allocation | None] | None
@@ -204,7 +227,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
     def _stored(self, examples: list[EncodedExample]) -> list[Allocation | None] | None:
         if self.args.scale_schedule == "step":
             return None
-        return self.scale_cache.lookup(self.model, examples, epoch=int(self.state.epoch or 0))
+        return self.scale_cache.lookup(self.model, examples, epoch=self.state.epoch or 0)
 
     def _note(self, losses: list[Loss], scored: list[Example]) -> None:
         """Keep the next log line's values on the device, because reading them would wait for the step."""
@@ -216,8 +239,12 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Like `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""
         if "loss" in logs:
-            logs.update({name: float(torch.stack(values).float().mean()) for name, values in self._parts.items()})
+            means = {name: (float(torch.stack(v).float().mean()), len(v)) for name, v in self._parts.items()}
+            everywhere = processes.gather((means, self._tokens))
+            for name in dict.fromkeys(name for each, _ in everywhere for name in each):
+                found = [each[name] for each, _ in everywhere if name in each]
+                logs[name] = sum(mean * count for mean, count in found) / sum(count for _, count in found)
             now = time.perf_counter()
-            logs["tokens_per_second"] = self._tokens / max(now - self._clock, 1e-9)
+            logs["tokens_per_second"] = sum(tokens for _, tokens in everywhere) / max(now - self._clock, 1e-9)
             self._parts, self._tokens, self._clock = {}, 0, now
         super().log(logs, start_time)

@@ -45,6 +45,7 @@ def test_both_phases_leave_one_adapter_and_a_value_head(folder: Path, tmp_path: 
     saved = load_file(tmp_path / "out" / "adapter_model.safetensors")
     assert saved
     assert all("lora_" in name for name in saved)
+    assert not list((tmp_path / "out").rglob("reference"))
     assert load_model(str(folder), adapter=tmp_path / "out", dtype="float32", device="cpu").model.peft_config
     assert not list((tmp_path / "out" / "warm-up").glob("checkpoint-*"))
 

@@ -13,6 +13,7 @@ from nlft.errors import ConfigError
 from nlft.lm.logprobs import unwrap
 from nlft.train.reft import trainer as trainer_module
 from nlft.train.reft.questions import QuestionSampler
+from nlft.train.reft.reference import as_reference
 from nlft.train.reft.reward import answer_reward
 from nlft.train.reft.trl_names import GRPOTrainer, check_trl
 
@@ -23,20 +24,23 @@ def test_the_reference_is_the_warm_up_policy_and_not_the_untouched_model(folder:
     before = {name: value.clone() for name, value in made.model.state_dict().items()}
     with torch.no_grad():
         own = made._logprobs(batch)
-        with made.reference.in_place(made.model):
+        with as_reference(made.model):
             torch.testing.assert_close(made._logprobs(batch), own)
         with made.model.disable_adapter():
             untouched = made._logprobs(batch)
         assert (untouched - own).abs().max() > 1e-3
         for name, parameter in made.model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B.default" in name:
                 parameter.mul_(2)
         moved = made._logprobs(batch)
-        with made.reference.in_place(made.model):
+        with as_reference(made.model):
             torch.testing.assert_close(made._logprobs(batch), own)
         torch.testing.assert_close(made._logprobs(batch), moved)
+    trained = [name for name, parameter in made.model.named_parameters() if parameter.requires_grad]
+    assert trained
+    assert not [name for name in trained if "reference" in name]
     for name, value in made.model.state_dict().items():
-        assert torch.equal(value, before[name] * 2 if "lora_B" in name else before[name]), name
+        assert torch.equal(value, before[name] * 2 if "lora_B.default" in name else before[name]), name
 
 
 def test_the_policy_loss_is_trls(folder: Path, tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_the_penalty_draws_the_policy_back_to_the_reference(
         learning_rate=3e-3, max_steps=40, save_strategy="no",
     )  # fmt: skip
     for name, parameter in made.model.named_parameters():  # away from the reference, to be drawn back
-        if "lora_B" in name:
+        if "lora_B.default" in name:
             parameter.data.mul_(6)
     made.train()
     drift = [row["kl"] for row in made.state.log_history if "kl" in row]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nlft import processes
 from nlft.errors import ConfigError
 from nlft.grade import get_grader
 from nlft.prompts import load_prompts
-from nlft.train.arguments import NLFTConfig, accept_renamed, one_device
+from nlft.train.arguments import accept_renamed, as_dealt, one_device
 from nlft.train.config import setting
 from nlft.train.reft.trl_names import GRPOConfig
 
@@ -30,7 +31,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     """TRL's `GRPOConfig`, with ReFT's defaults and its own fields.
 
     "ReFT" below is arXiv 2401.08967, "its code" the authors' release, "NLFT" appendix B of arXiv 2412.20382.
-    The batch (`per_device_train_batch_size` x `gradient_accumulation_steps`) is one rollout: that many
+    The batch (`per_device_train_batch_size` x processes x `gradient_accumulation_steps`) is one rollout: that many
     questions are answered, and then trained on `num_iterations` times. `save_steps` is rounded up to whole
     rollouts.
 
@@ -90,6 +91,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     logging_steps: float = field(default=1, metadata={"help": "steps between log lines"})
     report_to: Any = field(default="none", metadata={"help": "where transformers also reports"})
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "a batch holds text"})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "every pass uses all weights"})
 
     def __post_init__(self) -> None:
         self._check()
@@ -97,6 +99,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         # as large as the rollout passes that check; here each answer counts on its own.
         self.num_generations = self.rollout_size
         super().__post_init__()
+        as_dealt(self)
         one_device(self)
         self.num_generations = 1
         # Steps on one rollout belong together: a run resumed between them would lose its place among the questions.
@@ -109,7 +112,8 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         """The number of questions answered together."""
         if self.generation_batch_size is not None:
             return int(self.generation_batch_size)
-        return int(self.per_device_train_batch_size * (self.steps_per_generation or self.gradient_accumulation_steps))
+        steps = self.steps_per_generation or self.gradient_accumulation_steps
+        return int(self.per_device_train_batch_size * processes.count() * steps)
 
     def _check(self) -> None:
         for name, (value, why) in FIXED.items():
@@ -132,9 +136,5 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         for name, (fits, remedy) in ranges.items():
             if not fits:
                 raise ConfigError(f"{name} cannot be {getattr(self, name)!r}", remedy=remedy)
-        if NLFTConfig.world_size_of_environment() > 1:
-            raise ConfigError(
-                "training runs in one process, but a launcher started several", remedy="start it without torchrun"
-            )
         get_grader(self.grader)
         load_prompts(self.prompts, system=self.system)

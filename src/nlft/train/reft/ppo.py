@@ -85,15 +85,20 @@ def advantages_and_returns(
 
 
 def whitened(
-    advantages: Float[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]
+    advantages: Float[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"], real: Float[Tensor, " n"] | None = None
 ) -> Float[Tensor, "rows tokens"]:
     """Advantages with mean 0 and variance 1 over all real tokens of a rollout; 0 at the others.
 
     (A - mean) / sqrt(var + 1e-8), var with n - 1 in the denominator; of fewer than two tokens it is 0.
 
+    Args:
+        advantages: A_t of some rows of the rollout.
+        mask: which of their tokens are real.
+        real: A_t of all the rollout's real tokens; where None, the rows are the whole rollout.
+
     Source: the authors' code (`adv_whitening="global"`).
     """
-    real = advantages[mask]
+    real = advantages[mask] if real is None else real
     variance = real.var() if real.numel() > 1 else real.new_zeros(())
     mean = real.mean() if real.numel() else real.new_zeros(())
     return torch.where(mask, (advantages - mean) * torch.rsqrt(variance + 1e-8), 0.0)
@@ -165,14 +170,11 @@ def value_loss(
     return 0.5 * mean_over_rows(torch.maximum((values - returns) ** 2, (near - returns) ** 2), mask)
 
 
-def explained_variance(
-    values: Float[Tensor, "rows tokens"], returns: Float[Tensor, "rows tokens"], mask: Bool[Tensor, "rows tokens"]
-) -> Float[Tensor, ""]:
+def explained_variance(values: Float[Tensor, " n"], returns: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """How much of the returns' variance the values explain: 1 - var(R - V) / var(R), not below -1.
 
     1: the values are the returns; 0: no better than their mean. 0 also for fewer than two tokens.
     """
-    real, found = returns[mask], values[mask]
-    if real.numel() < 2:
-        return real.new_zeros(())
-    return (1 - (real - found).var() / (real.var() + 1e-8)).clamp(min=-1.0)
+    if returns.numel() < 2:
+        return returns.new_zeros(())
+    return (1 - (returns - values).var() / (returns.var() + 1e-8)).clamp(min=-1.0)

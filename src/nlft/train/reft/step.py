@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nlft import processes
 from nlft.errors import DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.provenance import digest
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
-from nlft.train.loop import check_folder, clear_folder, make_trainer, run_trainer
+from nlft.train.loop import check_folder, clear_checkpoints, clear_folder, make_trainer, run_trainer
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
@@ -50,12 +51,16 @@ def train_reft(
     """
     folder = Path(config.output_dir)
     warm_up = folder / WARM_UP
-    check_folder(folder, resume=resume, overwrite=overwrite, begun=warm_up.exists())
     check_references(rows, config.grader)
     start = time.perf_counter()
-    if not resume:
-        clear_folder(folder)
-        shutil.rmtree(warm_up, ignore_errors=True)
+
+    def prepare() -> None:
+        check_folder(folder, resume=resume, overwrite=overwrite, begun=warm_up.exists())
+        if not resume:
+            clear_folder(folder)
+            shutil.rmtree(warm_up, ignore_errors=True)
+
+    processes.first(prepare)
     policy = _warmed_up(rows, lm, config, warm_up, lora, resume=resume)
     with quiet():
         trainer = ReFTTrainer(policy, config, rows, processing_class=lm.tokenizer)
@@ -76,7 +81,7 @@ def _warmed_up(
     """The model with the warm-up's adapter; runs or finishes the warm-up first if needed."""
     from peft import PeftModel
 
-    if not (folder / "train.json").exists():
+    if not processes.first((folder / "train.json").exists):
         chosen = [row for row in rows if config.target == "reference" or row.verdict.correct]
         if not chosen:
             raise DataError(
@@ -86,8 +91,7 @@ def _warmed_up(
             trainer = make_trainer(chosen, lm, _warm_up_config(config, folder), lora=lora)
         result = run_trainer(trainer, start=time.perf_counter(), resume=resume, label="warm-up")
         write_summary(result, trainer, train_settings(trainer))
-        for checkpoint in folder.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        processes.first(lambda: clear_checkpoints(folder))
         trainer.model.unload()
     # Always load it from its file, so that a run resumed here starts from the same numbers as an uninterrupted one.
     with quiet():

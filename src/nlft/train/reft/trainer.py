@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
+from nlft import processes
 from nlft.lm import LanguageModel, SamplingSettings
 from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import encode_prompt
 from nlft.lm.generate import generate
 from nlft.lm.load import context_length, stop_ids
-from nlft.lm.logprobs import path_logprobs, unwrap
+from nlft.lm.logprobs import path_logprobs, share_prefixes, shares_prefixes, unwrap
 from nlft.lm.pack import TokenPath
 from nlft.lm.template import settle_template
 from nlft.prompts import load_prompts
@@ -32,7 +33,7 @@ from nlft.records import Problem
 from nlft.train.reft import ppo
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.questions import QuestionSampler, question_rows
-from nlft.train.reft.reference import ReferencePolicy
+from nlft.train.reft.reference import add_reference, as_reference, without_reference
 from nlft.train.reft.reward import answer_reward
 from nlft.train.reft.trl_names import GRPOTrainer
 from nlft.train.reft.value_head import ValueHead
@@ -44,8 +45,8 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
     """The PPO phase of ReFT.
 
     Args:
-        model: The policy after the warm-up, whose trained weights (as a rule an adapter's) require
-            gradient. Its current state is also the reference of the KL penalty.
+        model: The policy after the warm-up, with the adapter it trains. Its current state is also the reference of the
+            KL penalty.
         args: The settings.
         train_dataset: Problems; their references are the answer key.
         processing_class: The tokenizer.
@@ -53,6 +54,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
 
     Raises:
         DataError: if a question leaves no room for a response.
+        ConfigError: for a model without an adapter.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         rows = question_rows(
             train_dataset, processing_class, self.prompt_set, room=room, context_length=context_length(base.config)
         )
+        share_prefixes(model, processes.agree(shares_prefixes(model)))  # probed while the weights are whole
+        add_reference(model)
         # A part of the model, so that optimiser, gradient clipping and moves between devices take it along;
         # PEFT writes only the adapter, so the head is not saved with it.
         head = ValueHead(base.get_output_embeddings().weight.shape[1])
@@ -87,7 +91,6 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             processing_class=processing_class,
             **kwargs,
         )
-        self.reference = ReferencePolicy(self.model, without=HEAD)
         self.eos_token_ids = sorted(stop_ids(base, processing_class))  # TRL knows only the model's own
 
     @property
@@ -128,23 +131,26 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             seed=self.args.seed,
             batch_size=len(prompt_ids),
         )
-        first = self.state.global_step * self.args.rollout_size
+        first = self.state.global_step * self.args.rollout_size + self.accelerator.process_index * len(prompt_ids)
         policy, training = LanguageModel(self.model, self.processing_class, "policy"), self.model.training
         found = list(generate(policy, prompt_ids, settings, streams=range(first, first + len(prompt_ids))))
         self.model.train(training)
         found.sort(key=lambda completion: completion.index)
         return [[*each.token_ids, *([] if each.stop_id is None else [each.stop_id])] for each in found], None
 
-    def _answer_rewards(self, completions: list[str], reference: list[str], **kwargs: Any) -> list[float]:
+    def _answer_rewards(
+        self, completions: list[str], reference: list[str], prompts: list[str], **kwargs: Any
+    ) -> list[float]:
         grader, partial = self.args.grader, self.args.partial_reward
         return [
-            answer_reward(response, key, grader=grader, partial=partial)
-            for response, key in zip(completions, reference, strict=True)
+            answer_reward(response, key, grader=grader, partial=partial, question=question)
+            for response, key, question in zip(completions, reference, prompts, strict=True)
         ]
 
     def _calculate_rewards(self, *args: Any) -> Tensor:
         rewards: Tensor = super()._calculate_rewards(*args)
-        self._terminal = rewards.sum(-1)
+        rows = len(rewards) // self.accelerator.num_processes  # TRL has gathered those of all processes
+        self._terminal = rewards.sum(-1)[self.accelerator.process_index * rows :][:rows]
         return rewards
 
     def _get_per_token_logps_and_entropies(
@@ -163,15 +169,15 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         real = attention_mask.bool()
         logp: list[Tensor] = []
-        states: list[Tensor] = []
+        values: list[Tensor] = []
         size = batch_size or len(input_ids)
         for start in range(0, len(input_ids), size):
             rows = range(start, min(start + size, len(input_ids)))
             paths = [_path(input_ids[row], real[row], logits_to_keep) for row in rows]
-            scored = path_logprobs(model, paths)[0]
-            logp += [one.logp for one in scored]
-            states += [one.hidden_states for one in scored]
-        self._values = self.value_head(_padded(states, logits_to_keep))
+            for one in path_logprobs(model, paths, values=self.value_head)[0]:
+                logp.append(one.logp)
+                values += [one.values] if one.values is not None else []
+        self._values = _padded(values, logits_to_keep)
         return _padded(logp, logits_to_keep), None, None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -187,20 +193,25 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             if "old_per_token_logps" not in rollout:
                 rollout["old_per_token_logps"] = self._logprobs(rollout)
             values, old = self._values.detach(), rollout["old_per_token_logps"]
-            with self.reference.in_place(self.model):
+            with as_reference(self.model):
                 reference = self._logprobs(rollout)
             rewards = ppo.token_rewards(self._terminal, old, reference, mask, kl_coefficient=args.kl_coefficient)
             advantages, returns = ppo.advantages_and_returns(
                 rewards, values, mask, gamma=args.gamma, lam=args.gae_lambda
             )
-            rollout |= {"old_values": values, "returns": returns, "advantages": ppo.whitened(advantages, mask)}
+            # Every process's tokens: a rollout is whitened as a whole.
+            parts = processes.gather([each[mask].cpu() for each in (advantages, values, returns)])
+            of_all, values_of_all, returns_of_all = (
+                torch.cat(part).to(mask.device) for part in zip(*parts, strict=True)
+            )
+            rollout |= {"old_values": values, "returns": returns, "advantages": ppo.whitened(advantages, mask, of_all)}
             lengths = mask.sum(-1).float()
             self._rollout = {
                 "reward": self._terminal.mean(),
                 "correct": (self._terminal >= 1).float().mean(),
                 "kl": ppo.mean_over_rows(old - reference, mask),
                 "entropy": ppo.mean_over_rows(-old, mask),  # what -log P of the sampled tokens estimates
-                "explained_variance": ppo.explained_variance(values, returns, mask),
+                "explained_variance": ppo.explained_variance(values_of_all, returns_of_all),
                 "response_length": lengths.mean(),
                 "cut_short": (lengths >= (args.max_completion_length or 0)).float().mean(),
             }
@@ -242,9 +253,12 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Like `Trainer.log`, with the last rollout's figures and the means of the passes' since the last line."""
         if "loss" in logs:
-            logs.update({name: float(value) for name, value in self._rollout.items()})
-            logs.update({name: float(torch.stack(values).float().mean()) for name, values in self._passes.items()})
-            logs["tokens_per_second"] = self._tokens / max(time.perf_counter() - self._clock, 1e-9)
+            own = {name: float(value) for name, value in self._rollout.items()}
+            own |= {name: float(torch.stack(values).float().mean()) for name, values in self._passes.items()}
+            own["tokens_per_second"] = self._tokens / max(time.perf_counter() - self._clock, 1e-9)
+            everywhere = processes.gather(own)  # means of equally many rows
+            logs.update({name: sum(each[name] for each in everywhere) / len(everywhere) for name in own})
+            logs["tokens_per_second"] *= len(everywhere)
             self._passes = {}
         # TRL's own figures concern groups of answers and a KL term in the loss, which ReFT does not have.
         for figures in self._metrics.values():
@@ -253,8 +267,10 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Like `Trainer.save_model`, with the value head next to the adapter."""
-        super().save_model(output_dir, _internal_call)
-        self.value_head.save(output_dir or self.args.output_dir)
+        with without_reference(self.model):
+            super().save_model(output_dir, _internal_call)
+        if processes.leads():
+            self.value_head.save(output_dir or self.args.output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -275,6 +291,6 @@ def _path(ids: Tensor, real: Tensor, width: int) -> TokenPath:
 
 
 def _padded(rows: list[Tensor], width: int) -> Tensor:
-    """(rows, width, ...) of per-token values, padded with zeros on the right."""
+    """(rows, width) of per-token values, padded with zeros on the right."""
     padded = pad_sequence(rows, batch_first=True)
-    return torch.cat([padded, padded.new_zeros(len(rows), width - padded.shape[1], *padded.shape[2:])], dim=1)
+    return torch.cat([padded, padded.new_zeros(len(rows), width - padded.shape[1])], dim=1)

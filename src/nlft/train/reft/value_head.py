@@ -31,7 +31,7 @@ class ValueHead(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, hidden_states: Float[Tensor, "rows tokens d"]) -> Float[Tensor, "rows tokens"]:
+    def forward(self, hidden_states: Float[Tensor, "*tokens d"]) -> Float[Tensor, "*tokens"]:
         """The value of each state, with gradient into the states as well."""
         values: Tensor = self.linear(hidden_states.float())
         return values.squeeze(-1)

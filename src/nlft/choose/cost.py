@@ -8,6 +8,7 @@ from typing import Any
 
 from nlft.evaluate import read_evaluation
 from nlft.evaluate.config import EvaluateSettings
+from nlft.lm.config import ChatSettings
 from nlft.pipeline.estimate import relative_cost
 from nlft.pipeline.experiment import Cell, Experiment
 from nlft.pipeline.graph import Step, read_record, run_step
@@ -59,7 +60,7 @@ def measured_seconds(experiment: Experiment, missing: Sequence[Cell]) -> float:
 def _samples(experiment: Experiment, rows: Step, problems: Any) -> tuple[Step, Step]:
     """A few steps of plain SFT, and the beginning of a few answers."""
     folder = experiment.folder
-    shared = {"model": experiment.model, "prompts": experiment.prompts}
+    shared = {"model": experiment.model, **ChatSettings.of(experiment).model_dump(exclude_defaults=True)}
     train = TrainSettings.model_validate({**shared, **experiment.train, "objective": "sft", "max_steps": STEPS})
     some = {"max_new_tokens": TOKENS, "n": experiment.evaluate.get("batch_size")}
     evaluate = EvaluateSettings.model_validate({**shared, **experiment.evaluate, **some})

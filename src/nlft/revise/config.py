@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from nlft.config import Idle, refused
 from nlft.errors import ConfigError
 from nlft.grade.config import GraderName
-from nlft.lm.config import ModelSettings, SamplingSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, ModelSettings, SamplingSettings
 from nlft.revise.ways import Way
 
 __all__ = ["ReviseSettings"]
@@ -22,7 +21,7 @@ def _names(value: Any) -> Any:
     return [name for text in texts for name in str(text).split(",")] if isinstance(texts, list) else texts
 
 
-class ReviseSettings(SamplingSettings, ModelSettings):
+class ReviseSettings(SamplingSettings, ModelSettings, ChatSettings):
     """How the student answers again, and which of its answers are kept."""
 
     ways: Annotated[list[Way], BeforeValidator(_names)] = Field(
@@ -44,7 +43,6 @@ class ReviseSettings(SamplingSettings, ModelSettings):
         default=0.6, ge=0, description="least length of a revised response, as a share of the standard answer's"
     )
     grader: GraderName = Field(default="gsm8k-flexible", description="the grader that decides whether it is right")
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
 
     @model_validator(mode="after")

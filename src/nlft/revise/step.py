@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -17,7 +18,7 @@ from nlft.errors import DataError
 from nlft.files import candidates_path, journal_path, refuse_same_file, sole_writer
 from nlft.grade import grade_one
 from nlft.progress import Outcome
-from nlft.prompts import PromptSet, load_prompts
+from nlft.prompts import AROUND, Context, PromptSet
 from nlft.records import Attempt, Graded, Judged, Verdict, read_records, write_records
 from nlft.revise.checks import closed, in_form, refusal, shows_working
 from nlft.revise.config import ReviseSettings
@@ -27,7 +28,7 @@ from nlft.revise.ways import MARK, Asked, Way, ask_again, final_answer
 __all__ = ["Candidate", "Revisions", "dry_run", "revise_file", "revise_rows", "run"]
 
 # What was said of a response that no longer stands.
-FORMER = ("verdict", "grades", "judgment", "judge", "scores", "token_weights")
+FORMER = ("verdict", "grades", "judgment", "judge", "scores", "token_weights", "thoughts", "judge_thoughts")
 DEFAULT: tuple[Way, ...] = ("answer", "steps", "judgment")
 
 
@@ -144,11 +145,13 @@ def _questions(
     settings = answerer.settings()
     found: list[Question] = []
     for row in rows:
+        tools = Context.of(row).tools
         for way in ways:
             asked = ask_again(row, way, prompts)
             if asked is not None:
                 for sample in range(samples):
-                    found.append((row, (way, sample, asked), make_request(settings, row, asked.messages, sample)))
+                    request = make_request(settings, row, asked.messages, sample, tools)
+                    found.append((row, (way, sample, asked), request))
     return found
 
 
@@ -157,8 +160,9 @@ def _candidate(
 ) -> Candidate:
     way, sample, asked = how
     reply = journal.get(request.key)
-    about = {"question": row.question, "reference": row.reference, "row": row.id, "way": way}
+    about: dict[str, Any] = {"question": row.question, "reference": row.reference, "row": row.id, "way": way}
     about["id"] = f"{row.id}@{way}#{sample}"
+    about |= {name: value for name, value in (row.model_extra or {}).items() if name in AROUND}
     if reply is None or reply.failure is not None:
         why = reply.failure if reply is not None else "not asked"
         return Candidate.model_validate({**about, "response": "", "refusal": f"failed: {why}"})
@@ -237,7 +241,7 @@ def revise_file(
         revisions = revise_rows(
             rows,
             answerer,
-            prompts=load_prompts(settings.prompts),
+            prompts=settings.prompt_set(),
             ways=settings.ways,
             samples=settings.samples,
             which=settings.rows,
@@ -266,7 +270,7 @@ def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
         LockedError, DataError, ModelError: as `revise_file` and `nlft.lm.load_model`.
     """
     student = _student(settings)
-    likelihood = BaseLikelihood(student, load_prompts(settings.prompts))
+    likelihood = BaseLikelihood(student, settings.prompt_set())
     revisions = revise_file(judged, output, student, settings, likelihood)
     return Outcome(
         f"{revisions.report()}\n{len(revisions.rows)} rows -> {output}; all answers: {candidates_path(output)}"
@@ -276,7 +280,7 @@ def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
 def dry_run(settings: ReviseSettings, judged: Path, output: Path) -> str:
     """What `run` would ask."""
     rows = [row for row in read_records(judged, Judged) if settings.rows == "all" or not row.verdict.correct]
-    found = _questions(rows, _student(settings), load_prompts(settings.prompts), settings.ways, settings.samples)
+    found = _questions(rows, _student(settings), settings.prompt_set(), settings.ways, settings.samples)
     requests = [request for _, _, request in found]
     with Journal(journal_path(output)) as journal:
         missing = len(pending(requests, journal, retry_failed=settings.retry_failed))

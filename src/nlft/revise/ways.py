@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nlft.prompts import Message, PromptSet
+from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Judged
 from nlft.steps.first_error import locate_first_error, quoted_correction
 
@@ -43,26 +43,26 @@ def ask_again(row: Judged, way: Way, prompts: PromptSet) -> Asked | None:
 
 
 def _answer(row: Judged, prompts: PromptSet) -> Asked | None:
-    return Asked(tuple(prompts.with_answer(row.question, final_answer(row.reference))))
+    return Asked(tuple(prompts.with_answer(row.question, final_answer(row.reference), Context.of(row))))
 
 
 def _steps(row: Judged, prompts: PromptSet) -> Asked | None:
     steps = first_steps(row.reference)
-    return Asked(tuple(prompts.with_steps(row.question, steps))) if steps else None
+    return Asked(tuple(prompts.with_steps(row.question, steps, Context.of(row)))) if steps else None
 
 
 def _judgment(row: Judged, prompts: PromptSet) -> Asked | None:
     if row.verdict.correct or not (row.judgment and row.response.strip()):
         return None
-    return Asked(tuple(prompts.correct(row.question, row.response, row.judgment)))
+    return Asked(tuple(prompts.correct(row.question, row.response, row.judgment, Context.of(row))))
 
 
 def _stitch(row: Judged, prompts: PromptSet) -> Asked | None:
-    return _continue(row, prompts.with_answer(row.question, final_answer(row.reference)))
+    return _continue(row, prompts.with_answer(row.question, final_answer(row.reference), Context.of(row)))
 
 
 def _stitch_plain(row: Judged, prompts: PromptSet) -> Asked | None:
-    return _continue(row, prompts.base(row.question))
+    return _continue(row, prompts.base(row.question, Context.of(row)))
 
 
 def _correction(row: Judged, prompts: PromptSet) -> Asked | None:

@@ -41,13 +41,14 @@ def experiment_lines(
     spoken = ChatSettings.of(settings).model_dump(exclude_defaults=True, exclude={"prompts"})
     if "chat_template" in spoken:
         spoken["chat_template"] = _place(spoken["chat_template"])
-    methods: dict[str, Any] = {UNTRAINED: {"train": None, "seeds": [settings.seed]}}
+    methods: dict[str, Any] = {}
     for name in names:
         for rate in settings.learning_rates:
             many = len(settings.learning_rates) > 1
             candidate = CANDIDATES[name]
             train = {**candidate["train"], "learning_rate": rate}
             methods[f"{name}-{rate:g}" if many else name] = {**candidate, "train": train}
+    methods[UNTRAINED] = {"train": None, "seeds": [settings.seed]}  # last: it takes another time than the others
     grader = {} if settings.grader is None else {"grader": settings.grader}
     remaining = len(rows) * (settings.folds - 1) / settings.folds
     steps = max(1, round(settings.epochs * math.ceil(remaining / BATCH)))

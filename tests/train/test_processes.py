@@ -15,10 +15,19 @@ from tests.train.two_processes import CASES, FIVE, WRAPPED, reft_trained, traine
 
 from nlft.cli.app import run as cli
 from nlft.records import write_records
+from nlft.score import compute
+from nlft.train import scale_cache
 from nlft.train.reft import trainer as reft_trainer
 from tiny import tiny_rows
 
 SHARED = ("--prompts", "short", "--dtype", "float32", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the two processes: five rows are more than one share."""
+    for module in (compute, scale_cache):
+        monkeypatch.setattr(module, "ROWS_PER_PASS", 2)
 
 
 @pytest.fixture(scope="module")

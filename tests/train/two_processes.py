@@ -19,7 +19,8 @@ from nlft.cli import app
 from nlft.errors import ModelError
 from nlft.lm import SamplingSettings, load_model
 from nlft.progress import Outcome
-from nlft.train import NLFTTrainer, lora_config
+from nlft.score import compute
+from nlft.train import NLFTTrainer, lora_config, scale_cache
 from nlft.train.reft import trainer as reft_trainer
 
 # Five rows in batches of two: with two batches a step, an epoch ends on a step of one row alone.
@@ -128,6 +129,7 @@ def fail_in_one(folder: Path, out: Path) -> None:
 
 def main(folder: Path, out: Path, data: Path) -> None:
     torch.set_num_threads(1)
+    compute.ROWS_PER_PASS = scale_cache.ROWS_PER_PASS = 2  # five rows are more than one share
     for case in WRAPPED["ddp"]:
         trained(folder, out / "ddp" / case, case, batch=1)
     reft_trainer.answer_reward = pay_for_even_lengths  # type: ignore[assignment]

@@ -12,7 +12,7 @@ from typing import Protocol
 from nlft.errors import NLFTError
 from nlft.processes import leads
 
-__all__ = ["Outcome", "Progress", "printable", "progress"]
+__all__ = ["Outcome", "Progress", "duration", "printable", "progress"]
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,24 @@ class _Lines:
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         tail = f", {self.text}" if self.text else ""
-        print(f"{self.label}: {self.done}/{self.total}, {spent:.0f} s, {left:.0f} s left{tail}", file=sys.stderr)
+        print(
+            f"{self.label}: {self.done}/{self.total}, {duration(spent)}, {duration(left)} left{tail}", file=sys.stderr
+        )
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Progress]:
+def progress(label: str, total: int, *, each: bool = False) -> Iterator[Progress]:
     """Report on a step of `total` items, as `with progress("judging", len(rows)) as bar: ... bar.advance()`.
 
     Of several processes only the leading one shows anything.
+
+    Args:
+        label: What is done.
+        total: The number of items.
+        each: A plain line after every item, even on a terminal: for items that have bars of their own.
     """
-    if not (sys.stderr.isatty() and leads()):
-        yield _Lines(label, total)
+    if each or not (sys.stderr.isatty() and leads()):
+        yield _Lines(label, total, every=0.0 if each else 10.0)
         return
     from rich.console import Console
     from rich.progress import (
@@ -105,6 +112,20 @@ def progress(label: str, total: int) -> Iterator[Progress]:
                 bar.update(task, text=text)
 
         yield _Bar()
+
+
+def duration(seconds: float) -> str:
+    """Seconds in readable form.
+
+    >>> duration(7.3), duration(192), duration(7265)
+    ('7.3 s', '3 min 12 s', '2 h 01 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def printable(text: str) -> str:

@@ -1,16 +1,22 @@
 """Problems of any reasoning-gym task: deterministic, apart by seed, solved by their own worked solutions."""
 
+import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 
+from nlft.cli.app import run
 from nlft.data.reasoning_tasks import reasoning_task, task_names
+from nlft.data.sources import _generators as gsm_symbolic_generators
 from nlft.data.worked import WORKED
 from nlft.errors import ConfigError, DataError
+from nlft.evaluate import read_evaluation
+from nlft.grade import grade_one
 from nlft.grade.numeric import flexible
 from nlft.grade.task_scorer import grade_by_task, score_entry
 from nlft.judge.arithmetic import equations
-from nlft.records import Attempt, Problem
+from nlft.records import Attempt, Graded, Problem, read_records, write_records
 
 NARROW = {
     "calendar_arithmetic": {"tasks": ["weekday_offset"]},
@@ -128,3 +134,53 @@ def test_many_tasks_go_through_json_and_their_scorer_accepts_their_own_answer():
             again = Problem.model_validate_json(problem.model_dump_json())
             assert again == problem
             assert score_entry(again.entry, again.entry["answer"]) == 1.0
+
+
+def test_from_the_command_line_to_grades_and_an_evaluation_of_weekdays(tmp_path: Path, capsys):
+    asked = ["data", "reasoning-gym", "--task", "calendar_arithmetic", "--n", "3", "--config", "tasks=[weekday_offset]"]
+    problems, answers, graded = (tmp_path / f"{name}.jsonl" for name in ("problems", "answers", "graded"))
+    assert run([*asked, "--form", "worked", "-o", str(problems)]) == 0
+    rows = list(read_records(problems, Problem))
+    assert rows == reasoning_task("calendar_arithmetic", 3, 0, {"tasks": ["weekday_offset"]}, form="worked")
+    responses = (rows[0].reference, rows[1].reference.rpartition("#### ")[2], "Noday\n#### Noday")
+    write_records(answers, [attempt(p, response) for p, response in zip(rows, responses, strict=True)])
+    for grader, correct in (("reasoning-gym", [True, True, False]), ("reasoning-gym-strict", [True, False, False])):
+        assert run(["grade", str(answers), "-o", str(graded), "--grader", grader]) == 0
+        assert [row.verdict.correct for row in read_records(graded, Graded)] == correct
+    (tmp_path / "recorded.jsonl").write_text(answers.read_text())
+    words = ["evaluate", str(problems), "--answerer", f"replay:{tmp_path / 'recorded.jsonl'}", "-o"]
+    assert run([*words, str(tmp_path / "e.json"), "--grader", "reasoning-gym"]) == 0
+    found = read_evaluation(tmp_path / "e.json")
+    assert (found.flexible.count, found.strict.count, found.formatted.count) == (2, 1, 2)
+    capsys.readouterr()
+    assert run([*words, str(tmp_path / "f.json")]) == 1
+    assert "no number can be read from the reference" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--task", "base_conversions"], 'did you mean "base_conversion"?'),
+        (["--task", "sudoku", "--form", "worked"], "sudoku has no worked solutions"),
+        (["--task", "chain_sum", "--config", "max_term=3"], "does not take {'max_term': 3}"),
+        (["--task", "chain_sum", "--form", "works"], 'did you mean "worked"?'),
+        ([], "Missing option '--task'"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told(tmp_path: Path, capsys, words: list[str], said: str):
+    assert run(["data", "reasoning-gym", *words, "-o", str(tmp_path / "p.jsonl")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    for use in (task_names, lambda: gsm_symbolic_generators.__wrapped__()):
+        with pytest.raises(ConfigError, match="needs the package reasoning-gym") as caught:
+            use()
+        assert "nlft[reasoning-gym]" in str(caught.value)
+
+
+def test_a_record_without_an_entry_is_refused():
+    record = Attempt(id="a", question="q", reference="1", response="1")
+    with pytest.raises(DataError, match="no entry"):
+        grade_one(record, "reasoning-gym")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from nlft.errors import ConfigError, DataError
-from nlft.grade import get_grader
+from nlft.grade import get_grader, grade_one
 from nlft.grade.external import ExternalGrader
+from nlft.records import Attempt, Graded, Verdict
 
 USERS = """
 import os, sys, time
@@ -31,6 +32,10 @@ def grade(response, reference):
 """
 
 
+def graded(grader: ExternalGrader, response: str, reference: str) -> Verdict:
+    return grader(Attempt.model_construct(id="a", question="q", reference=reference, response=response))
+
+
 @pytest.fixture
 def users(tmp_path: Path):
     file = tmp_path / "mine.py"
@@ -41,29 +46,34 @@ def users(tmp_path: Path):
 
 
 def test_a_users_function_decides(users: ExternalGrader) -> None:
-    assert users("{a}\n\ud800é", "{a}\n\ud800é").correct
-    assert not users("a", "b").correct
-    assert users("dict", "").model_dump() == {"correct": True, "value": "x", "extracted": None, "reason": "said so"}
-    assert users("verdict", "").reason == "own words"
+    assert graded(users, "{a}\n\ud800é", "{a}\n\ud800é").correct
+    assert not graded(users, "a", "b").correct
+    assert graded(users, "dict", "").model_dump() == {
+        "correct": True,
+        "value": "x",
+        "extracted": None,
+        "reason": "said so",
+    }
+    assert graded(users, "verdict", "").reason == "own words"
 
 
 def test_a_loop_is_ended_and_the_next_row_is_graded(users: ExternalGrader) -> None:
-    users("a", "a")
+    graded(users, "a", "a")
     users.deadline = 0.3
-    verdict = users("loop", "a")
+    verdict = graded(users, "loop", "a")
     assert (verdict.correct, "no verdict within 0.3 s" in verdict.reason) == (False, True)
     users.deadline = 20
-    assert users("a", "a").correct
+    assert graded(users, "a", "a").correct
 
 
 def test_a_dead_worker_is_replaced(users: ExternalGrader) -> None:
-    verdict = users("die", "a")
+    verdict = graded(users, "die", "a")
     assert (verdict.correct, "ended without a verdict" in verdict.reason) == (False, True)
-    assert users("a", "a").correct
+    assert graded(users, "a", "a").correct
 
 
 def test_an_interrupted_answer_is_not_the_next_rows(users: ExternalGrader, monkeypatch: pytest.MonkeyPatch) -> None:
-    users("a", "a")
+    graded(users, "a", "a")
     process = users._worker.process  # type: ignore[union-attr]
     pipe = process.stdout
 
@@ -75,18 +85,37 @@ def test_an_interrupted_answer_is_not_the_next_rows(users: ExternalGrader, monke
 
     monkeypatch.setattr(process, "stdout", Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        users("a", "a")
+        graded(users, "a", "a")
     assert process.poll() is not None
-    assert not users("a", "b").correct
+    assert not graded(users, "a", "b").correct
 
 
 def test_an_error_in_the_function_names_its_line(users: ExternalGrader) -> None:
     with pytest.raises(ConfigError, match="ZeroDivisionError") as caught:
-        users("raise", "a")
+        graded(users, "raise", "a")
     assert caught.value.file == users.file
     assert caught.value.line == USERS.splitlines().index("        return 1 / 0") + 1
     with pytest.raises(ConfigError, match="returned NoneType"):
-        users("nothing", "a")
+        graded(users, "nothing", "a")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expression"),
+    [
+        ("response, reference", "(response, reference) == ('r', '1')"),
+        ("a, b", "(a, b) == ('r', '1')"),
+        ("response, reference, tolerance=0.1", "(response, reference, tolerance) == ('r', '1', 0.1)"),
+        ("response, reference, question", "(response, reference, question) == ('r', '1', 'q')"),
+        ("response, reference, *, question=None", "(response, reference, question) == ('r', '1', 'q')"),
+        ("record", "(record['id'], record['own'], record['verdict']['correct']) == ('a', [{'x': 1}], False)"),
+    ],
+)
+def test_a_users_function_gets_what_it_asks_for(tmp_path: Path, parameters: str, expression: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"def grade({parameters}):\n    return {expression}\n", encoding="utf-8")
+    row = {"id": "a", "question": "q", "reference": "1", "response": "r", "own": [{"x": 1}]}
+    earlier = Graded.model_validate({**row, "verdict": {"correct": False, "reason": "-"}})
+    assert grade_one(earlier, f"code:{file}").verdict.correct
 
 
 @pytest.mark.parametrize(
@@ -101,7 +130,7 @@ def test_a_file_that_cannot_grade_is_refused(tmp_path: Path, source: str, messag
     file = tmp_path / "mine.py"
     file.write_text(source, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
-        ExternalGrader(f"code:{file}")("a", "a")
+        graded(ExternalGrader(f"code:{file}"), "a", "a")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -135,19 +164,19 @@ def math():
     ],
 )
 def test_math(math: ExternalGrader, response: str, reference: str, correct: bool) -> None:
-    verdict = math(response, reference)
+    verdict = graded(math, response, reference)
     assert verdict.correct is correct, verdict
     assert verdict.reason
 
 
 def test_math_refuses_a_reference_it_cannot_read(math: ExternalGrader) -> None:
     with pytest.raises(DataError, match="no mathematical expression"):
-        math("18", "####")
+        graded(math, "18", "####")
 
 
 def test_a_tower_of_powers_does_not_stop_the_stage(math: ExternalGrader) -> None:
-    assert math("#### 1", "#### 1").correct
+    assert graded(math, "#### 1", "#### 1").correct
     math.deadline = 1
-    assert not math("10^(10^10)", "5").correct
+    assert not graded(math, "10^(10^10)", "5").correct
     math.deadline = 60
-    assert math("#### 1", "#### 1").correct
+    assert graded(math, "#### 1", "#### 1").correct

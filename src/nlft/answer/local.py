@@ -119,7 +119,7 @@ class LocalAnswerer:
         from nlft.lm import encode_prompt
         from nlft.lm.generate import generate
 
-        lm = self._loaded()
+        lm = self.loaded()
         fitting: list[Request] = []
         prompts: list[list[int]] = []
         for request in requests:
@@ -136,7 +136,8 @@ class LocalAnswerer:
             reply = Reply(completion.text, completion.finish_reason, None, 1, read, written)
             on_reply(fitting[completion.index], reply)
 
-    def _loaded(self) -> LanguageModel:
+    def loaded(self) -> LanguageModel:
+        """The model, loaded now if it was not."""
         if self._lm is None:
             from nlft.lm import load_model
 

@@ -224,7 +224,7 @@ def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
         ConfigError: for a missing model, key or adapter folder.
         LockedError, DataError, EndpointError: as `answer_file`.
     """
-    who = make_answerer(settings)
+    who = _answerer(settings, problems, output)
     prompts = load_prompts(settings.prompts)
     return together(who, settings.device, lambda: _run(settings, who, prompts, problems, output))
 
@@ -242,7 +242,18 @@ def _run(settings: AnswerSettings, who: Answerer, prompts: PromptSet, problems: 
 def dry_run(settings: AnswerSettings, problems: Path, output: Path) -> str:
     """What `run` would send, and what that may cost."""
     rows = read_records(problems, Problem)
-    requests = answer_requests(rows, make_answerer(settings), load_prompts(settings.prompts), settings.samples)
+    who = _answerer(settings, problems, output)
+    requests = answer_requests(rows, who, load_prompts(settings.prompts), settings.samples)
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=settings.retry_failed)
-    return estimate_line(missing, len(requests), settings)
+    line = estimate_line(missing, len(requests), settings)
+    return f"{line}; it would train up to {settings.out_of_fold} models" if settings.out_of_fold and missing else line
+
+
+def _answerer(settings: AnswerSettings, problems: Path, output: Path) -> Answerer:
+    """Who answers; for out-of-fold answers, the adapters are in `<output stem>.folds`."""
+    if settings.out_of_fold is None:
+        return make_answerer(settings)
+    from nlft.answer.out_of_fold import out_of_fold
+
+    return out_of_fold(settings, list(read_records(problems, Problem)), output.with_name(f"{output.stem}.folds"))

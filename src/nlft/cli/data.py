@@ -1,4 +1,4 @@
-"""`nlft data`: problems from GSM8K, from gsm_symbolic, or from a file; `check` and `show` inspect a file."""
+"""`nlft data`: problems from GSM8K, generated ones, or from a file; `check` and `show` inspect a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from nlft.cli.app import conclude
 from nlft.cli.options import Output, make_app, with_settings
-from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings
+from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
 from nlft.errors import ConfigError
 from nlft.progress import printable
 
@@ -37,7 +37,7 @@ class _SourceGroup(TyperGroup):
 app = make_app(
     cls=_SourceGroup,
     no_args_is_help=True,
-    help="Make a file of problems: nlft data gsm8k|gsm_symbolic|FILE -o problems.jsonl; or inspect one.",
+    help="Make a file of problems: nlft data gsm8k|gsm_symbolic|reasoning-gym|FILE -o problems.jsonl; or inspect one.",
 )
 
 
@@ -52,6 +52,13 @@ def gsm8k(output: Output, settings: GSM8KSettings) -> None:
 @with_settings(GSMSymbolicSettings, leave_out=["source"])
 def gsm_symbolic(output: Output, settings: GSMSymbolicSettings) -> None:
     """Word problems generated offline, with worked solutions."""
+    _make(settings, output)
+
+
+@app.command("reasoning-gym")
+@with_settings(ReasoningGymSettings, leave_out=["source"])
+def reasoning_gym(output: Output, settings: ReasoningGymSettings) -> None:
+    """Problems of any reasoning-gym task, generated offline; grade them with --grader reasoning-gym."""
     _make(settings, output)
 
 

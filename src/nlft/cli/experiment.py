@@ -44,7 +44,7 @@ def experiment(
     folder = results if results is not None else recipe.parent / "results" / recipe.stem
     if dry_run:
         plan_cells(loaded, split, file=recipe)
-        print(listing(loaded, missing_cells(loaded, folder, split)))
+        print(listing(loaded, split, missing_cells(loaded, folder, split)))
         return
     if not tables:
         ran = run_cells(loaded, folder, split, file=recipe, methods=method, jobs=jobs)

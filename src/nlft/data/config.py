@@ -9,7 +9,17 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from nlft.config import Config, NamesFile, refused
 from nlft.errors import ConfigError
 
-__all__ = ["SOURCES", "DataSettings", "FileSettings", "GSM8KSettings", "GSMSymbolicSettings"]
+__all__ = [
+    "SOURCES",
+    "DataSettings",
+    "FileSettings",
+    "Form",
+    "GSM8KSettings",
+    "GSMSymbolicSettings",
+    "ReasoningGymSettings",
+]
+
+Form = Literal["worked", "final"]
 
 N_HELP = "take the first n rows of one seeded shuffle; without it, all rows in order"
 
@@ -48,6 +58,19 @@ class GSMSymbolicSettings(Config):
     difficulty: float = Field(default=1.0, ge=1, description="scale of the numbers")
 
 
+class ReasoningGymSettings(Config):
+    """Problems of any reasoning-gym task, generated offline."""
+
+    source: Literal["reasoning-gym"] = Field(default="reasoning-gym", description="reasoning-gym")
+    task: str = Field(description="the task's name, such as base_conversion")
+    n: int = Field(default=100, ge=1, description="how many problems to make")
+    seed: int = Field(default=0, description="seed of the problems")
+    config: dict[str, Any] = Field(default_factory=dict, description="a setting of the task, such as max_base=9")
+    form: Form = Field(
+        default="final", description="the standard answers: worked in a few lines (for some tasks), or the final answer"
+    )
+
+
 def _pairs(value: Any) -> Any:
     """A mapping, also as a list of `ours=theirs`."""
     if not isinstance(value, list):
@@ -80,7 +103,12 @@ class FileSettings(Config):
     first_exchange: bool = Field(default=False, description="take the first two turns of a longer chat")
 
 
-SOURCES: dict[str, type[Config]] = {"gsm8k": GSM8KSettings, "gsm_symbolic": GSMSymbolicSettings, "file": FileSettings}
+SOURCES: dict[str, type[Config]] = {
+    "gsm8k": GSM8KSettings,
+    "gsm_symbolic": GSMSymbolicSettings,
+    "reasoning-gym": ReasoningGymSettings,
+    "file": FileSettings,
+}
 
 
 def _kind(value: Any) -> str:
@@ -91,7 +119,8 @@ def _kind(value: Any) -> str:
 DataSettings = Annotated[
     Annotated[GSM8KSettings, Tag("gsm8k")]
     | Annotated[GSMSymbolicSettings, Tag("gsm_symbolic")]
+    | Annotated[ReasoningGymSettings, Tag("reasoning-gym")]
     | Annotated[FileSettings, Tag("file")],
     Discriminator(_kind),
 ]
-"""Any source; what is neither gsm8k nor gsm_symbolic names a file or a hub data set."""
+"""Any source; what is none of the names in `SOURCES` is a file or a hub data set."""

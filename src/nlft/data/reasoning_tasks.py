@@ -1,4 +1,4 @@
-"""Any task of reasoning-gym, generated offline (the `demo` extra), with the entry its own scorer needs."""
+"""Any task of reasoning-gym, generated offline (an extra of that name), with the entry its own scorer needs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from nlft.config import did_you_mean
+from nlft.data.config import Form
 from nlft.data.sources import gsm_symbolic
 from nlft.data.worked import WORKED, worked_solution
 from nlft.errors import ConfigError, DataError
+from nlft.grade.task_scorer import reasoning_gym
 from nlft.records import Problem
 
-__all__ = ["Form", "reasoning_task", "task_names"]
-
-Form = Literal["worked", "final"]
+__all__ = ["reasoning_task", "task_names"]
 
 # Datasets make their problems lazily; the size only bounds the index. It must not depend on n, or a longer
 # draw would not begin with a shorter one.
@@ -63,7 +63,7 @@ def reasoning_task(
         return [_as_form(problem, form) for problem in gsm_symbolic(n, seed, exclude=exclude, **settings)]
     if form == "worked" and task not in WORKED:
         raise ConfigError(
-            f"{task} has no worked solutions", remedy="form=final, or one of " + ", ".join(sorted(WORKED))
+            f"{task} has no worked solutions", remedy="choose the form final, or one of " + ", ".join(sorted(WORKED))
         )
     problems: list[Problem] = []
     asked = set(exclude)
@@ -94,7 +94,7 @@ def reasoning_task(
 
 def task_names() -> list[str]:
     """Every task of the installed reasoning-gym."""
-    return sorted(_library().factory.DATASETS)
+    return sorted(reasoning_gym("this task").factory.DATASETS)
 
 
 def _as_form(problem: Problem, form: Form) -> Problem:
@@ -112,7 +112,7 @@ def _hashed(task: str, seed: int) -> int:
 
 @lru_cache(maxsize=64)
 def _dataset(task: str, config: str, seed: int) -> Any:
-    library = _library()
+    library = reasoning_gym("this task")
     if task not in library.factory.DATASETS:
         raise ConfigError(f'reasoning-gym has no task "{task}"', remedy=did_you_mean(task, library.factory.DATASETS))
     settings = json.loads(config)
@@ -126,14 +126,3 @@ def _plain(metadata: Mapping[str, Any], without: Collection[str]) -> Any:
     """As JSON gives it back."""
     kept = {name: value for name, value in metadata.items() if name not in without}
     return json.loads(json.dumps(kept, default=str))
-
-
-def _library() -> Any:
-    try:
-        import reasoning_gym
-        import reasoning_gym.factory
-    except ImportError:
-        raise ConfigError(
-            "this task needs the package reasoning-gym, which is not installed", remedy='pip install "nlft[demo]"'
-        ) from None
-    return reasoning_gym

@@ -13,6 +13,7 @@ from nlft.data.hub import load_hub_rows
 from nlft.data.subset import subset_rows
 from nlft.errors import ConfigError, DataError
 from nlft.files import read_objects
+from nlft.grade.task_scorer import reasoning_gym
 from nlft.records import Problem, parse_record
 
 __all__ = ["gsm8k", "gsm_symbolic", "gsm_symbolic_kinds"]
@@ -167,12 +168,6 @@ def _reference(example: Mapping[str, Any]) -> str | None:
 
 @cache
 def _generators() -> dict[int, Generator]:
-    try:
-        import reasoning_gym
-    except ImportError:
-        raise ConfigError(
-            "gsm_symbolic needs the package reasoning-gym, which is not installed",
-            remedy='pip install "nlft[demo]"',
-        ) from None
-    generators: dict[int, Generator] = reasoning_gym.create_dataset("gsm_symbolic", size=1, seed=0).generators
+    dataset = reasoning_gym("gsm_symbolic").create_dataset("gsm_symbolic", size=1, seed=0)
+    generators: dict[int, Generator] = dataset.generators
     return generators

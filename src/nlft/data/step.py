@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings
+from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
 from nlft.data.load import load_problems
+from nlft.data.reasoning_tasks import reasoning_task
 from nlft.data.sources import gsm8k, gsm_symbolic
 from nlft.data.subset import hold_out
 from nlft.files import refuse_same_file
@@ -15,12 +16,14 @@ from nlft.records import Problem, write_records
 
 __all__ = ["make_problems", "run"]
 
+Source = GSM8KSettings | GSMSymbolicSettings | ReasoningGymSettings | FileSettings
 
-def make_problems(settings: GSM8KSettings | GSMSymbolicSettings | FileSettings) -> Iterable[Problem]:
+
+def make_problems(settings: Source) -> Iterable[Problem]:
     """The problems of a source, in order.
 
     Raises:
-        ConfigError: for a format that does not exist, or n out of range.
+        ConfigError: for a format or task that does not exist, or n out of range.
         DataError: with file and line, for a row that cannot be read; when the hub cannot be reached.
     """
     if isinstance(settings, GSM8KSettings):
@@ -28,6 +31,8 @@ def make_problems(settings: GSM8KSettings | GSMSymbolicSettings | FileSettings) 
     if isinstance(settings, GSMSymbolicSettings):
         kinds = settings.kinds if isinstance(settings.kinds, list) else None
         return gsm_symbolic(settings.n, settings.seed, kinds, settings.difficulty)
+    if isinstance(settings, ReasoningGymSettings):
+        return reasoning_task(settings.task, settings.n, settings.seed, settings.config, form=settings.form)
     return load_problems(
         settings.source,
         format=settings.format,
@@ -41,7 +46,7 @@ def make_problems(settings: GSM8KSettings | GSMSymbolicSettings | FileSettings) 
 
 
 def run(
-    settings: GSM8KSettings | GSMSymbolicSettings | FileSettings,
+    settings: Source,
     output: Path,
     *,
     test: Path | None = None,

@@ -2,7 +2,15 @@
 
 from nlft.evaluate.compare import Comparison, compare, compare_many, compare_seeds, compare_solved, correct
 from nlft.evaluate.evaluation import Accuracy, Evaluated, Evaluation, read_evaluation, write_evaluation
-from nlft.evaluate.statistics import Interval, bootstrap_interval, effective_n, exact_mcnemar, holm, wilson_interval
+from nlft.evaluate.statistics import (
+    Interval,
+    best_shares,
+    bootstrap_interval,
+    effective_n,
+    exact_mcnemar,
+    holm,
+    wilson_interval,
+)
 from nlft.evaluate.step import evaluate
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "Evaluated",
     "Evaluation",
     "Interval",
+    "best_shares",
     "bootstrap_interval",
     "compare",
     "compare_many",

@@ -23,8 +23,8 @@ class EvaluateSettings(AnswererSettings):
     n: int | None = Field(default=None, ge=1, description="evaluate only on the first n problems")
     grader: GraderName | None = Field(
         default=None,
-        description="one grader for both counts (number, choice, exact, math or code:FILE.py); by default, GSM8K's "
-        "strict and flexible",
+        description="one grader for both counts (number, choice, exact, math, reasoning-gym or code:FILE.py); by "
+        "default, GSM8K's strict and flexible",
     )
 
     @model_validator(mode="before")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Interval", "bootstrap_interval", "effective_n", "exact_mcnemar", "holm", "wilson_interval"]
+__all__ = ["Interval", "best_shares", "bootstrap_interval", "effective_n", "exact_mcnemar", "holm", "wilson_interval"]
 
 CONFIDENCE = 0.95
 
@@ -126,6 +126,28 @@ def bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def best_shares(solved: Sequence[Sequence[float]], *, draws: int = 10_000, seed: int = 0) -> list[float]:
+    """How often each method solves most when the problems are drawn anew; a tie is shared.
+
+    Args:
+        solved: One row per method, one column per problem: the share of its runs that solved it.
+        draws: The number of resamples.
+        seed: Resampling seed.
+
+    >>> best_shares([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    [0.5, 0.0, 0.5]
+    """
+    import numpy as np
+
+    table = np.asarray(solved, dtype=np.float64)
+    problems = table.shape[1]
+    counts = np.random.default_rng(seed).multinomial(problems, np.full(problems, 1 / problems), size=draws)
+    sums = counts @ table.T
+    first = sums > sums.max(axis=1, keepdims=True) - 1e-9
+    shares = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+    return [float(share) for share in shares]
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -25,11 +25,11 @@ from nlft.evaluate.evaluation import (
 )
 from nlft.evaluate.table import summary_table
 from nlft.files import journal_path, sole_writer
-from nlft.grade import get_grader, grade_response
+from nlft.grade import get_grader, strict_form
 from nlft.progress import Outcome
 from nlft.prompts import PromptSet, load_prompts
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
-from nlft.records import Problem, read_records, write_records
+from nlft.records import Attempt, Problem, read_records, write_records
 
 __all__ = ["evaluate", "run"]
 
@@ -55,7 +55,7 @@ def evaluate(
             everything in memory.
         data: The name of the problems, for the record.
         grader: For answers that are not numbers (see `nlft.grade.get_grader`): its verdict counts as the strict and the
-            flexible one. None uses GSM8K's two graders.
+            flexible one, unless it has a strict form (reasoning-gym). None uses GSM8K's two graders.
         overwrite: Replace another evaluation at `output`.
 
     Raises:
@@ -63,8 +63,8 @@ def evaluate(
         DataError: if there are no problems, ids repeat, a reference holds no answer to grade against, a problem
             got no answer, `output` holds another evaluation, or cannot be written.
     """
-    graders = dict.fromkeys(GRADERS, grader) if grader is not None else GRADERS
-    _check(problems, graders["strict"])
+    graders = {"strict": strict_form(grader), "flexible": grader} if grader is not None else GRADERS
+    _check(problems, graders["flexible"])
     asked = answerer.settings()
     told = {"answerer": asked, "prompts": digest(prompts.model_dump(mode="json")), "data": data_hash(problems)}
     fingerprint = digest(told | ({"grader": grader} if grader is not None else {}))[:16]
@@ -112,7 +112,7 @@ def _measure(
         Evaluated(
             id=problem.id,
             response=attempt.response,
-            **{kind: grade_response(attempt.response, problem.reference, name) for kind, name in graders.items()},
+            **{kind: get_grader(name)(attempt) for kind, name in graders.items()},
             finish_reason=attempt.finish_reason or "stop",
             tokens=reply.completion_tokens if reply is not None else 0,
             run=run,
@@ -178,6 +178,6 @@ def _check(problems: Sequence[Problem], grader: str) -> None:
         if problem.id in seen:
             raise DataError(f"the id {problem.id!r} occurs more than once", remedy="give every problem a unique id")
         seen.add(problem.id)
-    get_grader(grader)
+    decide = get_grader(grader)
     for problem in problems:
-        grade_response("", problem.reference, grader)
+        decide(Attempt.model_validate({**dict(problem), "response": ""}))

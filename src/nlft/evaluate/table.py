@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from nlft.evaluate.compare import Comparison
 from nlft.evaluate.evaluation import Evaluation
 from nlft.evaluate.statistics import Interval
+from nlft.progress import duration
 
 __all__ = ["Table", "comparison_table", "summary_table"]
 
@@ -109,20 +110,6 @@ def p_value(p: float) -> str:
     ('0.042', '< 0.001')
     """
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in readable form.
-
-    >>> duration(7.3), duration(192), duration(7265)
-    ('7.3 s', '3 min 12 s', '2 h 01 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

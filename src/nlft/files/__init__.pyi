@@ -8,10 +8,11 @@ from .jsonl import (
     refuse_same_file,
     write_lines,
 )
-from .lock import failed_path, journal_path, rejected_path, sole_writer
+from .lock import candidates_path, failed_path, journal_path, rejected_path, sole_writer
 
 __all__ = [
     "AppendOnlyFile",
+    "candidates_path",
     "content_hash",
     "decode",
     "failed_path",

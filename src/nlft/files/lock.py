@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nlft.errors import DataError, LockedError
 
-__all__ = ["failed_path", "journal_path", "rejected_path", "sole_writer"]
+__all__ = ["candidates_path", "failed_path", "journal_path", "rejected_path", "sole_writer"]
 
 
 def journal_path(output: str | Path) -> Path:
@@ -25,6 +25,11 @@ def failed_path(output: str | Path) -> Path:
 def rejected_path(output: str | Path) -> Path:
     """The rows whose judgment contradicts the grade: `judged.rejected.jsonl`."""
     return _companion(Path(output), "rejected")
+
+
+def candidates_path(output: str | Path) -> Path:
+    """What a revision chose from: `revised.candidates.jsonl`."""
+    return _companion(Path(output), "candidates")
 
 
 def _companion(output: Path, word: str) -> Path:

@@ -1,5 +1,5 @@
 from .config import GradeSettings
-from .graders import Grader, get_grader, grade_response, grader_names
+from .graders import Grader, get_grader, grade_response, grader_names, strict_form
 from .step import GradeReport, grade, grade_one
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "grade_one",
     "grade_response",
     "grader_names",
+    "strict_form",
 ]

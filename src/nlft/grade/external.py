@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nlft.errors import ConfigError, DataError
-from nlft.records import Verdict
+from nlft.records import Attempt, Record, Verdict
 
 __all__ = ["ExternalGrader"]
 
@@ -27,7 +27,8 @@ class ExternalGrader:
 
     Args:
         name: "math", or "code:" and the path of a Python file that defines `grade(response, reference)`,
-            which returns a bool, a dict of `Verdict` fields, or a `Verdict`.
+            `grade(response, reference, question)`, or `grade(record)`, which gets the whole row as a dict. It returns
+            a bool, a dict of `Verdict` fields, or a `Verdict`.
         deadline: Seconds allowed for one verdict.
         start: Seconds the worker has for its imports.
 
@@ -43,14 +44,14 @@ class ExternalGrader:
         self._worker: _Worker | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, response: str, reference: str) -> Verdict:
+    def __call__(self, record: Attempt) -> Verdict:
         """Ask the worker; see `nlft.grade.graders.Grader`."""
         with self._lock:
             if self._worker is None:
                 self._worker = _Worker(self.name)
                 if "silent" in self._answer(self.start):
                     raise ConfigError(f"the grader {self.name} did not start", file=self.file)
-            answer = self._answer(self.deadline, {"response": response, "reference": reference})
+            answer = self._answer(self.deadline, dict(record))
         if "silent" in answer:
             return Verdict(correct=False, reason=f"the grader {self.name} {answer['silent']}")
         if "unreadable" in answer:
@@ -63,7 +64,7 @@ class ExternalGrader:
             self._worker.end()
             self._worker = None
 
-    def _answer(self, deadline: float, request: dict[str, str] | None = None) -> dict[str, Any]:
+    def _answer(self, deadline: float, request: dict[str, Any] | None = None) -> dict[str, Any]:
         assert self._worker is not None  # noqa: S101 -- for the type checker
         try:
             answer = self._worker.answer(deadline, request)
@@ -87,7 +88,7 @@ class _Worker:
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8")
         self.end = weakref.finalize(self, _end, self.process)
 
-    def answer(self, deadline: float, request: dict[str, str] | None) -> dict[str, Any]:
+    def answer(self, deadline: float, request: dict[str, Any] | None) -> dict[str, Any]:
         """Its answer to a request, or its greeting; `silent` says why there is none."""
         assert self.process.stdin is not None  # noqa: S101 -- for the type checker: we asked for pipes
         assert self.process.stdout is not None  # noqa: S101 -- as above
@@ -102,7 +103,7 @@ class _Worker:
         try:
             with contextlib.suppress(BrokenPipeError):  # a dead worker gives no answer, which is noticed next
                 if request is not None:
-                    self.process.stdin.write(json.dumps(request) + "\n")
+                    self.process.stdin.write(json.dumps(request, default=_plain) + "\n")
                     self.process.stdin.flush()
             line = self.process.stdout.readline()
         finally:
@@ -111,6 +112,11 @@ class _Worker:
             return {"silent": f"gave no verdict within {deadline:g} s" if late.is_set() else "ended without a verdict"}
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _plain(value: Any) -> Any:
+    """What is not JSON in a record: another record, such as an earlier verdict."""
+    return dict(value) if isinstance(value, Record) else str(value)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from nlft.config import did_you_mean
 from nlft.errors import ConfigError
 from nlft.grade.numeric import flexible, number, strict
+from nlft.grade.task_scorer import grade_by_task
 from nlft.grade.textual import choice, exact
-from nlft.records import Verdict
+from nlft.records import Attempt, Verdict
 
-__all__ = ["BOTH", "Grader", "get_grader", "grade_response", "grader_names"]
+__all__ = ["BOTH", "Grader", "get_grader", "grade_response", "grader_names", "strict_form"]
 
-# A grader returns its verdict on a response, given the reference. It raises DataError when the reference,
-# not the response, cannot be read.
-Grader = Callable[[str, str], Verdict]
+# A grader returns its verdict on a record's response. It raises DataError when the record's reference or another
+# of its fields, not the response, cannot be read.
+Grader = Callable[[Attempt], Verdict]
 
 # These two are recorded whichever grader decides, so that results can be compared with published ones.
 BOTH = ("gsm8k-strict", "gsm8k-flexible")
 
+
+def _by_text(compare: Callable[[str, str], Verdict]) -> Grader:
+    return lambda record: compare(record.response, record.reference)
+
+
 _IN_PROCESS: dict[str, Grader] = {
-    "gsm8k-strict": strict,
-    "gsm8k-flexible": flexible,
-    "number": number,
-    "choice": choice,
-    "exact": exact,
+    "gsm8k-strict": _by_text(strict),
+    "gsm8k-flexible": _by_text(flexible),
+    "number": _by_text(number),
+    "choice": _by_text(choice),
+    "exact": _by_text(exact),
+    "reasoning-gym": grade_by_task,
+    "reasoning-gym-strict": partial(grade_by_task, strict=True),
 }
 
 
@@ -40,8 +48,9 @@ def get_grader(name: str) -> Grader:
 
     - `gsm8k-strict`, `gsm8k-flexible`, `number`: see `nlft.grade.numeric`
     - `choice`, `exact`: see `nlft.grade.textual`
+    - `reasoning-gym`, `reasoning-gym-strict`: the task's own scorer; see `nlft.grade.task_scorer`
     - `math`: math-verify's symbolic comparison, in a worker process with a deadline
-    - `code:FILE`: the function `grade(response, reference)` of a user's Python file, in a worker process
+    - `code:FILE`: the function `grade` of a user's Python file, in a worker process; see `nlft.grade.external`
 
     Raises:
         ConfigError: for a name that does not exist, or a grader that cannot start.
@@ -55,14 +64,24 @@ def get_grader(name: str) -> Grader:
     raise ConfigError(f'there is no grader "{name}"', remedy=did_you_mean(name, grader_names()))
 
 
-def grade_response(response: str, reference: str, grader: str = "gsm8k-flexible") -> Verdict:
-    """Grade one response with the named grader.
+def strict_form(name: str) -> str:
+    """The grader that counts as strict beside the named one: the same, unless that has a strict form.
+
+    >>> strict_form("reasoning-gym"), strict_form("exact")
+    ('reasoning-gym-strict', 'exact')
+    """
+    return {"reasoning-gym": "reasoning-gym-strict"}.get(name, name)
+
+
+def grade_response(response: str, reference: str, grader: str = "gsm8k-flexible", *, question: str = "") -> Verdict:
+    """Grade one response with the named grader, from these texts alone.
 
     >>> grade_response("He pays 3 * 6 = 18 dollars.", "#### 18").reason
     "equals the reference's 18"
 
     Raises:
         ConfigError: for a grader that does not exist.
-        DataError: when no answer can be read from the reference.
+        DataError: when no answer can be read from the reference, or the grader needs other fields of a record.
     """
-    return get_grader(grader)(response, reference)
+    record = Attempt.model_construct(id="", question=question, reference=reference, response=response)
+    return get_grader(grader)(record)

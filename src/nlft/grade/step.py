@@ -11,7 +11,7 @@ from typing import Any
 
 from nlft.errors import DataError
 from nlft.grade.config import GradeSettings
-from nlft.grade.graders import BOTH, get_grader, grade_response
+from nlft.grade.graders import BOTH, get_grader
 from nlft.progress import Outcome, printable, progress
 from nlft.records import Attempt, Graded, Judged, Scored, Verdict, read_numbered, to_line, write_lines
 
@@ -155,7 +155,7 @@ def grade_one(record: Attempt, grader: str = "gsm8k-flexible", also: Iterable[st
     grades: dict[str, Verdict] = {}
     for name in dict.fromkeys([*BOTH, grader, *also]):
         try:
-            grades[name] = grade_response(record.response, record.reference, name)
+            grades[name] = get_grader(name)(record)
         except DataError as error:
             # Strict and flexible say nothing of a reference that holds no number; the others were asked for.
             if name in deciding:

@@ -12,9 +12,10 @@ from nlft.grade.numbers import last_number
 from nlft.grade.numeric import MARKER
 from nlft.records import Attempt, Verdict
 
-__all__ = ["grade_by_task", "score_entry"]
+__all__ = ["grade_by_task", "reasoning_gym", "score_entry"]
 
 SHOWN = 200
+MADE_BY = "make the problems with `nlft data reasoning-gym`"
 
 
 def grade_by_task(record: Attempt, *, strict: bool = False) -> Verdict:
@@ -24,11 +25,11 @@ def grade_by_task(record: Attempt, *, strict: bool = False) -> Verdict:
     number if the standard answer is a number, and the last line otherwise.
 
     Raises:
-        DataError: for a record without an `entry`, which `nlft.data.reasoning_task` puts there.
+        DataError: for a record without an `entry`, which `nlft data reasoning-gym` puts there.
     """
     entry = (record.model_extra or {}).get("entry")
     if not isinstance(entry, Mapping):
-        raise DataError(f"row {record.id!r} has no entry", remedy="make the problems with nlft.data.reasoning_task")
+        raise DataError("the record has no entry, which the task's scorer needs", remedy=MADE_BY)
     given = _final_answer(record.response, str(entry.get("answer", "")), strict=strict)
     if given is None:
         reason = "no final answer in the response" if record.response.strip() else "the response is empty"
@@ -48,7 +49,7 @@ def score_entry(entry: Mapping[str, Any], answer: str) -> float:
         scorer = _scorer(entry["task"], json.dumps(entry["config"], sort_keys=True))
         asked = {name: entry[name] for name in ("question", "answer", "metadata")}
     except KeyError as error:
-        raise DataError(f"the entry lacks {error}", remedy="make the problems with nlft.data.reasoning_task") from None
+        raise DataError(f"the entry lacks {error}", remedy=MADE_BY) from None
     return float(scorer.score_answer(answer, asked))
 
 
@@ -67,11 +68,21 @@ def _final_answer(response: str, wanted: str, *, strict: bool) -> str | None:
 
 @lru_cache(maxsize=64)
 def _scorer(task: str, config: str) -> Any:
+    return reasoning_gym("the task's scorer").create_dataset(task, seed=0, size=1, **json.loads(config))
+
+
+def reasoning_gym(needed_by: str) -> Any:
+    """The package reasoning-gym, which is optional.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
     try:
-        import reasoning_gym
+        import reasoning_gym as library
+        import reasoning_gym.factory
     except ImportError:
         raise ConfigError(
-            "the task's scorer needs the package reasoning-gym, which is not installed",
-            remedy='pip install "nlft[demo]"',
+            f"{needed_by} needs the package reasoning-gym, which is not installed",
+            remedy='pip install "nlft[reasoning-gym]"',
         ) from None
-    return reasoning_gym.create_dataset(task, seed=0, size=1, **json.loads(config))
+    return library

@@ -1,11 +1,12 @@
 """The worker process behind the graders `math` and `code:FILE`: `python -m nlft.grade.worker NAME`.
 
-It reads one JSON object a line (response, reference) and answers each with one: a verdict, or under
+It reads one record a line, as JSON, and answers each with one: a verdict, or under
 "fault" what went wrong and where. It ends when its input ends.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
@@ -49,20 +50,21 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer(judge(request["response"], request["reference"]).model_dump())
+            answer(judge(request).model_dump())
         except UnreadableError as error:
             answer({"unreadable": str(error)})
         except Exception as error:
             answer({"fault": _describe(error, name), "line": _line_of(error, name)})
 
 
-def _code(file: Path) -> Callable[[str, str], Verdict]:
+def _code(file: Path) -> Callable[[dict[str, Any]], Verdict]:
     function = runpy.run_path(str(file)).get("grade")
     if not callable(function):
         raise TypeError("the file defines no function grade(response, reference)")
+    ask = _by_parameters(function)
 
-    def judge(response: str, reference: str) -> Verdict:
-        found = function(response, reference)
+    def judge(record: dict[str, Any]) -> Verdict:
+        found = ask(record)
         if isinstance(found, bool):
             return Verdict(correct=found, reason=f"grade() returned {found}")
         if isinstance(found, Verdict):
@@ -74,7 +76,17 @@ def _code(file: Path) -> Callable[[str, str], Verdict]:
     return judge
 
 
-def _math() -> Callable[[str, str], Verdict]:
+def _by_parameters(function: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
+    """Call the user's function with what it takes: the record if it has one parameter, else two or three texts."""
+    names = list(inspect.signature(function).parameters)
+    if len(names) == 1:
+        return function
+    if "question" in names[2:]:
+        return lambda row: function(row["response"], row["reference"], question=row["question"])
+    return lambda row: function(row["response"], row["reference"])
+
+
+def _math() -> Callable[[dict[str, Any]], Verdict]:
     logging.disable(logging.CRITICAL)  # each failed attempt at parsing is logged as an error
     from math_verify import parse, verify
 
@@ -83,8 +95,8 @@ def _math() -> Callable[[str, str], Verdict]:
         readings = [parse(form, parsing_timeout=None) for form in _forms(text)]
         return [reading for reading in readings if reading]
 
-    def judge(response: str, reference: str) -> Verdict:
-        wanted = read(reference)
+    def judge(record: dict[str, Any]) -> Verdict:
+        wanted, response = read(record["reference"]), record["response"]
         if not wanted:
             raise UnreadableError("no mathematical expression can be read from the reference")
         given = read(response[-TAIL:])

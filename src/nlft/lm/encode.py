@@ -42,12 +42,15 @@ class EncodedExample:
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """The ids of a conversation through the chat template, including the generation prompt.
 
-    If a template rejects or silently ignores a system role, the system text goes at the start of
+    A last message of the assistant is the beginning of its response, which is to be continued. If a template rejects or silently ignores a system role, the system text goes at the start of
     the user's turn; without any template, blank lines separate the texts.
 
     Raises:
         ModelError: if the template rejects the conversation for another reason.
     """
+    if messages and messages[-1]["role"] == "assistant":
+        beginning = list(tokenizer(messages[-1]["content"], add_special_tokens=False).input_ids)
+        return encode_prompt(tokenizer, messages[:-1]) + beginning
     if getattr(tokenizer, "chat_template", None) is None:
         text = "\n\n".join(message["content"] for message in messages) + "\n\n"
         return list(tokenizer(text).input_ids)

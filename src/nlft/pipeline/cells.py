@@ -12,7 +12,8 @@ from nlft.config import Config
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
 from nlft.files import sole_writer
-from nlft.pipeline.experiment import Cell, Experiment, Split, cells
+from nlft.pipeline.experiment import Cell, Experiment, Split, cells, fold_list
+from nlft.pipeline.folds import Fold
 from nlft.pipeline.graph import (
     Slot,
     Step,
@@ -34,9 +35,10 @@ from nlft.pipeline.results import (
     write_result,
 )
 from nlft.pipeline.select import RowsSettings
+from nlft.progress import Progress, progress
 from nlft.records import Judged, read_objects, read_records
 
-__all__ = ["Run", "missing_cells", "plan_cells", "run_cells"]
+__all__ = ["Run", "missing_cells", "plan_cells", "refuse_others", "run_cells"]
 
 
 class Run(NamedTuple):
@@ -48,7 +50,7 @@ class Run(NamedTuple):
 
 def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[Cell]:
     """The cells without a results file."""
-    wanted = cells(experiment)
+    wanted = cells(experiment, split)
     done = read_results(results, split, wanted)
     return [cell for cell in wanted if cell not in done]
 
@@ -59,23 +61,43 @@ def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None 
     Raises:
         ConfigError: if the split has no section.
     """
+    shared = Plan(experiment)
+    judged = shared.prepare()
+    problems = _problems(experiment, split, shared, judged, file)
+    runs: dict[tuple[str, int], Run] = {}
+    for cell in cells(experiment, split):
+        key = (cell.run, cell.seed)
+        if key not in runs:
+            runs[key] = Run(_training(experiment, cell, judged), {})
+        runs[key].evaluations[cell] = _evaluation(experiment, cell, split, problems[cell.fold], runs[key].train)
+    return shared.steps, list(runs.values())
+
+
+def _problems(
+    experiment: Experiment, split: Split, shared: Plan, judged: Path, file: str | Path | None
+) -> dict[int | None, Path]:
+    """Add the steps that make a split's problems, and return their paths by fold."""
     source = getattr(experiment, split)
+    if split == "dev" and experiment.folds is not None:
+        return {
+            number: shared.add("held-out", fold, (judged,), f"folds/{number}.jsonl", name=f"fold-{number}")
+            for number in fold_list(experiment, split)
+            if (fold := _fold(experiment, number)) is not None
+        }
     if source is None:
         raise ConfigError(
             f"the experiment has no section `{split}`", file=file, remedy="add it, or use the other split"
         )
-    shared = Plan(experiment)
-    judged = shared.prepare()
     problems = shared.data(split, source, "test.jsonl" if split == "test" else "dev-pool.jsonl")
     if split == "dev":  # training problems do not show what the model learned
         problems = shared.add("leave-out", Config(), (problems, shared.folder / "problems.jsonl"), "dev.jsonl")
-    runs: dict[tuple[str, int], Run] = {}
-    for cell in cells(experiment):
-        key = (cell.run, cell.seed)
-        if key not in runs:
-            runs[key] = Run(_training(experiment, cell, judged), {})
-        runs[key].evaluations[cell] = _evaluation(experiment, cell, split, problems, runs[key].train)
-    return shared.steps, list(runs.values())
+    return {None: problems}
+
+
+def _fold(experiment: Experiment, number: int | None) -> Fold | None:
+    if number is None or experiment.folds is None:
+        return None
+    return Fold(folds=experiment.folds, fold=number, seed=experiment.seed)
 
 
 def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, ...]:
@@ -83,8 +105,8 @@ def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, .
     if method.train is None:
         return ()
     steps = Plan(experiment)
-    rows = RowsSettings(rows=method.rows, size=cell.size)
-    name = f"{method.rows}-{cell.size}"
+    rows = RowsSettings(rows=method.rows, size=cell.size, fold=_fold(experiment, cell.fold))
+    name = f"{method.rows}-{cell.size}" + ("" if cell.fold is None else f"-f{cell.fold}")
     chosen = steps.add("rows", rows, (judged,), f"rows/{name}.jsonl", name=f"rows-{name}")
     last = experiment.last_epoch
     changes = {"seed": cell.seed} | ({"epochs": float(last), "keep_checkpoints": last} if last is not None else {})
@@ -133,8 +155,7 @@ def run_cells(
     """
     refuse_old_folder(experiment.folder)
     shared, runs = plan_cells(experiment, split, file=file)
-    hashes = {cell: _hashes(experiment, shared, run, cell) for run in runs for cell in run.evaluations}
-    _refuse_others(results, split, hashes)
+    hashes = refuse_others(experiment, results, split, file=file)
     todo = {c for c in missing_cells(experiment, results, split) if methods is None or c.method in methods}
     wanted = [run for run in runs if todo & run.evaluations.keys()]
     if not wanted:
@@ -143,10 +164,12 @@ def run_cells(
         for step in shared:
             run_step(step, experiment.folder, tell=_tell)
 
-    def work(run: Run, slot: Slot) -> int:
-        return _run(experiment, results, split, run, todo, hashes, slot)
+    with progress("cells", len(todo), each=True) as bar:
 
-    return sum(side_by_side(work, wanted, min(jobs, len(wanted))))
+        def work(run: Run, slot: Slot) -> int:
+            return _run(experiment, results, split, run, todo, hashes, slot, bar)
+
+        return sum(side_by_side(work, wanted, min(jobs, len(wanted))))
 
 
 def _run(
@@ -157,6 +180,7 @@ def _run(
     todo: set[Cell],
     hashes: dict[Cell, Hashes],
     slot: Slot,
+    bar: Progress,
 ) -> int:
     """Train, and evaluate the cells that are missing."""
     folder, done = experiment.folder, 0
@@ -173,6 +197,7 @@ def _run(
                 run_step(_at_checkpoint(step, cell), folder, slot)
                 write_result(results, _result(experiment, cell, split, run, hashes[cell]))
                 done += 1
+                bar.advance()
     except LockedError:
         print(f"{first.run}-s{first.seed}: another process is running it", file=sys.stderr)
     return done
@@ -228,8 +253,19 @@ def _hashes(experiment: Experiment, shared: Iterable[Step], run: Run, cell: Cell
     return Hashes(settings_hash(steps, folder)[:16], sources_hash(steps, folder)[:16])
 
 
-def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> None:
-    """Keep results made with different settings or data out of this experiment's tables."""
+def refuse_others(
+    experiment: Experiment, results: Path, split: Split, *, file: str | Path | None = None
+) -> dict[Cell, Hashes]:
+    """Keep results made with different settings or data out of this experiment's tables.
+
+    Returns:
+        What identifies each cell's result.
+
+    Raises:
+        ConfigError: for a result of another kind, or as `plan_cells`.
+    """
+    shared, runs = plan_cells(experiment, split, file=file)
+    hashes = {cell: _hashes(experiment, shared, run, cell) for run in runs for cell in run.evaluations}
     for cell, result in read_results(results, split, hashes).items():
         settings, sources = hashes[cell]
         if result.version == 1:
@@ -243,8 +279,9 @@ def _refuse_others(results: Path, split: Split, hashes: dict[Cell, Hashes]) -> N
         raise ConfigError(
             f"this result was made {other}",
             file=result_path(results, split, cell),
-            remedy="choose another folder with --results, or move the old results",
+            remedy="choose another folder (--results; of `nlft choose`, -o), or move the old results",
         )
+    return hashes
 
 
 def _result(experiment: Experiment, cell: Cell, split: Split, run: Run, hashes: Hashes) -> CellResult:
@@ -257,6 +294,7 @@ def _result(experiment: Experiment, cell: Cell, split: Split, run: Run, hashes: 
         size=cell.size,
         epoch=cell.epoch,
         seed=cell.seed,
+        fold=cell.fold,
         settings_hash=hashes.settings,
         sources_hash=hashes.sources,
         evaluation=evaluation,

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlft.evaluate.table import Table, duration
-from nlft.pipeline.experiment import Cell, Estimate, Experiment, cells
+from nlft.evaluate.table import Table
+from nlft.pipeline.experiment import Cell, Estimate, Experiment, Split, cells
+from nlft.progress import duration
 from nlft.train.config import REFT, TrainSettings
 
-__all__ = ["Cost", "cell_cost", "listing"]
+__all__ = ["Cost", "cell_cost", "listing", "relative_cost"]
 
 # Forward passes without gradient are a third of a step. NLFT adds one for a correct response and two for an
 # incorrect one; this assumes half of each. Scales computed once cost these passes in the first epoch only.
@@ -57,11 +58,15 @@ def cell_cost(experiment: Experiment, cell: Cell, estimate: Estimate) -> Cost:
         rows = epochs * cell.size
     if train.objective == REFT:
         return Cost(_reft_seconds(train, rows, cell.size, estimate), evaluation, memory)
-    extra = 0.0
-    if train.objective in ("nlft", "cut", "sdft"):
-        extra = EXTRA_PASSES / 3 / (epochs if train.scale_schedule == "once" else 1)
-    operations = rows * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters * (1 + extra)
+    operations = rows * estimate.tokens_per_row * PER_PARAMETER * estimate.parameters * relative_cost(train, epochs)
     return Cost(operations / estimate.flops, evaluation, memory)
+
+
+def relative_cost(train: TrainSettings, epochs: float) -> float:
+    """What a step costs, in steps of SFT."""
+    if train.objective in ("sft", "dft", "token-weights"):
+        return 1.0
+    return 1.0 + EXTRA_PASSES / 3 / (epochs if train.scale_schedule == "once" else 1)
 
 
 def _reft_seconds(train: TrainSettings, rows: float, size: int, estimate: Estimate) -> float:
@@ -73,30 +78,32 @@ def _reft_seconds(train: TrainSettings, rows: float, size: int, estimate: Estima
     return operations / estimate.flops + answers * estimate.new_tokens / estimate.generated_per_second
 
 
-def listing(experiment: Experiment, missing: Sequence[Cell]) -> str:
+def listing(experiment: Experiment, split: Split, missing: Sequence[Cell]) -> str:
     """The cells of an experiment as text, with an estimate if the recipe has numbers for one."""
-    wanted, absent = cells(experiment), set(missing)
+    wanted, absent = cells(experiment, split), set(missing)
     estimate = experiment.estimate
     header = ["cell", "method", "state"]
     rows = []
-    runs: dict[tuple[str, int], float] = {}
-    evaluation = 0.0
     for cell in wanted:
         row = [cell.id, describe_method(experiment, cell.method), "missing" if cell in absent else "done"]
         if estimate is not None:
             cost = cell_cost(experiment, cell, estimate)
             row += [duration(cost.training), duration(cost.evaluation), f"{cost.gigabytes:.1f} GB"]
-            if cell in absent:
-                runs[cell.run, cell.seed] = cost.training
-                evaluation += cost.evaluation
         rows.append(tuple(row))
     if estimate is not None:
         header += ["training run", "evaluation", "memory"]
     text = [Table(tuple(header), tuple(rows)).text(), "", f"{len(wanted)} cells, {len(absent)} missing"]
     if estimate is not None:
-        total = sum(runs.values()) + evaluation
-        text.append(f"estimate for {estimate.machine}: {duration(total)} ({len(runs)} training runs)")
+        text.append(f"estimate for {estimate.machine}: {total_time(experiment, missing, estimate)}")
     return "\n".join(text)
+
+
+def total_time(experiment: Experiment, missing: Sequence[Cell], estimate: Estimate) -> str:
+    """What the missing cells take; cells of one training run share it."""
+    costs = {cell: cell_cost(experiment, cell, estimate) for cell in missing}
+    runs = {(cell.run, cell.seed): cost.training for cell, cost in costs.items()}
+    seconds = sum(runs.values()) + sum(cost.evaluation for cost in costs.values())
+    return f"{duration(seconds)} ({len(runs)} training runs)"
 
 
 def describe_method(experiment: Experiment, name: str) -> str:

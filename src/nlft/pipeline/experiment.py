@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.pipeline.recipe import Preparation, refuse_elsewhere, with_shared
-from nlft.pipeline.select import Rows
+from nlft.pipeline.select import ROWS_HELP, Rows
 from nlft.train.config import TrainSettings
 
-__all__ = ["Cell", "Experiment", "Method", "Split", "cells", "load_experiment"]
+__all__ = ["Cell", "Experiment", "Method", "Split", "cells", "fold_list", "load_experiment"]
 
 Split = Literal["dev", "test"]
 UNTRAINED = 0
@@ -42,10 +43,7 @@ class Method(Config):
     train: TrainSettings | None = Field(
         description="training settings that add to the experiment's; null: the untrained model"
     )
-    rows: Rows = Field(
-        default="all",
-        description="rows to train on: all, only correct, or all with the standard answer for incorrect ones",
-    )
+    rows: Rows = Field(default="all", description=ROWS_HELP)
     evaluate: EvaluateSettings = Field(description="evaluation settings that add to the experiment's")
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
         default=None,
@@ -96,12 +94,23 @@ class Experiment(Preparation):
     dev: DataSettings | None = Field(
         default=None, description="problems for making choices, as in `data`; training problems are excluded"
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        description="instead of `dev`: make choices by cross-validation within the training rows, in so many folds",
+    )
     baseline: str | None = Field(default=None, description="the method to compare the others with")
     chart: Literal["epochs", "sizes", "bars", "memory", "time"] = Field(default="bars", description="the figure")
     grader: Literal["strict", "flexible"] = Field(
         default="flexible", description="the grader whose accuracy the figure shows"
     )
     estimate: Estimate | None = Field(default=None, description="numbers for the dry run's estimate")
+
+    @model_validator(mode="after")
+    def _one_dev(self) -> Self:
+        if self.folds is not None and self.dev is not None:
+            raise ValueError("`folds` and `dev` exclude each other; remove one")
+        return self
 
     @classmethod
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
@@ -141,11 +150,13 @@ class Cell:
     size: int  # 0: nothing was trained
     epoch: int | None  # None: the end of training
     seed: int
+    fold: int | None = None  # the one left out of the training rows, on which it is evaluated
 
     @property
     def run(self) -> str:
         """The training run it belongs to."""
-        return self.method if self.size == UNTRAINED else f"{self.method}-{self.size}"
+        fold = "" if self.fold is None else f"-f{self.fold}"
+        return self.method + fold if self.size == UNTRAINED else f"{self.method}-{self.size}{fold}"
 
     @property
     def id(self) -> str:
@@ -154,18 +165,23 @@ class Cell:
         return f"{self.run}{epoch}-s{self.seed}"
 
 
-def cells(experiment: Experiment) -> list[Cell]:
-    """Every cell: methods in their order, then seeds, sizes and epochs; the untrained model occurs once per seed."""
+def cells(experiment: Experiment, split: Split = "test") -> list[Cell]:
+    """Every cell: methods in their order, then seeds, folds, sizes and epochs; the untrained model has none of these."""
     found: list[Cell] = []
     for name, method in experiment.methods.items():
-        for seed in method.seeds or experiment.seeds:
+        for seed, fold in itertools.product(method.seeds or experiment.seeds, fold_list(experiment, split)):
             if method.train is None:
-                found.append(Cell(name, UNTRAINED, None, seed))
+                found.append(Cell(name, UNTRAINED, None, seed, fold))
                 continue
             for size in experiment.sizes:
                 epochs: list[int | None] = [*sorted(experiment.epochs or [])] or [None]
-                found += [Cell(name, size, epoch, seed) for epoch in epochs]
+                found += [Cell(name, size, epoch, seed, fold) for epoch in epochs]
     return found
+
+
+def fold_list(experiment: Experiment, split: Split) -> list[int | None]:
+    """The folds of a split; none in particular if it has problems of its own."""
+    return list(range(experiment.folds)) if experiment.folds is not None and split == "dev" else [None]
 
 
 def load_experiment(path: str | Path, assignments: Sequence[str] = ()) -> Experiment:

@@ -8,7 +8,7 @@ from nlft.config import Config
 from nlft.evaluate.config import EvaluateSettings
 from nlft.pipeline.graph import Step
 from nlft.pipeline.recipe import Preparation, Recipe, Rounds
-from nlft.pipeline.select import Mixture
+from nlft.pipeline.select import Mixture, RowsSettings
 from nlft.train.config import TrainSettings
 
 __all__ = ["Plan", "plan"]
@@ -21,7 +21,11 @@ def plan(recipe: Recipe) -> list[Step]:
     if recipe.score is not None:
         scored = steps.add("score", recipe.score, (judged,), "scored.jsonl")
         steps.add("view", Config(), (scored,), "map.html")
-    adapter = steps.add("train", recipe.train, (judged,), "adapter") if recipe.train is not None else None
+    adapter = None
+    if recipe.train is not None:
+        chosen = RowsSettings(rows=recipe.rows)
+        rows = judged if recipe.rows == "all" else steps.add("rows", chosen, (judged,), "rows.jsonl")
+        adapter = steps.add("train", recipe.train, (rows,), "adapter")
     if recipe.rounds is not None and recipe.train is not None and adapter is not None:
         adapter = _rounds(steps, recipe, recipe.rounds, recipe.train, judged, adapter)
     if recipe.test is not None:

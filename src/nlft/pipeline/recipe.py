@@ -16,7 +16,7 @@ from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.grade.config import GradeSettings
 from nlft.judge.config import JudgeSettings
-from nlft.pipeline.select import Mixture
+from nlft.pipeline.select import ROWS_HELP, Mixture, Rows
 from nlft.score.config import ScoreSettings
 from nlft.train.config import TrainSettings
 
@@ -65,7 +65,7 @@ class Preparation(Config):
     prompts: str = Field(default="paper", description="prompt set for every section that does not set its own")
     seed: int = Field(default=0, ge=0, description="seed for every section that does not set its own")
     data: DataSettings = Field(
-        description="the training problems: `source` (gsm8k, gsm_symbolic or a file) and its options"
+        description="the training problems: `source` (gsm8k, gsm_symbolic, reasoning-gym or a file) and its options"
     )
     answer: AnswerSettings | None = Field(
         default=None, description="who answers; omit it if the rows hold responses already"
@@ -114,6 +114,7 @@ class Recipe(Preparation):
     score: ScoreSettings | None = Field(
         default=None, description="settings of `nlft score`, which also makes a saliency map; omit it to skip scoring"
     )
+    rows: Rows = Field(default="all", description=ROWS_HELP)
     train: TrainSettings | None = Field(description="settings of `nlft train`; null skips training")
     evaluate: EvaluateSettings = Field(description="evaluation, before and after training")
 
@@ -123,6 +124,9 @@ class Recipe(Preparation):
             refuse_elsewhere(self.evaluate, "evaluate")
         if self.rounds is not None:
             refuse_elsewhere(self.rounds.answer, "rounds", "answer")
+            if self.rounds.answer.out_of_fold is not None:
+                told = "a round's answers come from the adapter of the round before; `out_of_fold` has no effect"
+                raise refused(ConfigError(told, remedy="leave out_of_fold out"), "rounds", "answer")
         return self
 
     @classmethod
@@ -147,8 +151,9 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
             remedy = f"run it with `nlft experiment {path}`"
             raise ConfigError("this recipe compares methods", file=path, line=line_of(path, (key,)), remedy=remedy)
     recipe = parse_config(data, Recipe, file=path)
-    if recipe.rounds is not None and recipe.train is None:
-        raise ConfigError("`rounds` needs a section `train`", file=path, line=line_of(path, ("rounds",)))
+    for key in ("rounds", "rows"):
+        if recipe.train is None and data.get(key) is not None:
+            raise ConfigError(f"`{key}` needs a section `train`", file=path, line=line_of(path, (key,)))
     if recipe.test is None and data.get("evaluate"):
         raise ConfigError(
             "`evaluate` has no problems to evaluate on",

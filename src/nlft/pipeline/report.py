@@ -10,17 +10,18 @@ from pathlib import Path
 from nlft.evaluate import Accuracy, Comparison, Interval, compare_solved, correct, effective_n, wilson_interval
 from nlft.evaluate.evaluation import GRADERS, Grade
 from nlft.evaluate.figures import COLOURS, new_figure, plain, save_figure
-from nlft.evaluate.table import Table, comparison_table, duration, interval, percent
+from nlft.evaluate.table import Table, comparison_table, interval, percent
 from nlft.pipeline.experiment import Experiment, Split, cells
 from nlft.pipeline.results import CellResult, read_results
+from nlft.progress import duration
 from nlft.records import write_lines
 
-__all__ = ["Point", "points", "write_report"]
+__all__ = ["Point", "compare_two", "points", "write_report"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One method at one size and epoch: its cells, one per seed."""
+    """One method at one size and epoch: its cells, one per seed, or one per seed and fold."""
 
     method: str
     size: int
@@ -31,9 +32,25 @@ class Point:
         """Share solved, over all seeds."""
         return _share([result.evaluation.grade(grader) for result in self.results])
 
+    def solved(self, grader: Grade) -> dict[int, dict[str, bool]]:
+        """For each seed, whether each problem was solved, those of all folds together."""
+        seeds: dict[int, dict[str, bool]] = {}
+        for result in self.results:
+            own = {f"{result.fold}:{place}": right for place, right in result.solved_by(grader).items()}
+            seeds.setdefault(result.seed, {}).update(own)
+        return seeds
+
+    @property
+    def problems(self) -> dict[int, list[str]]:
+        """For each seed, the hashes of the problems that its cells answered."""
+        seeds: dict[int, list[str]] = {}
+        for result in self.results:
+            seeds.setdefault(result.seed, []).append(result.evaluation.data_hash)
+        return seeds
+
     def interval(self, grader: Grade) -> Interval:
         """95 % of it: Wilson's, with the effective number of problems over all seeds."""
-        n = effective_n([list(result.solved_by(grader).values()) for result in self.results])
+        n = effective_n([list(solved.values()) for solved in self.solved(grader).values()])
         return wilson_interval(n * self.accuracy(grader), n)
 
     @property
@@ -68,7 +85,7 @@ def _share(each: Sequence[Accuracy]) -> float:
 def points(experiment: Experiment, folder: Path, split: Split) -> list[Point]:
     """The contents of the results files, grouped over seeds, in the experiment's order."""
     found: dict[tuple[str, int, int | None], list[CellResult]] = {}
-    for cell, result in read_results(folder, split, cells(experiment)).items():
+    for cell, result in read_results(folder, split, cells(experiment, split)).items():
         found.setdefault((cell.method, cell.size, cell.epoch), []).append(result)
     return [Point(*key, tuple(results)) for key, results in found.items()]
 
@@ -108,8 +125,8 @@ def accuracy_table(found: Sequence[Point]) -> Table:
                 p.method,
                 str(p.size) if p.size else "-",
                 str(p.epoch) if p.epoch else "-",
-                str(len(p.results)),
-                str(p.results[0].evaluation.n),
+                str(len(p.problems)),
+                str(max(map(len, p.solved("strict").values()))),
                 percent(p.accuracy("strict")),
                 interval(p.interval("strict")),
                 percent(p.accuracy("flexible")),
@@ -139,15 +156,27 @@ def compare_points(experiment: Experiment, found: Sequence[Point]) -> list[Compa
             rival = base.get((point.size, point.epoch), base.get((0, None)))
             if rival is None or point.method == experiment.baseline:
                 continue
-            by_seed = {result.seed: result for result in rival.results}
-            if rival.size == 0 and len(rival.results) == 1:
-                by_seed = dict.fromkeys((result.seed for result in point.results), rival.results[0])
-            pairs = [(by_seed[r.seed], r) for r in point.results if r.seed in by_seed]
-            if pairs and all(a.evaluation.data_hash == b.evaluation.data_hash for a, b in pairs):
-                sides = ([a.solved_by(grader) for a, _ in pairs], [b.solved_by(grader) for _, b in pairs])
-                made.append(compare_solved(*sides, grader=grader, names=(experiment.baseline, point.name)))
+            if (comparison := compare_two(rival, point, grader)) is not None:
+                made.append(comparison.model_copy(update={"b": point.name}))
         corrected += correct(made)
     return corrected
+
+
+def compare_two(a: Point, b: Point, grader: Grade) -> Comparison | None:
+    """b against a, over the seeds for which both have answered the same problems; None if there are none.
+
+    An untrained a of one seed (greedy, so a second would repeat it) stands against every seed of b.
+    """
+    ours, theirs = b.problems, a.problems
+    solved, base = b.solved(grader), a.solved(grader)
+    if a.size == 0 and len(theirs) == 1:
+        only = next(iter(theirs))
+        theirs, base = dict.fromkeys(ours, theirs[only]), dict.fromkeys(ours, base[only])
+    seeds = [seed for seed in ours if seed in theirs]
+    if not seeds or any(ours[seed] != theirs[seed] or ours[seed] != ours[seeds[0]] for seed in seeds):
+        return None
+    sides = ([base[seed] for seed in seeds], [solved[seed] for seed in seeds])
+    return compare_solved(*sides, grader=grader, names=(a.method, b.method))
 
 
 def draw(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-untyped-def]  # matplotlib has no types here

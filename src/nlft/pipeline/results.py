@@ -42,6 +42,7 @@ class CellResult(Config):
     size: int
     epoch: int | None
     seed: int
+    fold: int | None = Field(default=None, description="the fold left out of the training rows")
     settings_hash: str = Field(description="hash of the settings of every step the cell depends on")
     sources_hash: str | None = Field(
         default=None, description="hash of the files those steps read: problems, responses, recorded answers, the model"
@@ -55,7 +56,7 @@ class CellResult(Config):
     @property
     def cell(self) -> Cell:
         """Which cell it is."""
-        return Cell(self.method, self.size, self.epoch, self.seed)
+        return Cell(self.method, self.size, self.epoch, self.seed, self.fold)
 
     def solved_by(self, grader: Grade) -> dict[str, bool]:
         """Whether each problem was solved, by its position in the order of ids."""

@@ -11,11 +11,12 @@ import yaml
 from nlft.errors import IncompleteError
 from nlft.evaluate import Evaluation, compare, read_evaluation
 from nlft.evaluate.figures import plot_accuracy, plot_loss
-from nlft.evaluate.table import Table, comparison_table, duration, summary_table
+from nlft.evaluate.table import Table, comparison_table, summary_table
 from nlft.files import sole_writer, write_lines
 from nlft.pipeline.graph import Step, read_record, refuse_old_folder, run_step
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
+from nlft.progress import duration
 
 __all__ = ["run_recipe", "summarise"]
 

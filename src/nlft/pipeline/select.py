@@ -12,12 +12,15 @@ from pydantic import Field
 
 from nlft.answer.selection import deduplicate, limit_incorrect, mix
 from nlft.config import Config
+from nlft.data.duplicates import normalised
 from nlft.errors import DataError
 from nlft.evaluate import read_evaluation
+from nlft.pipeline.folds import Fold
 from nlft.progress import Outcome
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
 
 __all__ = [
+    "ROWS_HELP",
     "Mixture",
     "Rows",
     "RowsSettings",
@@ -29,14 +32,19 @@ __all__ = [
     "select_rows",
 ]
 
-Rows = Literal["all", "correct", "correct-or-reference"]
+Rows = Literal["all", "correct", "correct-or-reference", "reference", "both"]
+ROWS_HELP = (
+    "rows to train on: all; only correct; all with the standard answer for incorrect ones (correct-or-reference); "
+    "the standard answers (reference); or all and the standard answers (both)"
+)
 
 
 class RowsSettings(Config):
     """The training rows of one method and size."""
 
-    rows: Rows = Field(description="all, only correct, or all with the standard answer for incorrect ones")
-    size: int = Field(ge=1, description="number of rows, from the first")
+    rows: Rows = Field(description=ROWS_HELP)
+    size: int | None = Field(default=None, ge=1, description="number of rows, from the first; all by default")
+    fold: Fold | None = Field(default=None, description="a fold to leave out of them")
 
 
 class Mixture(Config):
@@ -61,26 +69,38 @@ def rows_file(settings: RowsSettings, judged: Path, output: Path) -> Outcome:
         DataError: if there are too few rows.
     """
     rows = list(read_records(judged, Judged))
-    if settings.size > len(rows):
+    if settings.size is not None and settings.size > len(rows):
         raise DataError(
             f"the recipe asks for {settings.size} training rows, but there are {len(rows)}",
             file=judged,
             remedy="lower `sizes`, or raise `n` in the section `data`",
         )
-    return Outcome(f"{write_records(output, select_rows(rows[: settings.size], settings.rows))} rows -> {output}")
+    out = settings.fold.left_out(rows) if settings.fold is not None else [False] * len(rows)
+    kept = [row for row, is_out in list(zip(rows, out, strict=True))[: settings.size] if not is_out]
+    chosen = select_rows(kept, settings.rows)
+    if not chosen:
+        raise DataError(f"no row is left of `rows: {settings.rows}`", file=judged, remedy="choose other rows")
+    return Outcome(f"{write_records(output, chosen)} rows -> {output}")
 
 
 def select_rows(rows: Sequence[Judged], which: Rows) -> list[Judged]:
-    """All rows; the correct ones; or all, with the standard answer in place of an incorrect response."""
+    """The rows that a method trains on, as `ROWS_HELP` says; a standard answer becomes a correct response."""
     if which == "all":
         return list(rows)
     if which == "correct":
         return [row for row in rows if row.verdict.correct]
-    right = Verdict(correct=True, reason="the standard answer, in place of an incorrect response")
-    replaced = {"verdict": right, "judgment": None, "finish_reason": "stop"}
-    return [
-        row if row.verdict.correct else row.model_copy(update={**replaced, "response": row.reference}) for row in rows
-    ]
+    if which == "correct-or-reference":
+        return [row if row.verdict.correct else _standard(row) for row in rows]
+    standards = [_standard(row) for row in {normalised(row.question): row for row in reversed(rows)}.values()][::-1]
+    if which == "reference":
+        return standards
+    return [*rows, *(row.model_copy(update={"id": f"{row.id}#standard"}) for row in standards)]
+
+
+def _standard(row: Judged) -> Judged:
+    right = Verdict(correct=True, reason="the standard answer, in place of a response")
+    given = {"verdict": right, "grades": {}, "judgment": None, "judge": None, "finish_reason": "stop"}
+    return row.model_copy(update={**given, "response": row.reference})
 
 
 def leave_out_file(settings: Config, pool: Path, trained: Path, output: Path) -> Outcome:

@@ -42,6 +42,31 @@ class PromptSet(Config):
     judge_after: str = Field(default="", description="after the judgment")
     judging: str = Field(description="the judge's instruction, which decides first (paper A.1)")
     judging_wrong: str = Field(description="the judge's instruction where the grade already says wrong")
+    answer_heading: str = Field(
+        default="The final answer to this problem is:", description="to revise: between question and final answer"
+    )
+    answer_after: str = Field(
+        default="Write the steps that lead to this answer. Do not say that you were given it.",
+        description="to revise: after the final answer",
+    )
+    steps_heading: str = Field(
+        default="A solution to this problem begins as follows:",
+        description="to revise: between question and first steps of the standard answer",
+    )
+    steps_after: str = Field(
+        default="Write the whole solution, from its first step, in your own words.",
+        description="to revise: after the first steps",
+    )
+    response_heading: str = Field(
+        default="Here is a response to this problem:", description="to revise: between question and response"
+    )
+    judgment_heading: str = Field(
+        default="It was judged as follows:", description="to revise: between response and judgment"
+    )
+    correct_after: str = Field(
+        default="Write the correct solution to the problem, without a word about that response or its judgment.",
+        description="to revise: after the judgment",
+    )
     correct_mark: str = Field(
         default="the response is correct", description="what a judge says, in any case, of a correct response"
     )
@@ -64,6 +89,19 @@ class PromptSet(Config):
         """What a judge is asked about a response."""
         user = _join("Problem:", question, "Student's response:", response, "Correct answer:", reference)
         return _chat(self.judging_wrong if known_wrong else self.judging, user)
+
+    def with_answer(self, question: str, answer: str) -> list[Message]:
+        """⟨question, final answer⟩: to answer again knowing where the steps must lead."""
+        return _chat(self.solve, _join(question, self.answer_heading, answer, self.answer_after))
+
+    def with_steps(self, question: str, steps: str) -> list[Message]:
+        """⟨question, first steps of the standard answer⟩."""
+        return _chat(self.solve, _join(question, self.steps_heading, steps, self.steps_after))
+
+    def correct(self, question: str, response: str, judgment: str) -> list[Message]:
+        """⟨question, response, judgment⟩: to correct the response."""
+        told = _join(self.response_heading, response, self.judgment_heading, judgment, self.correct_after)
+        return _chat(self.solve, _join(question, told))
 
 
 def available() -> list[str]:

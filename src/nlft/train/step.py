@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlft import processes
 from nlft.errors import DataError
+from nlft.judge.step_weights import with_step_weights
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
 from nlft.train.config import REFT, TrainSettings
@@ -14,7 +16,7 @@ from nlft.train.config import REFT, TrainSettings
 if TYPE_CHECKING:
     from nlft.train.summary import TrainResult
 
-__all__ = ["run"]
+__all__ = ["run", "train_rows"]
 
 
 def run(
@@ -27,16 +29,30 @@ def run(
         ConfigError, ModelError: for invalid settings, or a model that cannot be loaded.
     """
     processes.join(settings.device)
-    rows = list(read_records(judged, Judged))[: settings.n]
-    if settings.correct_only:
-        rows = [row for row in rows if row.verdict.correct]
-        if not rows:
-            raise DataError("no row is correct", file=judged, remedy="drop --correct-only")
-    result = (_train_reft if settings.objective == REFT else _train)(settings, rows, output, resume, overwrite)
+    rows = list(read_records(judged, Judged))
+    result = train_rows(settings, rows, output, resume=resume, overwrite=overwrite, file=judged)
     return Outcome(
         f"{result.rows} rows, {result.steps} steps, mean loss {result.loss:.4f}, "
         f"{result.trainable:,} parameters trained, {result.seconds:.0f} s: {result.folder}"
     )
+
+
+def train_rows(
+    settings: TrainSettings,
+    rows: Sequence[Judged],
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    file: Path | None = None,
+) -> TrainResult:
+    """`run` for rows in memory; `file` is where they come from, for messages."""
+    chosen = list(rows[: settings.n])
+    if settings.correct_only:
+        chosen = [row for row in chosen if row.verdict.correct]
+        if not chosen:
+            raise DataError("no row is correct", file=file, remedy="drop --correct-only")
+    return (_train_reft if settings.objective == REFT else _train)(settings, chosen, output, resume, overwrite)
 
 
 def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool) -> TrainResult:
@@ -54,7 +70,13 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bo
         score_cache=settings.score_cache,
         **_shared(settings, output),
     )
+    if settings.objective in ("first-error", "clipped-ratio") and not any(_has_weights(row) for row in rows):
+        rows = with_step_weights(rows, lm.tokenizer)
     return train(rows, lm, config, lora=settings.lora, full=settings.full, resume=resume, overwrite=overwrite)
+
+
+def _has_weights(row: Judged) -> bool:
+    return "token_weights" in (row.model_extra or {})
 
 
 def _train_reft(

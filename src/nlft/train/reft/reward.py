@@ -13,7 +13,9 @@ from nlft.records import Problem
 NUMERIC = ("gsm8k-strict", "gsm8k-flexible", "number")
 
 
-def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexible", partial: float = 0.1) -> float:
+def answer_reward(
+    response: str, reference: str, *, grader: str = "gsm8k-flexible", partial: float = 0.1, question: str = ""
+) -> float:
     """1 for a correct answer, `partial` for an answer that was found but is wrong, 0 if none was found.
 
     If the grader compares numbers, only text after the first `####` counts: a number without the marker is
@@ -24,6 +26,7 @@ def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexibl
         reference: The standard answer.
         grader: A name for `nlft.grade.get_grader`.
         partial: The partial reward.
+        question: The problem, for a grader that reads it.
 
     Raises:
         DataError: if the reference holds no readable answer.
@@ -37,7 +40,7 @@ def answer_reward(response: str, reference: str, *, grader: str = "gsm8k-flexibl
     if grader in NUMERIC:
         _, marker, answer = response.partition(MARKER)
         response = marker + answer
-    verdict = grade_response(response, reference, grader)
+    verdict = grade_response(response, reference, grader, question=question)
     if verdict.correct:
         return 1.0
     return partial if verdict.value is not None else 0.0
@@ -51,6 +54,6 @@ def check_references(rows: Iterable[Problem], grader: str) -> None:
     """
     for row in rows:
         try:
-            grade_response("", row.reference, grader)
+            grade_response("", row.reference, grader, question=row.question)
         except DataError as error:
             raise DataError(f"row {row.id!r}: {error.message}", remedy=error.remedy) from None

@@ -134,11 +134,13 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         found.sort(key=lambda completion: completion.index)
         return [[*each.token_ids, *([] if each.stop_id is None else [each.stop_id])] for each in found], None
 
-    def _answer_rewards(self, completions: list[str], reference: list[str], **kwargs: Any) -> list[float]:
+    def _answer_rewards(
+        self, completions: list[str], reference: list[str], prompts: list[str], **kwargs: Any
+    ) -> list[float]:
         grader, partial = self.args.grader, self.args.partial_reward
         return [
-            answer_reward(response, key, grader=grader, partial=partial)
-            for response, key in zip(completions, reference, strict=True)
+            answer_reward(response, key, grader=grader, partial=partial, question=question)
+            for response, key, question in zip(completions, reference, prompts, strict=True)
         ]
 
     def _calculate_rewards(self, *args: Any) -> Tensor:

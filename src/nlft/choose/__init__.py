@@ -1,0 +1,1 @@
+"""Which method suits your rows: candidates compared by cross-validation, and what the intervals allow to say."""

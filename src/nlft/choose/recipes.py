@@ -1,0 +1,105 @@
+"""The experiment that compares the candidates, and the recipe of the one to take, as the user may read and change them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nlft.choose.candidates import CANDIDATES
+from nlft.choose.config import ChooseSettings
+from nlft.choose.verdict import Choice
+from nlft.files.yaml import override
+from nlft.pipeline.experiment import Experiment
+from nlft.records import Judged
+
+__all__ = ["experiment_lines", "recipe_lines"]
+
+BATCH = 4  # rows per step
+UNTRAINED = "untrained"
+
+
+def experiment_lines(
+    settings: ChooseSettings,
+    names: Sequence[str],
+    rows: Sequence[Judged],
+    judged: Path,
+    output: Path,
+    assignments: Sequence[str] = (),
+) -> list[str]:
+    """The experiment as YAML: the candidates at equal cost, each with every learning rate, and the untrained model.
+
+    Raises:
+        ConfigError: for a malformed assignment.
+    """
+    longest = max(len(text) for row in rows for text in (row.response, row.reference))
+    load = settings.model_dump(mode="json", include={"dtype", "device", "trust_remote_code"}, exclude_defaults=True)
+    methods: dict[str, Any] = {UNTRAINED: {"train": None, "seeds": [settings.seed]}}
+    for name in names:
+        for rate in settings.learning_rates:
+            many = len(settings.learning_rates) > 1
+            candidate = CANDIDATES[name]
+            train = {**candidate["train"], "learning_rate": rate}
+            methods[f"{name}-{rate:g}" if many else name] = {**candidate, "train": train}
+    grader = {} if settings.grader is None else {"grader": settings.grader}
+    remaining = len(rows) * (settings.folds - 1) / settings.folds
+    steps = max(1, round(settings.epochs * math.ceil(remaining / BATCH)))
+    experiment = {
+        "name": "choose",
+        "title": "Candidates on held-out folds",
+        "output": str((output / "run").resolve()),
+        "model": _place(settings.model),
+        "prompts": _place(settings.prompts),
+        "seed": settings.seed,
+        "data": {"source": str(judged.resolve())},
+        **({"grade": grader} if grader else {}),
+        "judge": None,
+        "folds": settings.folds,
+        "sizes": [len(rows)],
+        "seeds": list(range(settings.seed, settings.seed + settings.repeats)),
+        "baseline": UNTRAINED,
+        "train": {**load, "batch_size": BATCH, "max_steps": steps},
+        "evaluate": {
+            **load,
+            "greedy": True,
+            "max_new_tokens": settings.max_new_tokens or longest,
+            "batch_size": settings.batch_size,
+            **grader,
+        },
+        "methods": methods,
+    }
+    experiment = override(experiment, assignments)
+    return _yaml(experiment, "The candidates that `nlft choose` compares, an experiment of the split dev.")
+
+
+def recipe_lines(experiment: Experiment, choice: Choice, output: Path) -> list[str]:
+    """The recipe that trains the candidate to take on all rows, for as many passes over them."""
+    folds = experiment.folds or 2
+    method = experiment.methods[choice.taken.method]
+    assert method.train is not None  # noqa: S101 -- for the type checker: a candidate is trained
+    train = method.train.model_dump(mode="json", exclude_defaults=True, exclude={"model", "prompts", "seed"})
+    recipe = {
+        "name": choice.taken.method,
+        "output": str((output / choice.taken.method).resolve()),
+        **experiment.model_dump(mode="json", include={"model", "prompts", "seed"}),
+        "data": experiment.data.model_dump(mode="json", exclude_defaults=True),
+        **({"grade": grade} if (grade := experiment.grade.model_dump(mode="json", exclude_defaults=True)) else {}),
+        "judge": None,
+        "rows": method.rows,
+        "train": {**train, "max_steps": math.ceil(method.train.max_steps * folds / (folds - 1))},
+    }
+    said = ["Written by `nlft choose`; run it with `nlft run`.", *choice.text().splitlines()]
+    return _yaml(recipe, *said, "For accuracy before and after, add problems: test: {source: test.jsonl}")
+
+
+def _place(name: str) -> str:
+    """A file or folder by its full path, so that the recipe works from any folder; any other name as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def _yaml(content: dict[str, Any], *comments: str) -> list[str]:
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+    return [*(f"# {comment}" for comment in comments), *text.splitlines()]

@@ -1,0 +1,50 @@
+"""The settings of `nlft revise`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from nlft.config import Flags, Idle, refused
+from nlft.errors import ConfigError
+from nlft.grade.config import GraderName
+from nlft.lm.config import ModelSettings, SamplingSettings
+from nlft.prompts import PromptSetName
+from nlft.revise.ways import Way
+
+__all__ = ["ReviseSettings"]
+
+
+class ReviseSettings(SamplingSettings, ModelSettings):
+    """How the student answers again, and which of its answers are kept."""
+
+    ways: Annotated[
+        list[Way],
+        Flags(("--way",)),
+        BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+    ] = Field(
+        default=["answer", "steps", "judgment"],
+        min_length=1,
+        description="what the student is shown, repeatable: the final answer (answer), the first steps of the standard "
+        "answer (steps), its response and the judgment (judgment); or its response's beginning to continue from the "
+        "first error, with the final answer shown (stitch) or not (stitch-plain)",
+    )
+    samples: int = Field(default=4, ge=1, description="answers per way; more than one need a temperature")
+    rows: Literal["wrong", "all"] = Field(default="wrong", description="revise wrong responses, or all of them")
+    shortest: float = Field(
+        default=0.6, ge=0, description="least length of a revised response, as a share of the standard answer's"
+    )
+    grader: GraderName = Field(default="gsm8k-flexible", description="the grader that decides whether it is right")
+    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
+    retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if len(set(self.ways)) < len(self.ways):
+            raise refused(ConfigError("a way is named twice", remedy="name each way once"))
+        if self.samples > 1 and self.temperature == 0:
+            raise refused(
+                ConfigError("greedy samples are all the same", remedy="give a temperature, or set samples to 1")
+            )
+        return self

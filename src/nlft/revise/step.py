@@ -1,0 +1,268 @@
+"""The revise stage: judged rows in, and out again with the student's own right answers in place of wrong responses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field
+
+from nlft.answer.journal import Journal
+from nlft.answer.local import LocalAnswerer
+from nlft.answer.step import ask, pending, write_or_remove
+from nlft.answer.types import Answerer, Request, Usage, make_request
+from nlft.files import candidates_path, journal_path, refuse_same_file, sole_writer
+from nlft.grade import grade_one
+from nlft.progress import Outcome
+from nlft.prompts import PromptSet, load_prompts
+from nlft.records import Attempt, Graded, Judged, Verdict, read_records, write_records
+from nlft.revise.checks import closed, in_form, refusal
+from nlft.revise.config import ReviseSettings
+from nlft.revise.likelihood import BaseLikelihood, Likelihood
+from nlft.revise.ways import MARK, Asked, Way, ask_again, final_answer
+
+__all__ = ["Candidate", "Revisions", "dry_run", "revise_file", "revise_rows", "run"]
+
+# What was said of a response that no longer stands.
+FORMER = ("verdict", "grades", "judgment", "judge", "scores", "token_weights")
+DEFAULT: tuple[Way, ...] = ("answer", "steps", "judgment")
+
+
+class Candidate(Attempt):
+    """One of the student's new answers to a row."""
+
+    row: str = Field(description="the id of the row")
+    way: str = Field(description="what the student was shown")
+    refusal: str | None = Field(description="why it may not be kept; None if it may")
+    logp: float | None = Field(default=None, description="mean log-probability under the base prompt, in nats")
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """What the revise stage made of the rows.
+
+    `rows` are in input order: each with a revised response, with the standard answer instead, or as it was.
+    `repeats` counts rows left out because an earlier row of the same question got the same response.
+    """
+
+    rows: list[Judged] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    wanted: int = 0
+    repeats: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def revised(self) -> int:
+        """How many rows have a revised response."""
+        return sum(_how(row) not in (None, "reference") for row in self.rows)
+
+    def report(self) -> str:
+        """The yield of each way, and why candidates were refused."""
+        chosen = Counter(how for row in self.rows if (how := _how(row)) is not None)
+        lines = [f"{'way':<14}{'rows':>6}{'answers':>9}{'kept':>12}{'rows with one':>15}{'chosen':>8}  refused"]
+        for way in dict.fromkeys(candidate.way for candidate in self.candidates):
+            mine = [candidate for candidate in self.candidates if candidate.way == way]
+            kept = [candidate for candidate in mine if candidate.refusal is None]
+            rows, with_one = ({c.row for c in each} for each in (mine, kept))
+            refused = Counter(c.refusal for c in mine if c.refusal is not None).most_common()
+            told = ", ".join(f"{reason} {count}" for reason, count in refused)
+            share = f"{len(kept)} ({len(kept) / len(mine):.0%})"
+            counts = f"{len(rows):>6}{len(mine):>9}{share:>12}{len(with_one):>15}{chosen[way]:>8}"
+            lines.append(f"{way:<14}{counts}  {told}")
+        lines.append(f"{self.revised} of {self.wanted} rows revised, {chosen['reference']} have the standard answer")
+        if self.repeats:
+            lines.append(f"{self.repeats} left out: an earlier row of the same question has the same response")
+        return "\n".join(lines)
+
+
+def revise_rows(
+    rows: Iterable[Judged],
+    answerer: Answerer,
+    *,
+    prompts: PromptSet,
+    ways: Sequence[Way] = DEFAULT,
+    samples: int = 4,
+    which: str = "wrong",
+    grader: str = "gsm8k-flexible",
+    shortest: float = 0.6,
+    likelihood: Likelihood | None = None,
+    journal: Journal | None = None,
+    retry_failed: bool = False,
+) -> Revisions:
+    """Let the student answer again, and keep for each row the likeliest answer that passes every check.
+
+    A row without one gets the standard answer. A replaced row keeps its former response and judgment as
+    `former_response` and `former_judgment`, and says in `revised` which way its response came.
+
+    Args:
+        rows: Judged rows; further fields travel along.
+        answerer: The student.
+        prompts: What surrounds what it is shown.
+        ways: What it is shown; see `nlft.revise.WAYS`.
+        samples: Answers per row and way.
+        which: Revise "wrong" responses, or "all".
+        grader: Decides whether an answer is right.
+        shortest: The least length, as a share of the standard answer's.
+        likelihood: Scores the answers that pass; the first one is taken where None.
+        journal: Where replies and scores are kept and looked up; in memory where None.
+        retry_failed: Ask again what failed for good in an earlier run.
+    """
+    given = list(rows)
+    journal = journal if journal is not None else Journal()
+    wanted = [row for row in given if which == "all" or not row.verdict.correct]
+    questions = _questions(wanted, answerer, prompts, ways, samples)
+    requests = [request for _, _, request in questions]
+    usage = ask(requests, answerer.reply, journal, label="revising", retry_failed=retry_failed)
+    candidates = [_candidate(*question, journal, grader, shortest) for question in questions]
+    if likelihood is not None:
+        scored = {place: likelihood.request(c) for place, c in enumerate(candidates) if c.refusal is None}
+        ask(list(scored.values()), likelihood.reply, journal, label="scoring")
+        for place, request in scored.items():
+            if (reply := journal.get(request.key)) is not None and reply.failure is None:
+                candidates[place] = candidates[place].model_copy(update={"logp": float(reply.text)})
+    made, repeats = _choose(given, {row.id for row in wanted}, candidates, grader)
+    return Revisions(made, candidates, len(wanted), repeats, usage)
+
+
+Question = tuple[Judged, tuple[Way, int, Asked], Request]
+
+
+def _questions(
+    rows: Sequence[Judged], answerer: Answerer, prompts: PromptSet, ways: Sequence[Way], samples: int
+) -> list[Question]:
+    """What is asked: row by row, way by way, sample by sample."""
+    settings = answerer.settings()
+    found: list[Question] = []
+    for row in rows:
+        for way in ways:
+            asked = ask_again(row, way, prompts)
+            if asked is not None:
+                for sample in range(samples):
+                    found.append((row, (way, sample, asked), make_request(settings, row, asked.messages, sample)))
+    return found
+
+
+def _candidate(
+    row: Judged, how: tuple[Way, int, Asked], request: Request, journal: Journal, grader: str, shortest: float
+) -> Candidate:
+    way, sample, asked = how
+    reply = journal.get(request.key)
+    fields = {"id": f"{row.id}@{way}#{sample}", "question": row.question, "reference": row.reference, "row": row.id}
+    if reply is None or reply.failure is not None:
+        why = reply.failure if reply is not None else "not asked"
+        return Candidate(**fields, way=way, response="", refusal=f"failed: {why}")
+    response, ended = closed(asked.response(reply.text).strip(), reply.finish_reason)
+    graded = _graded(row, response, ended, grader)
+    if graded.verdict.correct and MARK in row.reference and ended != "length":
+        graded = _graded(row, in_form(response, final_answer(row.reference)), ended, grader)
+    reason = refusal(graded, shortest=shortest)
+    return Candidate(**fields, way=way, response=graded.response, finish_reason=ended, refusal=reason)
+
+
+def _graded(row: Judged, response: str, ended: str | None, grader: str) -> Graded:
+    """The row with another response, graded; nothing said of the former one is kept."""
+    own = {name: value for name, value in row.model_dump().items() if name not in FORMER}
+    return grade_one(Attempt.model_validate(own | {"response": response, "finish_reason": ended}), grader)
+
+
+def _choose(
+    rows: Sequence[Judged], wanted: set[str], candidates: Sequence[Candidate], grader: str
+) -> tuple[list[Judged], int]:
+    """The rows with their best candidate or the standard answer, and how many repeated another and were left out."""
+    passed: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        if candidate.refusal is None:
+            passed.setdefault(candidate.row, []).append(candidate)
+    made: list[Judged] = []
+    seen: set[tuple[str, str]] = set()
+    repeats = 0
+    for row in rows:
+        if row.id in wanted:
+            best = max(passed.get(row.id, []), key=lambda c: c.logp if c.logp is not None else 0.0, default=None)
+            if best is not None:
+                row = _replaced(row, best.response, best.way, grader)
+            elif not row.verdict.correct:
+                row = _replaced(row, row.reference, "reference", grader)
+            if (row.question, row.response) in seen:
+                repeats += 1
+                continue
+            seen.add((row.question, row.response))
+        made.append(row)
+    return made, repeats
+
+
+def _replaced(row: Judged, response: str, how: str, grader: str) -> Judged:
+    """The row with another, right response; what was said of the former one goes to fields of its own."""
+    former = {"former_response": row.response, "former_judgment": row.judgment, "revised": how}
+    graded = _graded(row, response, "stop", grader)
+    verdict = graded.verdict
+    if how == "reference":
+        verdict = Verdict(correct=True, reason="the standard answer, in place of an incorrect response")
+    own = graded.model_dump() | {"verdict": verdict, "judgment": None, "judge": None}
+    return Judged.model_validate(own | former)
+
+
+def _how(row: Judged) -> str | None:
+    """How a row was revised; None if it was not."""
+    how = (row.model_extra or {}).get("revised")
+    return how if isinstance(how, str) else None
+
+
+def revise_file(
+    judged: str | Path, output: str | Path, answerer: Answerer, settings: ReviseSettings, likelihood: Likelihood | None
+) -> Revisions:
+    """`revise_rows` from file to file, with journal, lock, and all candidates in `<output stem>.candidates.jsonl`.
+
+    Raises:
+        LockedError: when another process is writing the same output.
+        DataError: for a file that is no file of judged rows, or a disk that is full.
+    """
+    refuse_same_file(judged, output)
+    rows = list(read_records(judged, Judged))
+    with sole_writer(output), Journal(journal_path(output)) as journal:
+        revisions = revise_rows(
+            rows,
+            answerer,
+            prompts=load_prompts(settings.prompts),
+            ways=settings.ways,
+            samples=settings.samples,
+            which=settings.rows,
+            grader=settings.grader,
+            shortest=settings.shortest,
+            likelihood=likelihood,
+            journal=journal,
+            retry_failed=settings.retry_failed,
+        )
+        write_or_remove(candidates_path(output), revisions.candidates)
+        write_records(output, revisions.rows)
+    return revisions
+
+
+def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
+    """The revise stage from file to file, as its settings say.
+
+    Raises:
+        LockedError, DataError, ModelError: as `revise_file` and `nlft.lm.load_model`.
+    """
+    student = _student(settings)
+    likelihood = BaseLikelihood(student, load_prompts(settings.prompts))
+    revisions = revise_file(judged, output, student, settings, likelihood)
+    return Outcome(
+        f"{revisions.report()}\n{len(revisions.rows)} rows -> {output}; all answers: {candidates_path(output)}"
+    )
+
+
+def dry_run(settings: ReviseSettings, judged: Path, output: Path) -> str:
+    """What `run` would ask."""
+    rows = [row for row in read_records(judged, Judged) if settings.rows == "all" or not row.verdict.correct]
+    found = _questions(rows, _student(settings), load_prompts(settings.prompts), settings.ways, settings.samples)
+    requests = [request for _, _, request in found]
+    with Journal(journal_path(output)) as journal:
+        missing = len(pending(requests, journal, retry_failed=settings.retry_failed))
+    return f"would ask for {missing} answers, for {len(rows)} rows in {len(settings.ways)} ways; nothing was asked"
+
+
+def _student(settings: ReviseSettings) -> LocalAnswerer:
+    return LocalAnswerer(settings.model, settings, adapter=settings.adapter, load=settings)

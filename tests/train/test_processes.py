@@ -43,14 +43,18 @@ def two(folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("two")
     here = Path(two_processes.__file__)
     paths = [str(here.parents[2]), str(here.parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(here),
-         str(folder), str(out), str(data)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    (out / "stdout.txt").write_text(ran.stdout)
-    assert ran.returncode == 0, ran.stderr[-6000:]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    with (out / "stdout.txt").open("w") as said, (out / "stderr.txt").open("w") as complained:
+        started = subprocess.Popen(
+            [*launch, str(here), str(folder), str(out), str(data)], env=env, stdout=said, stderr=complained
+        )
+        try:
+            code = started.wait(timeout=300)
+        except subprocess.TimeoutExpired:
+            started.terminate()  # torchrun ends what it has started; killed, it would leave them waiting for each other
+            code = started.wait()
+    assert code == 0, (out / "stderr.txt").read_text()[-6000:]
     return out
 
 

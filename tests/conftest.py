@@ -24,9 +24,9 @@ STORM = ("answer/test_storm.py",)
 TRAINING = ("train/", "demo/", "pipeline/test_experiment.py", "pipeline/test_rounds.py")
 TRAINING_BY_NAME = {
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
-    "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes"),
+    "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),
-    "answer/test_out_of_fold.py": ("by_hand",),
+    "out_of_fold/test_out_of_fold.py": ("by_hand",),
 }
 QUICK = ("train/test_config.py",)
 

@@ -15,8 +15,8 @@ from nlft.evaluate import read_evaluation
 from nlft.grade import grade_one
 from nlft.grade.numeric import flexible
 from nlft.grade.task_scorer import grade_by_task, score_entry
-from nlft.judge.arithmetic import equations
 from nlft.records import Attempt, Graded, Problem, read_records, write_records
+from nlft.steps.arithmetic import equations
 
 NARROW = {
     "calendar_arithmetic": {"tasks": ["weekday_offset"]},

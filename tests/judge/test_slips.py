@@ -6,11 +6,11 @@ import pytest
 
 from nlft.data.reasoning_tasks import reasoning_task
 from nlft.grade.numeric import strict
-from nlft.judge.arithmetic import equations
-from nlft.judge.first_error import locate_first_error
 from nlft.judge.rule import rule_judgment
 from nlft.judge.slips import slip
 from nlft.records import Judged
+from nlft.steps.arithmetic import equations
+from nlft.steps.first_error import locate_first_error
 
 DOMAINS = {
     "chain_sum": {"min_terms": 3, "max_terms": 4, "max_digits": 2},

@@ -64,6 +64,21 @@ def test_a_student_that_judges_itself_has_its_model_and_the_adapter_so_far(tmp_p
     assert second["adapter"] == f"{tmp_path}/out/round-1/adapter"
 
 
+def test_each_round_revises_with_the_adapter_so_far(tmp_path: Path) -> None:
+    revise = "  revise: {samples: 2, ways: stitch}\ngrade: {grader: gsm8k-strict}\ntest:"
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path).replace("test:", revise, 1))
+    steps = {step.name: step for step in plan(load_recipe(tmp_path / "recipe.yaml"))}
+    assert "revise" not in steps, "the first training is on the rows as they are"
+    out = tmp_path / "out"
+    settings = steps["round-2-revise"].settings.model_dump()
+    assert settings["adapter"] == str(out / "round-1" / "adapter")
+    told = {name: settings[name] for name in ("model", "prompts", "seed", "grader", "ways", "samples")}
+    expected = {"model": f"{tmp_path}/model", "prompts": "short", "seed": 2, "grader": "gsm8k-strict"}
+    assert told == {**expected, "ways": ["stitch"], "samples": 2}
+    assert steps["round-2-revise"].inputs == (out / "round-2" / "judged.jsonl",)
+    assert steps["round-2-select"].inputs[0] == out / "round-2" / "revised.jsonl"
+
+
 def test_dev_problems_are_found_beside_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(folder=tmp_path).replace(f"{tmp_path}/pool", "pool"))
     tiny_rows(tmp_path / "pool.jsonl", 2, answered=False)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.run import run_recipe
 from nlft.progress import Outcome
+from nlft.records import Judged, read_records
 from tiny import tiny_rows
 
 RECIPE = """\
@@ -306,3 +308,25 @@ def test_a_step_that_crashes_says_so(tmp_path: Path, capfd: pytest.CaptureFixtur
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_out_of_fold_answers_are_revised_and_trained_on(folder: Path, tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "model").symlink_to(folder)
+    tiny_rows(tmp_path / "train.jsonl", 4, answered=False)
+    own = "{samples: 2, temperature: 1, max_new_tokens: 4, dtype: float32, device: cpu"
+    asked = f"answer: {own}, out_of_fold: 2, train: {{epochs: 1, lora_r: 2}}}}\nrevise: {own}, ways: [answer]}}\n"
+    train = "train: {epochs: 1, lora_r: 2, objective: sft, dtype: float32, device: cpu}\n"
+    text = RECIPE.format(folder=tmp_path)
+    (tmp_path / "recipe.yaml").write_text("".join(text.splitlines(keepends=True)[:5]) + asked + train)
+    assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
+    out = tmp_path / "out"
+    assert sorted(path.name for path in (out / "answers.folds").iterdir()) == ["fold-0", "fold-1"]
+    assert [row.id for row in read_records(out / "judged.jsonl", Judged)] == [
+        f"train-{i}#{k}" for i in range(4) for k in range(2)
+    ]
+    rows = list(read_records(out / "revised.jsonl", Judged))
+    assert all(row.verdict.correct for row in rows)
+    assert "rows revised" in capfd.readouterr().err
+    assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
+    again = capfd.readouterr().err
+    assert again.count("already finished, skipped") == again.count("] nlft ") == 6

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nlft.judge.first_error import locate_first_error
 from nlft.objectives import get_objective
+from nlft.steps.first_error import locate_first_error
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "small-domains"
 NUMERIC = ["small-sums", "pair-sums", "equations", "few-legs", "gsm-counts", "gsm-prices"]

@@ -254,6 +254,7 @@ def test_the_score_is_the_mean_log_probability_under_the_base_prompt(lm: Any) ->
     [
         ({"ways": ["answer", "answer"]}, "named twice"),
         ({"ways": "answer,step"}, "steps"),
+        ({"ways": 3}, "list"),
         ({"ways": []}, "at least 1"),
         ({"temperature": 0}, "greedy samples are all the same"),
     ],
@@ -282,7 +283,7 @@ def test_the_command_resumes_where_it_was_broken_off(folder: Path, tmp_path: Pat
         "--shortest",
         "0",
     ]
-    command += ["--way", "answer", "--way", "judgment", "--samples", "3", "--grader", f"code:{tmp_path / 'grader.py'}"]
+    command += ["--ways", "answer,judgment", "--samples", "3", "--grader", f"code:{tmp_path / 'grader.py'}"]
     assert run([*command, "--dry-run"]) == 0
     assert "would ask for 18 answers, for 3 rows in 2 ways" in capsys.readouterr().out
     assert run(command) == 0

@@ -11,7 +11,8 @@ from tests.train.tiny_train import ROWS, config
 from nlft.cli.app import run as cli
 from nlft.errors import DataError
 from nlft.lm import load_model
-from nlft.records import write_records
+from nlft.records import Verdict, write_records
+from nlft.steps.step_weights import with_step_weights
 from nlft.train import NLFTConfig, NLFTTrainer, train
 
 
@@ -181,3 +182,36 @@ def test_an_objective_has_options_on_the_command_line(
     assert cli([*words, "--objective-option", "threshold=2.5"]) == 0
     said = json.loads((tmp_path / "out" / "train.json").read_text())
     assert said["objective_options"] == {"threshold": 2.5}
+
+
+@pytest.mark.parametrize("objective", ["first-error", "clipped-ratio"])
+def test_where_a_row_goes_wrong_is_found_here_or_given(folder: Path, tmp_path: Path, objective: str) -> None:
+    """Without a column of weights the command finds the wrong step itself; with one, it takes that."""
+    tokenizer = load_model(str(folder), dtype="float32", device="cpu").tokenizer
+    wrong = ROWS[0].model_copy(
+        update={
+            "response": "1 + 2 = 4\n#### 4", "judgment": 'The step "1 + 2 = 4" is wrong.',
+            "verdict": Verdict(correct=False, reason="-"),
+        }
+    )  # fmt: skip
+    given = with_step_weights([wrong, *ROWS[1:]], tokenizer)
+    other = [given[0].model_copy(update={"token_weights": [0.5] * len(given[0].token_weights)}), *given[1:]]  # type: ignore[attr-defined]
+    losses = []
+    for name, rows in (("without", [wrong, *ROWS[1:]]), ("with", given), ("other", other)):
+        write_records(tmp_path / f"{name}.jsonl", rows)
+        words = ["train", str(tmp_path / f"{name}.jsonl"), "--model", str(folder), "--objective", objective]
+        words += [
+            "--max-steps",
+            "1",
+            "--lora-r",
+            "2",
+            "--dtype",
+            "float32",
+            "--device",
+            "cpu",
+            "-o",
+            str(tmp_path / name),
+        ]
+        assert cli(words) == 0
+        losses.append(json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+    assert losses[0] == losses[1] != losses[2]

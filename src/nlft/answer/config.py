@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nlft.config import Config, Flags, Idle, NamesFile, did_you_mean, parse_config, refused
+from nlft.config import Config, Flags, Idle, NamesFile, did_you_mean, refused
 from nlft.errors import ConfigError
 from nlft.lm.config import LoadSettings, SamplingSettings
 from nlft.prompts import PromptSetName
-
-if TYPE_CHECKING:
-    from nlft.train.config import TrainSettings
 
 __all__ = ["AnswerSettings", "AnswererSettings", "AskSettings", "ServerSettings", "check_kind"]
 
@@ -133,51 +130,7 @@ class AnswerSettings(AnswererSettings):
 
     prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
     samples: int = Field(default=1, ge=1, description="answers per problem; more than one need a temperature")
-    out_of_fold: int | None = Field(
-        default=None,
-        ge=2,
-        description="answer each fold of the problems with a model trained on the other folds; the number of folds",
-    )
-    train: dict[str, Any] = Field(
-        default_factory=dict,
-        description="a setting of `nlft train` for --out-of-fold, such as epochs=3; by default SFT on the standard "
-        "answers (objective=sft, target=reference)",
-    )
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
-
-    @model_validator(mode="after")
-    def _folds_are_trained_here(self) -> Self:
-        if self.out_of_fold is None:
-            if self.train:
-                raise refused(ConfigError("`train` has no effect without `out_of_fold`", remedy="give out_of_fold"))
-            return self
-        if self.kind != "local":
-            told = f'`out_of_fold` trains the model that answers, which "{self.kind}" does not allow'
-            raise refused(ConfigError(told, remedy="give a local model"))
-        if self.adapter is not None:
-            told = "`out_of_fold` trains an adapter for each fold; `adapter` has no effect"
-            raise refused(ConfigError(told, remedy="leave `adapter` out"))
-        try:
-            self.fold_training()
-        except ConfigError as error:
-            raise refused(error, "train") from None
-        return self
-
-    def fold_training(self) -> TrainSettings:
-        """How the model of a fold is trained: as `train` says, with model, prompts, seed and dtype of the answers.
-
-        Raises:
-            ConfigError: for a setting that training does not have, or that the answers decide.
-        """
-        from nlft.train.config import TrainSettings
-
-        for name in ("model", "prompts", "full"):
-            if name in self.train:
-                remedy = "training ends in an adapter" if name == "full" else f"set `{name}` of the answers"
-                raise ConfigError(f"`{name}` cannot be set for a fold", remedy=remedy)
-        given = {name: getattr(self, name) for name in ("prompts", "seed", *LoadSettings.model_fields)}
-        own = {"objective": "sft", "target": "reference", **given, **self.train}
-        return parse_config({**own, "model": self.model or ""}, TrainSettings)
 
 
 def check_kind(what: str, value: str, kinds: tuple[str, ...]) -> str:

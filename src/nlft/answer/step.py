@@ -217,14 +217,14 @@ def write_or_remove(path: Path, records: Sequence[Record]) -> None:
         path.unlink(missing_ok=True)
 
 
-def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
-    """The answer stage from file to file, as its settings say.
+def run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answerer | None = None) -> Outcome:
+    """The answer stage from file to file, as its settings say; `answerer` answers in place of theirs.
 
     Raises:
         ConfigError: for a missing model, key or adapter folder.
         LockedError, DataError, EndpointError: as `answer_file`.
     """
-    who = _answerer(settings, problems, output)
+    who = answerer or make_answerer(settings)
     prompts = load_prompts(settings.prompts)
     return together(who, settings.device, lambda: _run(settings, who, prompts, problems, output))
 
@@ -239,21 +239,11 @@ def _run(settings: AnswerSettings, who: Answerer, prompts: PromptSet, problems: 
     return outcome(lines, answers.usage, settings, output, failed=len(answers.failed), unanswered=answers.unanswered)
 
 
-def dry_run(settings: AnswerSettings, problems: Path, output: Path) -> str:
+def dry_run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answerer | None = None) -> str:
     """What `run` would send, and what that may cost."""
     rows = read_records(problems, Problem)
-    who = _answerer(settings, problems, output)
+    who = answerer or make_answerer(settings)
     requests = answer_requests(rows, who, load_prompts(settings.prompts), settings.samples)
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=settings.retry_failed)
-    line = estimate_line(missing, len(requests), settings)
-    return f"{line}; it would train up to {settings.out_of_fold} models" if settings.out_of_fold and missing else line
-
-
-def _answerer(settings: AnswerSettings, problems: Path, output: Path) -> Answerer:
-    """Who answers; for out-of-fold answers, the adapters are in `<output stem>.folds`."""
-    if settings.out_of_fold is None:
-        return make_answerer(settings)
-    from nlft.answer.out_of_fold import out_of_fold
-
-    return out_of_fold(settings, list(read_records(problems, Problem)), output.with_name(f"{output.stem}.folds"))
+    return estimate_line(missing, len(requests), settings)

@@ -7,23 +7,23 @@ from typing import Annotated
 
 import typer
 
-from nlft.answer.config import AnswerSettings
 from nlft.cli.app import conclude
 from nlft.cli.options import DryRun, Output, make_app, with_settings
+from nlft.out_of_fold.config import OutOfFoldSettings
 
 app = make_app()
 
 
 @app.command()
-@with_settings(AnswerSettings)
+@with_settings(OutOfFoldSettings)
 def answer(
     problems: Annotated[Path, typer.Argument(help="JSONL of problems: id, question, reference.")],
     output: Output,
-    settings: AnswerSettings,
+    settings: OutOfFoldSettings,
     dry_run: DryRun = False,
 ) -> None:
     """Answer problems; an interrupted run resumes where it stopped."""
-    from nlft.answer import step
+    from nlft.out_of_fold import step
 
     if dry_run:
         print(step.dry_run(settings, problems, output))

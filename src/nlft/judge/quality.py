@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from nlft.data.duplicates import NearDuplicates, shingles
-from nlft.judge.arithmetic import numbers
 from nlft.records import Judged
+from nlft.steps.arithmetic import numbers
 
 __all__ = ["QualityReport", "near_duplicates", "only_repeats_answer", "quality_report", "says_nothing_of_error"]
 

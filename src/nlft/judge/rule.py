@@ -18,8 +18,8 @@ from typing import TypeVar
 from nlft.errors import DataError
 from nlft.grade.numbers import canonical, last_number
 from nlft.grade.numeric import reference_value
-from nlft.judge.arithmetic import ANNOTATION, Equation, Number, equations, numbers
 from nlft.records import Graded
+from nlft.steps.arithmetic import ANNOTATION, Equation, Number, equations, numbers
 
 __all__ = ["rule_judgment"]
 

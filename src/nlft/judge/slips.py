@@ -10,7 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from nlft.grade.numbers import canonical
-from nlft.judge.arithmetic import Equation, equations, numbers
+from nlft.steps.arithmetic import Equation, equations, numbers
 
 __all__ = ["Slip", "slip"]
 

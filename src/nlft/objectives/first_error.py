@@ -22,7 +22,7 @@ from nlft.objectives.registry import register
 @register
 @dataclass(frozen=True)
 class FirstError(Objective):
-    """With v the row's token weights (`nlft.judge.step_weights`): 1 before the first wrong step and at the closing form,
+    """With v the row's token weights (`nlft.steps.step_weights`): 1 before the first wrong step and at the closing form,
     -1 at that step, 0 after it; p+ = P(judge), p- = P(base):
 
         correct rows mean of -w log p-, w = 1, or 2 / (1 + P(base) / P(standard)) under right="log_ratio"

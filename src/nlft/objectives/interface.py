@@ -130,6 +130,6 @@ def required(tensor: Tensor | None, what: str) -> Tensor:
 
 _REMEDIES = {
     "token weights": "give each row a column of numbers, one for each token of its response",
-    "token weights of the wrong step": "make them with nlft.judge.step_weights.with_step_weights(rows, tokenizer)",
+    "token weights of the wrong step": "make them with nlft.steps.step_weights.with_step_weights(rows, tokenizer)",
     "the judge path": "run `nlft judge`, or leave incorrect rows out",
 }

@@ -21,6 +21,8 @@ def plan(recipe: Recipe) -> list[Step]:
     if recipe.score is not None:
         scored = steps.add("score", recipe.score, (judged,), "scored.jsonl")
         steps.add("view", Config(), (scored,), "map.html")
+    if recipe.revise is not None:
+        judged = steps.add("revise", recipe.revise, (judged,), "revised.jsonl")
     adapter = None
     if recipe.train is not None:
         chosen = RowsSettings(rows=recipe.rows)
@@ -97,6 +99,10 @@ def _rounds(steps: Plan, recipe: Recipe, rounds: Rounds, train: TrainSettings, j
         answers = steps.add("answer", asked, (problems,), f"{home}/answers.jsonl", name=f"{home}-answer")
         graded = steps.add("grade", recipe.grade, (answers,), f"{home}/graded.jsonl", name=f"{home}-grade")
         own = steps.judge(graded, f"{home}/judged.jsonl", f"{home}-judge", last)
+        if rounds.revise is not None:
+            changes = {"adapter": str(last)} | ({} if "seed" in rounds.revise.model_fields_set else {"seed": seed})
+            revise = rounds.revise.model_copy(update=changes)
+            own = steps.add("revise", revise, (own,), f"{home}/revised.jsonl", name=f"{home}-revise")
         mixture = Mixture(incorrect_share=rounds.incorrect_share, teacher_share=rounds.teacher_share, seed=seed)
         rows = steps.add("select", mixture, (own, judged), f"{home}/rows.jsonl", name=f"{home}-select")
         adapters.append(steps.add("train", train, (rows,), f"{home}/adapter", name=f"{home}-train"))

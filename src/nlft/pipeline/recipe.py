@@ -16,7 +16,9 @@ from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.grade.config import GradeSettings
 from nlft.judge.config import JudgeSettings
+from nlft.out_of_fold.config import OutOfFoldSettings
 from nlft.pipeline.select import ROWS_HELP, Mixture, Rows
+from nlft.revise.config import ReviseSettings
 from nlft.score.config import ScoreSettings
 from nlft.train.config import TrainSettings
 
@@ -26,6 +28,7 @@ __all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "refuse_elsewhere",
 SHARED: dict[str, tuple[str, ...]] = {
     "answer": ("model", "prompts", "seed"),
     "judge": ("prompts",),
+    "revise": ("model", "prompts", "seed"),
     "score": ("model", "prompts"),
     "train": ("model", "prompts", "seed"),
     "evaluate": ("model", "prompts", "seed"),
@@ -67,7 +70,7 @@ class Preparation(Config):
     data: DataSettings = Field(
         description="the training problems: `source` (gsm8k, gsm_symbolic, reasoning-gym or a file) and its options"
     )
-    answer: AnswerSettings | None = Field(
+    answer: OutOfFoldSettings | None = Field(
         default=None, description="who answers; omit it if the rows hold responses already"
     )
     grade: GradeSettings = Field(default_factory=GradeSettings, description="who grades the answers")
@@ -103,11 +106,17 @@ class Rounds(Mixture):
     k: int = Field(ge=1, description="number of rounds")
     dev: DataSettings = Field(description="problems for choosing the best round, as in `data`; never the test set")
     answer: AnswerSettings = Field(description="how the student answers, such as samples")
+    revise: ReviseSettings | None = Field(
+        default=None, description="how the student revises its judged answers, as in `revise`; omit it to skip that"
+    )
 
 
 class Recipe(Preparation):
     """The whole pipeline, from problems to two accuracies; `nlft schema` and `nlft VERB --help` list the keys."""
 
+    revise: ReviseSettings | None = Field(
+        default=None, description="settings of `nlft revise`, whose rows are trained on; omit it to skip that"
+    )
     rounds: Rounds | None = Field(
         default=None, description="self-study rounds after the first training; none by default"
     )
@@ -124,18 +133,21 @@ class Recipe(Preparation):
             refuse_elsewhere(self.evaluate, "evaluate")
         if self.rounds is not None:
             refuse_elsewhere(self.rounds.answer, "rounds", "answer")
-            if self.rounds.answer.out_of_fold is not None:
-                told = "a round's answers come from the adapter of the round before; `out_of_fold` has no effect"
-                raise refused(ConfigError(told, remedy="leave out_of_fold out"), "rounds", "answer")
         return self
 
     @classmethod
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
         sections = {"judge": {}, "train": {}, "evaluate": {}, **data}
         filled = {verb: with_shared(top, verb, sections[verb]) for verb in SHARED if verb in sections}
+        grade = data.get("grade")
+        graded = {"grader": grade["grader"]} if isinstance(grade, dict) and "grader" in grade else {}
+        if isinstance(filled.get("revise"), dict):
+            filled["revise"] = {**graded, **filled["revise"]}
         if isinstance(rounds := data.get("rounds"), dict):
             own = {key: value for key, value in top.items() if key != "seed"}
             filled["rounds"] = {**rounds, "answer": with_shared(own, "answer", rounds.get("answer", {}))}
+            if isinstance(rounds.get("revise"), dict):
+                filled["rounds"]["revise"] = {**graded, **with_shared(own, "revise", rounds["revise"])}
         return filled
 
 

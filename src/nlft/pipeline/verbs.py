@@ -37,7 +37,7 @@ class Runner:
 
 RUNNERS = {
     "data": Runner("nlft.data.step:run"),
-    "answer": Runner("nlft.answer.step:run"),
+    "answer": Runner("nlft.out_of_fold.step:run"),
     "grade": Runner("nlft.grade.step:run"),
     "judge": Runner("nlft.judge.step:run"),
     "revise": Runner("nlft.revise.step:run"),

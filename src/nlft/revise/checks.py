@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from nlft.judge.arithmetic import equations, numbers
 from nlft.records import Graded
 from nlft.revise.ways import MARK, final_answer
+from nlft.steps.arithmetic import equations, numbers
 
 __all__ = ["LEAK", "closed", "in_form", "refusal"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from nlft.config import Flags, Idle, refused
+from nlft.config import Idle, refused
 from nlft.errors import ConfigError
 from nlft.grade.config import GraderName
 from nlft.lm.config import ModelSettings, SamplingSettings
@@ -16,19 +16,21 @@ from nlft.revise.ways import Way
 __all__ = ["ReviseSettings"]
 
 
+def _names(value: Any) -> Any:
+    """Names, also as comma-separated text."""
+    texts = [value] if isinstance(value, str) else value
+    return [name for text in texts for name in str(text).split(",")] if isinstance(texts, list) else texts
+
+
 class ReviseSettings(SamplingSettings, ModelSettings):
     """How the student answers again, and which of its answers are kept."""
 
-    ways: Annotated[
-        list[Way],
-        Flags(("--way",)),
-        BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
-    ] = Field(
+    ways: Annotated[list[Way], BeforeValidator(_names)] = Field(
         default=["answer", "steps", "judgment"],
         min_length=1,
-        description="what the student is shown, repeatable: the final answer (answer), the first steps of the standard "
-        "answer (steps), its response and the judgment (judgment); or its response's beginning to continue from the "
-        "first error, with the final answer shown (stitch) or not (stitch-plain)",
+        description="what the student is shown, comma-separated: the final answer (answer), the first steps of the "
+        "standard answer (steps), its response and the judgment (judgment); or its response's beginning to continue "
+        "from the first error, with the final answer shown (stitch) or not (stitch-plain)",
     )
     samples: int = Field(default=4, ge=1, description="answers per way; more than one need a temperature")
     rows: Literal["wrong", "all"] = Field(default="wrong", description="revise wrong responses, or all of them")

@@ -149,16 +149,17 @@ def _candidate(
 ) -> Candidate:
     way, sample, asked = how
     reply = journal.get(request.key)
-    fields = {"id": f"{row.id}@{way}#{sample}", "question": row.question, "reference": row.reference, "row": row.id}
+    about = {"question": row.question, "reference": row.reference, "row": row.id, "way": way}
+    about["id"] = f"{row.id}@{way}#{sample}"
     if reply is None or reply.failure is not None:
         why = reply.failure if reply is not None else "not asked"
-        return Candidate(**fields, way=way, response="", refusal=f"failed: {why}")
+        return Candidate.model_validate({**about, "response": "", "refusal": f"failed: {why}"})
     response, ended = closed(asked.response(reply.text).strip(), reply.finish_reason)
     graded = _graded(row, response, ended, grader)
     if graded.verdict.correct and MARK in row.reference and ended != "length":
         graded = _graded(row, in_form(response, final_answer(row.reference)), ended, grader)
     reason = refusal(graded, shortest=shortest)
-    return Candidate(**fields, way=way, response=graded.response, finish_reason=ended, refusal=reason)
+    return Candidate.model_validate({**about, "response": graded.response, "finish_reason": ended, "refusal": reason})
 
 
 def _graded(row: Judged, response: str, ended: str | None, grader: str) -> Graded:

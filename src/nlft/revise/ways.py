@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nlft.judge.first_error import locate_first_error
 from nlft.prompts import Message, PromptSet
 from nlft.records import Judged
+from nlft.steps.first_error import locate_first_error
 
 __all__ = ["MARK", "WAYS", "Asked", "Way", "ask_again", "final_answer", "first_steps"]
 

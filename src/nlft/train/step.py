@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from nlft import processes
 from nlft.errors import DataError
-from nlft.judge.step_weights import with_step_weights
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
+from nlft.steps.step_weights import with_step_weights
 from nlft.train.config import REFT, TrainSettings
 
 if TYPE_CHECKING:

@@ -1,50 +1,28 @@
-"""Out-of-fold answers: a student's honest errors on its own training problems (cross-fitting).
-
-The answers of a student that has seen a problem are memories. So each fold of the problems is answered by a model that
-was trained on the other folds.
-"""
+"""Who answers out of fold, and the training of its models."""
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nlft.answer.config import AnswerSettings
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.types import Answerer, OnReply, Request
+from nlft.data.folds import fold_numbers
 from nlft.errors import ConfigError, DataError
 from nlft.files import write_lines
+from nlft.out_of_fold.config import OutOfFoldSettings
 from nlft.prompts import load_prompts
 from nlft.provenance import digest
 from nlft.records import Judged, Problem, Verdict, parse_record
 from nlft.train.config import TrainSettings
 from nlft.train.step import train_rows
 
-__all__ = ["FoldTrainer", "OutOfFold", "fold_of_questions", "out_of_fold"]
+__all__ = ["FoldTrainer", "OutOfFold", "out_of_fold"]
 
 Trained = Callable[[int, Sequence[Problem]], Answerer]
 """Given a fold's number and the rows of all other folds, returns who answers that fold."""
-
-
-def fold_of_questions(problems: Sequence[Problem], folds: int, *, seed: int = 0) -> dict[str, int]:
-    """The fold of each question, drawn at random; folds have nearly the same number of questions.
-
-    Rows with the same question are thus in the same fold: no model answers a question it was trained on.
-
-    Raises:
-        ConfigError: for fewer different questions than folds.
-    """
-    questions = list(dict.fromkeys(problem.question for problem in problems))
-    if folds > len(questions):
-        raise ConfigError(
-            f"{folds} folds need as many different questions, and there are {len(questions)}",
-            remedy="lower the number of folds",
-        )
-    random.Random(seed).shuffle(questions)
-    return {question: number % folds for number, question in enumerate(questions)}
 
 
 class OutOfFold:
@@ -75,7 +53,8 @@ class OutOfFold:
     ) -> None:
         self.name, self.folds = name, folds
         self._problems, self._trained = list(problems), trained
-        self._fold = fold_of_questions(problems, folds, seed=seed)
+        numbers = fold_numbers(problems, folds, seed)
+        self._fold = {row.question: number for row, number in zip(problems, numbers, strict=True)}
         rows = [[self._fold[row.question], row.model_dump(mode="json")] for row in problems]
         self._settings = {"answerer": "out-of-fold", "rows": digest(rows), **(decides or {})}
 
@@ -100,7 +79,7 @@ class FoldTrainer:
         folder: Holds `fold-0`, `fold-1`, ...
     """
 
-    def __init__(self, settings: AnswerSettings, folder: Path) -> None:
+    def __init__(self, settings: OutOfFoldSettings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
         self.training: TrainSettings = settings.fold_training()
 
@@ -120,7 +99,7 @@ class FoldTrainer:
         return LocalAnswerer(str(self.settings.model), self.settings, adapter=home, load=self.settings)
 
 
-def out_of_fold(settings: AnswerSettings, problems: Sequence[Problem], folder: Path) -> OutOfFold:
+def out_of_fold(settings: OutOfFoldSettings, problems: Sequence[Problem], folder: Path) -> OutOfFold:
     """The answerer of `settings.out_of_fold`; the folds' adapters go to `folder`.
 
     Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from nlft.judge.arithmetic import ANNOTATION, equations, numbers
 from nlft.records import Judged
+from nlft.steps.arithmetic import ANNOTATION, equations, numbers
 
 __all__ = ["Located", "locate_first_error"]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from nlft.judge.first_error import locate_first_error
 from nlft.judge.rule import rule_judgment
-from nlft.judge.step_weights import signed_weights, with_step_weights
 from nlft.records import Judged, Verdict
+from nlft.steps.first_error import locate_first_error
+from nlft.steps.step_weights import signed_weights, with_step_weights
 
 REFERENCE = "47 + 86 = 133\n133 - 25 = 108\n#### 108"
 

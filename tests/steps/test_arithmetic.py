@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlft.judge.arithmetic import equations, numbers
+from nlft.steps.arithmetic import equations, numbers
 
 RIGHT = [
     "He has 2 x 15 = 30 monkeys.",

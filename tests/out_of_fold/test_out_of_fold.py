@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nlft.answer import AnswerSettings, Journal, Reply, Request, answer
-from nlft.answer.out_of_fold import FoldTrainer, OutOfFold, fold_of_questions
+from nlft.answer import Journal, Reply, Request, answer
 from nlft.answer.types import OnReply
 from nlft.cli.app import run
 from nlft.config import parse_config
+from nlft.data.folds import fold_numbers
 from nlft.errors import ConfigError, DataError
+from nlft.out_of_fold import FoldTrainer, OutOfFold, OutOfFoldSettings
+from nlft.out_of_fold.step import run as run_stage
 from nlft.prompts import load_prompts
 from nlft.records import Attempt, Judged, Problem, Verdict, read_records, write_records
 from tiny import tiny_rows
@@ -45,17 +46,6 @@ class Trained:
         def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
             for request in requests:
                 on_reply(request, Reply(f"{self.number}/{request.sample}", "stop"))
-
-
-def test_folds_are_of_nearly_the_same_size_and_keep_a_question_together() -> None:
-    rows = problems(22, different=11)
-    folds = fold_of_questions(rows, 4, seed=3)
-    assert folds.keys() == {row.question for row in rows}
-    assert sorted(Counter(folds.values()).values()) == [2, 3, 3, 3]
-    assert folds == fold_of_questions(rows, 4, seed=3)
-    assert folds != fold_of_questions(rows, 4, seed=4)
-    with pytest.raises(ConfigError, match="12 folds need as many different questions, and there are 11"):
-        fold_of_questions(rows, 12)
 
 
 def test_no_model_answers_a_question_it_was_trained_on() -> None:
@@ -102,16 +92,18 @@ def test_only_folds_with_a_missing_reply_are_trained() -> None:
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        parse_config(settings if "answerer" in settings else {"model": "m", **settings}, AnswerSettings)
+        parse_config(settings if "answerer" in settings else {"model": "m", **settings}, OutOfFoldSettings)
     assert message in str(refused.value)
 
 
 def test_training_has_the_answers_model_prompts_and_seed() -> None:
-    settings = AnswerSettings(model="m", out_of_fold=2, seed=5, prompts="short", dtype="float32", train={"epochs": 2})
+    settings = OutOfFoldSettings(
+        model="m", out_of_fold=2, seed=5, prompts="short", dtype="float32", train={"epochs": 2}
+    )
     training = settings.fold_training()
     assert (training.model, training.seed, training.prompts, training.dtype) == ("m", 5, "short", "float32")
     assert (training.epochs, training.objective, training.target) == (2, "sft", "reference")
-    own = AnswerSettings(model="m", out_of_fold=2, train={"objective": "cut", "target": "response", "seed": 1})
+    own = OutOfFoldSettings(model="m", out_of_fold=2, train={"objective": "cut", "target": "response", "seed": 1})
     assert (own.fold_training().objective, own.fold_training().target, own.fold_training().seed) == (
         "cut",
         "response",
@@ -120,9 +112,16 @@ def test_training_has_the_answers_model_prompts_and_seed() -> None:
 
 
 def test_responses_to_train_on_must_be_graded(tmp_path: Path) -> None:
-    settings = AnswerSettings(model="m", out_of_fold=2, train={"target": "response"})
+    settings = OutOfFoldSettings(model="m", out_of_fold=2, train={"target": "response"})
     with pytest.raises(DataError, match="no graded response to train on"):
         FoldTrainer(settings, tmp_path)(0, problems(2))
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="made in one process, but a launcher started 2"):
+        run_stage(OutOfFoldSettings(model="m", out_of_fold=2), tmp_path / "p.jsonl", tmp_path / "a.jsonl")
 
 
 def test_the_command_answers_as_training_and_answering_by_hand_do(folder: Path, tmp_path: Path) -> None:
@@ -133,7 +132,7 @@ def test_the_command_answers_as_training_and_answering_by_hand_do(folder: Path, 
     command = ["answer", str(source), "-o", str(output), *ask, "--out-of-fold", "2", *train]
     assert run(command) == 0
     rows = list(read_records(source, Problem))
-    fold = fold_of_questions(rows, 2)
+    fold = {row.question: number for row, number in zip(rows, fold_numbers(rows, 2), strict=True)}
     right = Verdict(correct=True, reason="given")
     rest = [Judged(**row.model_dump(), response=row.reference, verdict=right) for row in rows if fold[row.question]]
     write_records(tmp_path / "rest.jsonl", rest)

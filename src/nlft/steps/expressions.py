@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from nlft.judge.tokens import OPERAND_STARTS, Token
+from nlft.steps.tokens import OPERAND_STARTS, Token
 
 __all__ = ["UNITS", "Expression", "expressions"]
 

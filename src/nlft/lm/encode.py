@@ -19,7 +19,7 @@ from nlft.records import Judged
 
 @dataclass(frozen=True)
 class EncodedExample:
-    """One example as ids: `standard` and `judge` are None if not requested or not available."""
+    """One example as ids: `standard`, `judge` and `preferred` are None if not available."""
 
     id: str
     correct: bool
@@ -27,6 +27,7 @@ class EncodedExample:
     standard: TokenPath | None
     judge: TokenPath | None
     token_weights: tuple[float, ...] | None = None
+    preferred: TokenPath | None = None
 
     @property
     def response(self) -> tuple[int, ...]:
@@ -36,7 +37,16 @@ class EncodedExample:
     @property
     def longest(self) -> int:
         """The length of its longest path, in tokens."""
-        return max(len(path.tokens) for path in (self.base, self.standard, self.judge) if path is not None)
+        paths = (self.base, self.standard, self.judge, self.preferred)
+        return max(len(path.tokens) for path in paths if path is not None)
+
+    @property
+    def fork(self) -> int:
+        """How many tokens the response and the right one it is paired with share at their beginning."""
+        pair = (self.response, self.preferred.response if self.preferred is not None else ())
+        return next(
+            (place for place, (one, other) in enumerate(zip(*pair, strict=False)) if one != other), min(map(len, pair))
+        )
 
 
 def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
@@ -119,6 +129,7 @@ def encode_example(
         return TokenPath(tuple(encode_prompt(tokenizer, messages)), response)
 
     judgment = None if record.verdict.correct else record.judgment
+    preferred = (record.model_extra or {}).get("preferred") if target == "response" else None
     example = EncodedExample(
         id=record.id,
         correct=target == "reference" or record.verdict.correct,
@@ -126,6 +137,7 @@ def encode_example(
         standard=path(prompts.standard(record.question, record.reference)),
         judge=path(prompts.judge(record.question, judgment)) if judgment else None,
         token_weights=_token_weights(record, len(response), ended=ended) if target == "response" else None,
+        preferred=_preferred(tokenizer, record, prompts, preferred) if preferred is not None else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -133,6 +145,14 @@ def encode_example(
             remedy="remove the row, shorten it, or choose shorter prompts",
         )
     return example
+
+
+def _preferred(tokenizer: Any, record: Judged, prompts: PromptSet, text: object) -> TokenPath:
+    """The column `preferred`, a right response, under the base prompt."""
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"row {record.id!r}: preferred must be a response", remedy="give text, or leave the column out")
+    response = tuple(encode_response(tokenizer, text))
+    return TokenPath(tuple(encode_prompt(tokenizer, prompts.base(record.question))), response)
 
 
 def _token_weights(record: Judged, count: int, *, ended: bool) -> tuple[float, ...] | None:

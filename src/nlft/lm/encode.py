@@ -23,7 +23,7 @@ _QUESTION = "nlft0question"
 
 @dataclass(frozen=True)
 class EncodedExample:
-    """One example as ids: `standard` and `judge` are None if not requested or not available."""
+    """One example as ids: `standard`, `judge` and `preferred` are None if not available."""
 
     id: str
     correct: bool
@@ -31,6 +31,7 @@ class EncodedExample:
     standard: TokenPath | None
     judge: TokenPath | None
     token_weights: tuple[float, ...] | None = None
+    preferred: TokenPath | None = None
 
     @property
     def response(self) -> tuple[int, ...]:
@@ -40,7 +41,16 @@ class EncodedExample:
     @property
     def longest(self) -> int:
         """The length of its longest path, in tokens."""
-        return max(len(path.tokens) for path in (self.base, self.standard, self.judge) if path is not None)
+        paths = (self.base, self.standard, self.judge, self.preferred)
+        return max(len(path.tokens) for path in paths if path is not None)
+
+    @property
+    def fork(self) -> int:
+        """How many tokens the response and the right one it is paired with share at their beginning."""
+        pair = (self.response, self.preferred.response if self.preferred is not None else ())
+        return next(
+            (place for place, (one, other) in enumerate(zip(*pair, strict=False)) if one != other), min(map(len, pair))
+        )
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,7 @@ def encode_example(
     ended = target == "reference" or record.finish_reason != "length"
     around = Context.of(record)
     judgment = None if record.verdict.correct else record.judgment
+    preferred = (record.model_extra or {}).get("preferred") if target == "response" else None
     messages = {
         "base": prompts.base(record.question, around),
         "standard": prompts.standard(record.question, record.reference, around),
@@ -156,6 +167,7 @@ def encode_example(
         standard=paths["standard"],
         judge=paths.get("judge"),
         token_weights=_token_weights(record, response) if target == "response" else None,
+        preferred=_preferred(tokenizer, record, frames["base"], preferred) if preferred is not None else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -163,6 +175,13 @@ def encode_example(
             remedy="remove the row, shorten it, or choose shorter prompts",
         )
     return example
+
+
+def _preferred(tokenizer: Any, record: Judged, frame: Frame, text: object) -> TokenPath:
+    """The column `preferred`, a right response, under the base prompt."""
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"row {record.id!r}: preferred must be a response", remedy="give text, or leave the column out")
+    return TokenPath(tuple(_ids(tokenizer, frame.prompt)), encode_response(tokenizer, text, frame).ids)
 
 
 def _token_weights(record: Judged, response: EncodedResponse) -> tuple[float, ...] | None:

@@ -66,6 +66,10 @@ class PromptSet(Config):
         default="Write the correct solution to the problem, without a word about that response or its judgment.",
         description="to revise: after the judgment",
     )
+    incorrect: str = Field(
+        default="Give an incorrect answer to this problem.",
+        description="after the question of a wrong response, for training on verdict prompts",
+    )
     correct_mark: str = Field(
         default="the response is correct", description="what a judge says, in any case, of a correct response"
     )
@@ -116,6 +120,10 @@ class PromptSet(Config):
                 "remove the column `system`",
             )
         return context.system or self.solve if self.system == "replace" else _join(context.system, self.solve)
+
+    def ask_incorrect(self, question: str) -> str:
+        """The question with the request for an incorrect answer."""
+        return _join(question, self.incorrect)
 
 
 def available() -> list[str]:

@@ -211,13 +211,13 @@ def _choose(
 
 def _replaced(row: Judged, response: str, how: str, grader: str) -> Judged:
     """The row with another, right response; what was said of the former one goes to fields of its own."""
-    former = {"former_response": row.response, "former_judgment": row.judgment, "revised": how}
+    former = {f"former_{name}": getattr(row, name) for name in ("response", "judgment", "finish_reason")}
     graded = _graded(row, response, "stop", grader)
     verdict = graded.verdict
     if how == "reference":
         verdict = Verdict(correct=True, reason="the standard answer, in place of an incorrect response")
     own = graded.model_dump() | {"verdict": verdict, "judgment": None, "judge": None}
-    return Judged.model_validate(own | former)
+    return Judged.model_validate(own | former | {"revised": how})
 
 
 def _how(row: Judged) -> str | None:

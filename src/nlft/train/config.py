@@ -33,9 +33,9 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     """What to train, on which rows, and how."""
 
     model: Annotated[str, NamesFile(), Flags(("--model", "-m"))] = Field(description="folder, hub id or GGUF file")
-    objective: Literal["nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "reft"] = (
-        Field(default="nlft", description="the objective, which decides what each token is worth")
-    )
+    objective: Literal[
+        "nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "pairs", "reft"
+    ] = Field(default="nlft", description="the objective, which decides what each token is worth")
     objective_option: dict[str, Any] = Field(
         default_factory=dict,
         description="set an option of the objective, such as threshold=1.1 (cut) or top_k=20 (sdft)",

@@ -38,7 +38,7 @@ def in_form(response: str, answer: str) -> str:
     """A right response with its answer on a last line of its own, behind `####`; other lines with that mark go.
 
     >>> in_form("####" + chr(10) + "She has 2 + 5 = 7 pens.", "7")
-    'She has 2 + 5 = 7 pens.\n#### 7'
+    'She has 2 + 5 = 7 pens.\\n#### 7'
     """
     lines = response.strip().splitlines()
     if lines and re.fullmatch(MARK + r" \S.*\d.*", lines[-1]) and response.count(MARK) == 1:

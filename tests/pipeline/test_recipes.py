@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from nlft.cli.app import run
-from nlft.pipeline.cells import plan_cells
+from nlft.lm.config import ChatSettings
 from nlft.pipeline.experiment import cells, load_experiment
-from nlft.pipeline.plan import plan
+from nlft.pipeline.plan import plan, plan_cells
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.results import read_result
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-ALL = sorted(RECIPES.glob("*/*.yaml"))
+LAUNCHERS = sorted(RECIPES.glob("accelerate/*.yaml"))
+ALL = sorted(set(RECIPES.glob("*/*.yaml")) - {*LAUNCHERS})
 EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data")]
 FIGURES = {"fig1-fig6-50-examples", "fig4-fractions", "fig5-sizes", "fig7-memory", "fig8-time", "fig9-800"}
 
@@ -55,6 +56,49 @@ def test_every_run_has_commands(path: Path) -> None:
     assert len(verbs) >= 5
     assert {"data", "grade", "judge"} <= set(verbs)
     assert {"score", "train"} & set(verbs)
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=name)
+def test_accelerate_takes_each_configuration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its launcher fills its own arguments from the file; for FSDP, its plugin then reads what that puts in place."""
+    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils import FullyShardedDataParallelPlugin, prepare_multi_gpu_env
+
+    loaded = load_config_from_file(str(path))
+    assert isinstance(loaded, ClusterConfig)
+    known = launch_command_parser()
+    args = known.parse_args(["--config_file", str(path), "-m", "nlft", "train", "rows.jsonl"])
+    # What a file may hold is an argument of the launcher; an unknown one is refused here.
+    written = {**(loaded.fsdp_config or {}), **(loaded.deepspeed_config or {})}
+    assert {key: value for key, value in written.items() if not hasattr(args, key)} == {}
+    args, *_ = _validate_launch_command(args)
+    wanted = {"ddp": "multi_gpu", "fsdp2": "use_fsdp", "zero2": "use_deepspeed", "zero3": "use_deepspeed"}[path.stem]
+    assert getattr(args, wanted)
+    assert (args.num_processes, args.mixed_precision) == (2, "no")
+    if wanted == "use_deepspeed":
+        assert args.zero_stage == int(path.stem[-1])
+        return
+    for key, value in prepare_multi_gpu_env(args).items():
+        monkeypatch.setenv(key, value)
+    if wanted == "use_fsdp":
+        plugin = FullyShardedDataParallelPlugin()
+        assert plugin.fsdp_version == 2
+        assert plugin.reshard_after_forward is True
+        assert "FULL_STATE_DICT" in str(plugin.state_dict_type)
+        assert not plugin.cpu_ram_efficient_loading
+
+
+def test_the_commands_for_two_gpus_are_commands() -> None:
+    from nlft.cli.app import load_verb
+
+    lines = (RECIPES / "accelerate" / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.split() for line in lines if line.startswith("accelerate launch")]
+    assert len(commands) == 2
+    for words in commands:
+        assert (RECIPES / "accelerate" / words[words.index("--config_file") + 1]).exists()
+        verb, *arguments = words[words.index("nlft") + 1 :]
+        load_verb(verb).make_context(verb, arguments)
 
 
 # One trained method of each recipe: the whole of an experiment is in test_experiment.py, every objective here.
@@ -154,3 +198,25 @@ def test_recipes_are_listed_and_copied(
     assert run(["recipes", "copy", "fig10-tokens"]) == 2, "what is there is not overwritten"
     assert run(["recipes", "copy", "fig10-token"]) == 2
     assert 'did you mean "fig10-tokens"?' in capsys.readouterr().err
+
+
+def test_how_the_model_is_spoken_to_is_said_once(tmp_path: Path) -> None:
+    """Every section that asks or trains the student takes it; a teacher, who is another model, does not."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "name: r\nmodel: m\nchat_template: sibling\nthinking: 'on'\ntemplate_date: '2026-02-01'\nsystem: replace\n"
+        "data: {source: gsm_symbolic}\nanswer: {model: teacher, base_url: 'http://localhost:1/v1'}\n"
+        "judge: {judge: self}\nscore: {}\nrounds: {k: 1, dev: {source: gsm_symbolic}, answer: {}}\n",
+        encoding="utf-8",
+    )
+    recipe = load_recipe(path)
+    assert recipe.train is not None
+    assert recipe.score is not None
+    assert recipe.answer is not None
+    assert recipe.rounds is not None
+    assert recipe.judge is not None
+    spoken = {"chat_template": "sibling", "thinking": "on", "template_date": "2026-02-01"}
+    for section in (recipe.train, recipe.score, recipe.evaluate, recipe.rounds.answer):
+        assert ChatSettings.of(section).model_dump(exclude_defaults=True) == {**spoken, "system": "replace"}
+    assert recipe.judge.model_dump(include=set(spoken)) == spoken
+    assert ChatSettings.of(recipe.answer).model_dump(exclude_defaults=True) == {"system": "replace"}

@@ -112,6 +112,8 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
     try:
         with bar:
             output = trainer.train(resume_from_checkpoint=checkpoint)
+        if trainer.is_fsdp_enabled:  # in whatever pieces its checkpoints are, the result is whole
+            trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
         trainer.save_model(str(folder))
     except (OSError, RuntimeError, SafetensorError) as error:
         # torch and safetensors report a full disk with their own errors, which do not mention a disk.

@@ -123,7 +123,8 @@ def _told(each: Comparison) -> str:
 
 def _turned(each: Comparison) -> str:
     """The interval of a - b, as the table shows differences from the best."""
-    return interval(type(each.interval)(-each.interval.high, -each.interval.low))
+    low, high = (round(-end, 6) + 0.0 for end in (each.interval.high, each.interval.low))  # never "-0.0"
+    return interval(type(each.interval)(low, high))
 
 
 def _accuracy(point: Point, grader: Grade, other: Grade) -> tuple[str, ...]:

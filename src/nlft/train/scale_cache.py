@@ -38,6 +38,9 @@ logger = logging.getLogger("nlft")
 # Rows scored in one pass; rows of similar length go together, to make a pass's memory predictable.
 ROWS_PER_PASS = 8
 
+# Weights summed up together for the key.
+WEIGHTS_PER_PART = 1 << 22
+
 
 class ScaleCache:
     """The scales of a training set, by row, as of the time that `scale_schedule` names.
@@ -156,7 +159,7 @@ def _weights_digest(model: nn.Module, *, trained: bool | None) -> bytes:
             continue
         # Three sums for each part distinguish sets of weights without copying every byte to the host.
         whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
-        sums = [_sums(part) for part in torch.split(whole.detach().flatten(), 1 << 22)]
+        sums = [_sums(part) for part in torch.split(whole.detach().flatten(), WEIGHTS_PER_PART)]
         digest.update(f"{name} {tuple(whole.shape)} {whole.dtype} {sums!r}".encode())
     return digest.digest()
 

@@ -223,6 +223,14 @@ def test_the_untouched_model_cannot_be_scored_once_all_its_weights_are_trained(f
     ] * 4
 
 
+def test_zero_3_keeps_no_key_for_the_scales_of_an_epoch(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, scale_schedule="epoch")
+    for parameter in made.model.parameters():
+        parameter.ds_id = 1  # as DeepSpeed marks what it has spread
+    with pytest.raises(ConfigError, match="ZeRO-3"):
+        made.scale_cache.lookup(made.model, made.train_dataset.examples, epoch=1)
+
+
 def test_every_weight_counts_for_the_key_of_stored_scales(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

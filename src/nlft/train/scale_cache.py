@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 
 from nlft import processes
 from nlft.core.allocation import Allocation
-from nlft.errors import DataError
+from nlft.errors import ConfigError, DataError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.logprobs import base_model
 from nlft.lm.resolve import cache_folder
@@ -157,6 +157,11 @@ def _weights_digest(model: nn.Module, *, trained: bool | None) -> bytes:
             continue
         if trained is not None and parameter.requires_grad is not trained:
             continue
+        if hasattr(parameter, "ds_id"):
+            raise ConfigError(
+                "ZeRO-3 has spread the weights that the scales of an epoch are stored under",
+                remedy='choose the scale schedule "step" or "once", or FSDP2',
+            )
         # Three sums for each part distinguish sets of weights without copying every byte to the host.
         whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
         sums = [_sums(part) for part in torch.split(whole.detach().flatten(), WEIGHTS_PER_PART)]

@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 # checks its own values, and says what is wrong in words a user can act on.
 CHECKED = [
     *(f"nlft.core.{module}" for module in ("saliency", "cluster", "scales", "allocation", "loss")),
-    *(f"nlft.objectives.{module}" for module in ("interface", "nlft", "likelihood", "cut", "sdft")),
+    *(f"nlft.objectives.{module}" for module in ("interface", "nlft", "likelihood", "cut", "sdft", "pairs")),
     "nlft.train.reft.ppo",
 ]
 install_import_hook(CHECKED, "beartype.beartype")

@@ -19,7 +19,7 @@ from draws import DEV_SEED, DOMAINS, draw
 from scipy.stats import binomtest
 
 from nlft.grade.numbers import canonical
-from nlft.judge.arithmetic import equations, numbers
+from nlft.steps.arithmetic import equations, numbers
 
 
 def planned_value(response: str) -> Fraction | None:

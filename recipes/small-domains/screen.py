@@ -21,11 +21,11 @@ from draws import DEV_SEED, DOMAINS, draw, training_rows
 
 from nlft.answer import LocalAnswerer
 from nlft.evaluate import evaluate, read_evaluation
-from nlft.judge.step_weights import with_step_weights
 from nlft.lm import SamplingSettings, load_model
 from nlft.lm.config import LoadSettings
 from nlft.prompts import load_prompts
 from nlft.records import Judged, Verdict
+from nlft.steps.step_weights import with_step_weights
 from nlft.train import NLFTConfig, train
 
 RATES = (3e-4, 1e-3, 3e-3)

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from nlft.config import Config
 from nlft.errors import DataError
+from nlft.prompts import AROUND
 from nlft.records import Problem
 
 __all__ = [
@@ -74,8 +75,15 @@ def digest(value: Any) -> str:
 
 
 def data_hash(problems: Iterable[Problem]) -> str:
-    """Hash of the problems: id, question and reference of each, in any order."""
-    return digest(sorted([p.id, p.question, p.reference] for p in problems))
+    """Hash of the problems: id, question, reference and what else the model reads of each, in any order."""
+    return digest(sorted(_asked(p) for p in problems))
+
+
+def _asked(problem: Problem) -> list[str]:
+    """What the model reads of a problem; a conversation around the question counts where there is one."""
+    row = problem.model_extra or {}
+    around = {name: row[name] for name in AROUND if row.get(name)}
+    return [problem.id, problem.question, problem.reference, *([digest(around)] if around else [])]
 
 
 def tree_hash(path: str | Path) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from tests.lm.families import FAMILIES
 
+from nlft.answer import answer
 from nlft.answer.config import AnswerSettings
 from nlft.answer.factory import read_key
 from nlft.answer.limits import Gate, Spending, estimate, estimate_tokens
@@ -217,6 +219,58 @@ def test_what_is_sent(server: Any) -> None:
     ]
 
 
+def test_what_a_server_is_told_of_template_and_tools(server: Any, tmp_path: Any) -> None:
+    """The token with which the model learnt to end, beside the server's own; only what the settings ask for."""
+    family = next(family for family in FAMILIES if family.name == "gemma")
+    family.tokenizer().save_pretrained(tmp_path)  # as an adapter's folder holds it
+    row = requests(1)[0].row
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    endpoint = endpoint_at(server, "k", thinking="off", chat_template=str(tmp_path))
+    endpoint.reply([make_request({}, row, load_prompts("short").base(row.question), 0, tools)], lambda *_: None)
+    (body,) = server.bodies
+    stop = family.tokenizer().convert_tokens_to_ids("<end_of_turn>")
+    assert (body["stop"], body["stop_token_ids"]) == (["<end_of_turn>"], [stop])
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert body["tools"] == tools
+    assert endpoint.settings()["extra_body"]["stop_token_ids"] == [stop]
+    for alone in ("plain", str(tmp_path / "chat_template.jinja")):
+        with pytest.raises(ConfigError, match="sent the token that ends an answer"):
+            endpoint_at(server, "k", chat_template=alone)
+
+
+@pytest.mark.parametrize(
+    ("message", "thoughts", "text"),
+    [
+        ({"content": "4", "reasoning_content": "2 and 2"}, "2 and 2", "4"),
+        ({"content": "4", "reasoning": "2 and 2"}, "2 and 2", "4"),
+        ({"content": "<think>\n2 and 2\n</think>\n\n4"}, "2 and 2", "4"),
+        ({"content": "2 and 2</think>4"}, "2 and 2", "4"),
+        ({"content": "a <think> b </think>"}, "", "a <think> b </think>"),
+    ],
+)
+def test_thoughts_are_kept_apart_from_the_answer(server: Any, message: Any, thoughts: str, text: str) -> None:
+    server.fate = lambda question, attempt: "raw " + json.dumps({"choices": [{"message": message}]})
+    problem = requests(1)[0].row
+    answers = answer([problem], endpoint_at(server, KEY), prompts=load_prompts("short"))
+    (attempt,) = answers.attempts
+    assert attempt.response == text
+    assert (attempt.model_extra or {}).get("thoughts", "") == thoughts
+    again = answer([attempt], endpoint_at(server, KEY), prompts=load_prompts("short"))
+    assert (again.attempts[0].model_extra or {}).get("thoughts", "") == thoughts
+
+
+def test_a_thought_without_an_end_is_no_answer() -> None:
+    body = {"choices": [{"message": {"content": "<think>2 and"}, "finish_reason": "length"}]}
+    assert isinstance(read_completion(json.dumps(body).encode()), Retry)
+
+
+def test_a_call_of_a_tool_fails_the_row_with_the_reason() -> None:
+    body = {"choices": [{"message": {"content": None, "tool_calls": [{"function": {"name": "add"}}]}}]}
+    reply = read_completion(json.dumps(body).encode())
+    assert isinstance(reply, Reply)
+    assert "calls a tool" in str(reply.failure)
+
+
 def test_the_newer_name_of_the_length_limit_is_used_where_the_server_asks_for_it(server: Any) -> None:
     def fate(question: str, attempt: int) -> str:
         old = "max_tokens" in server.bodies[-1] if server.bodies else True
@@ -257,6 +311,14 @@ def test_cost_stays_below_its_limit_and_is_counted_by_what_the_server_says(serve
 def test_a_limit_on_cost_needs_prices() -> None:
     with pytest.raises(ValidationError, match="prices"):
         AnswerSettings(model="m", base_url="http://127.0.0.1:9/v1", max_cost=1.0)
+
+
+def test_the_estimate_counts_tools_and_their_calls() -> None:
+    asked: Any = [{"role": "user", "content": "2 + 2?"}]
+    tools = [{"type": "function", "function": {"name": "add", "description": "Adds two numbers."}}]
+    alone, offered = estimate_tokens(asked), estimate_tokens(asked, tools)
+    assert offered > alone + 15
+    assert estimate_tokens([{**asked[0], "tool_calls": tools}]) > alone + 15
 
 
 def test_the_estimate_counts_tokens_generously() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nlft.data import hold_out, load_problems
 from nlft.data.schemas import SCHEMAS
 from nlft.errors import ConfigError, DataError
+from nlft.prompts import Context
 from nlft.records import Attempt, Graded, Judged, Problem
 
 Q, A = "How many {legs}, in all?\n", "2 * 4 = 8\n#### 8"
@@ -81,20 +82,73 @@ def test_a_system_message_is_kept_beside(jsonl: Callable) -> None:
     assert (record.question, record.model_extra) == (Q, {"system": "Be short."})
 
 
-def test_a_longer_chat_is_refused_unless_told(jsonl: Callable) -> None:
-    path = jsonl("in.jsonl", [{"messages": SCHEMA_ROWS["messages"]["messages"] * 2}])
-    with pytest.raises(DataError, match=r"in.jsonl:1: the chat has 4 turns[\s\S]*--first-exchange"):
-        list(load_problems(path))
+HELLO = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+
+
+def test_a_longer_chat_gives_its_last_turn_with_the_earlier_ones_as_context(jsonl: Callable) -> None:
+    path = jsonl("in.jsonl", [{"messages": HELLO + SCHEMA_ROWS["messages"]["messages"]}])
+    (record,) = load_problems(path)
+    assert (record.question, record.reference, record.model_extra) == (Q, A, {"earlier_turns": HELLO})
     (record,) = load_problems(path, first_exchange=True)
-    assert record == PROBLEM
+    assert (record.question, record.reference, record.model_extra) == ("Hi.", "Hello.", {})
 
 
 def test_a_longer_pair_of_messages_is_no_different(jsonl: Callable) -> None:
     pair = SCHEMA_ROWS["prompt-completion, as messages"]
-    path = jsonl("in.jsonl", [{"prompt": pair["prompt"] + pair["completion"], "completion": pair["prompt"]}])
-    with pytest.raises(DataError, match=r"in.jsonl:1: the chat has 3 turns[\s\S]*--first-exchange"):
-        list(load_problems(path))
-    assert list(load_problems(path, first_exchange=True)) == [PROBLEM]
+    path = jsonl("in.jsonl", [{"prompt": HELLO + pair["prompt"], "completion": pair["completion"]}])
+    (record,) = load_problems(path)
+    assert (record.question, record.reference, record.model_extra) == (Q, A, {"earlier_turns": HELLO})
+    unanswered = jsonl("in.jsonl", [{"prompt": pair["prompt"] + pair["completion"], "completion": pair["prompt"]}])
+    with pytest.raises(DataError, match=r"in.jsonl:1: the chat is not a user's turn and an assistant's"):
+        list(load_problems(unanswered))
+    assert list(load_problems(unanswered, first_exchange=True)) == [PROBLEM]
+
+
+def test_calls_of_tools_stand_between_question_and_answer(jsonl: Callable) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 2, "b": 2}'}}
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}]
+    said = [
+        *HELLO,
+        {"role": "user", "content": Q},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "4", "tool_call_id": "1"},
+        {"role": "assistant", "content": A, "reasoning_content": "It is easy."},
+    ]
+    (record,) = load_problems(jsonl("in.jsonl", [{"messages": said, "tools": json.dumps(tools)}]))
+    assert (record.question, record.reference) == (Q, A)
+    context = Context.of(record)
+    assert (list(context.turns), list(context.tools)) == (HELLO, tools)
+    assert [turn["role"] for turn in context.calls] == ["assistant", "tool"]
+    assert context.calls[0]["tool_calls"][0]["function"]["arguments"] == {"a": 2, "b": 2}
+    assert record.reference_thoughts == "It is easy."
+    with pytest.raises(DataError, match="ends with a call of a tool"):
+        list(load_problems(jsonl("in.jsonl", [{"messages": said[:4]}])))
+
+
+@pytest.mark.parametrize("form", ["text", "answers", "conversations", "without a prompt"])
+def test_a_preference_pair_is_a_reference_and_a_response(jsonl: Callable, form: str) -> None:
+    asked, chosen, rejected = (
+        {"role": role, "content": text} for role, text in (("user", Q), ("assistant", A), ("assistant", "No idea."))
+    )
+    row = {
+        "text": {"prompt": Q, "chosen": A, "rejected": "No idea."},
+        "answers": {"prompt": [*HELLO, asked], "chosen": [chosen], "rejected": [rejected]},
+        "conversations": {"prompt": Q, "chosen": [*HELLO, asked, chosen], "rejected": [*HELLO, asked, rejected]},
+        "without a prompt": {"chosen": [*HELLO, asked, chosen], "rejected": [*HELLO, asked, rejected]},
+    }[form]
+    (record,) = load_problems(jsonl("in.jsonl", [row]))
+    assert isinstance(record, Attempt)
+    assert (record.question, record.reference, record.response) == (Q, A, "No idea.")
+    assert record.model_extra == ({} if form == "text" else {"earlier_turns": HELLO})
+
+
+def test_pairs_that_are_none_are_refused(jsonl: Callable) -> None:
+    for row in ({"chosen": A, "rejected": "x"}, {"prompt": Q, "chosen": A, "rejected": [{"role": "user"}]}):
+        with pytest.raises(DataError, match="no preference pair"):
+            list(load_problems(jsonl("in.jsonl", [row])))
+    apart = {"chosen": [{"role": "user", "content": Q}, *HELLO[1:]], "rejected": HELLO}
+    with pytest.raises(DataError, match="differ in more than"):
+        list(load_problems(jsonl("in.jsonl", [apart])))
 
 
 def test_the_columns_of_a_forced_schema_go_before_ours(jsonl: Callable) -> None:

@@ -1,64 +1,62 @@
-"""The demo: its recipe is a recipe, its recorded teacher answers every one of its problems, its tests stay unseen."""
+"""The demo: its recipe is a recipe, its rows hold what they should, its test problems stay unseen."""
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from tests.tiny import tiny_model
 
-from nlft.data import gsm_symbolic
+from nlft.data.reasoning_tasks import reasoning_task
 from nlft.demo import run_demo
 from nlft.demo.demo import FOLDER, RECIPE
 from nlft.files.yaml import read_yaml
-from nlft.grade import grade_response
+from nlft.grade import grade_one, grade_response
 from nlft.pipeline.recipe import load_recipe
 from nlft.records import Attempt, Problem, read_records
+from nlft.steps.arithmetic import equations
+from nlft.steps.first_error import quoted_correction
 
 
-def made(section: str) -> list[Problem]:
-    options = read_yaml(RECIPE)[section]
-    kinds = [int(kind) for kind in str(options["kinds"]).split(",")]
-    return gsm_symbolic(options["n"], options["seed"], kinds)
+def held_out() -> list[Problem]:
+    options = read_yaml(RECIPE)["test"]
+    return reasoning_task(options["task"], options["n"], options["seed"], options["config"])
 
 
-def test_every_problem_has_its_recorded_response() -> None:
-    """Were the generator to change, the demo would lose its teacher: this would tell."""
-    recorded = {row.question: row for row in read_records(FOLDER / "teacher.jsonl", Attempt)}
-    problems = made("data")
-    assert len(problems) >= 24
-    assert [p.question for p in problems if p.question not in recorded] == []
-    verdicts = Counter(grade_response(recorded[p.question].response, p.reference).correct for p in problems)
-    assert verdicts[True] > 0
-    assert verdicts[False] > 0
+def test_the_rows_are_ten_right_responses_and_forty_wrong_ones_with_words() -> None:
+    rows = list(read_records(FOLDER / "rows.jsonl", Attempt))
+    right = [row for row in rows if grade_one(row, "gsm8k-strict").verdict.correct]
+    wrong = [row for row in rows if row not in right]
+    assert (len(right), len(wrong)) == (10, 40)
+    assert all((row.model_extra or {}).get("judgment") is None for row in right)
+    assert all(quoted_correction((row.model_extra or {})["judgment"]) for row in wrong)
+    for row in rows:
+        assert row.reference.startswith("#### "), "a final answer, without working"
+        assert all(step.verdict == "right" for step in equations(row.response)), "an error is a misreading, no slip"
 
 
 def test_no_problem_of_the_test_is_among_those_trained_on() -> None:
-    test = made("test")
-    assert len(test) >= 48
-    assert not {p.question for p in test} & {p.question for p in made("data")}
-    assert read_yaml(RECIPE)["test"]["seed"] not in {
-        read_yaml(RECIPE)["data"]["seed"],
-        1001,
-    }  # 1001: where it was tuned
+    trained = {row.question for row in read_records(FOLDER / "rows.jsonl", Problem)}
+    assert len(held_out()) >= 60
+    assert not {problem.question for problem in held_out()} & trained
+    assert read_yaml(RECIPE)["test"]["seed"] != 1001, "where it was tuned"
+    assert all(grade_response(problem.reference, problem.reference).correct for problem in held_out())
 
 
 def test_the_recipe_loads() -> None:
-    assert load_recipe(RECIPE).train is not None
-    assert load_recipe(RECIPE).model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    recipe = load_recipe(RECIPE)
+    assert recipe.train is not None
+    assert recipe.revise is not None
+    assert recipe.model == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def test_the_whole_demo_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mechanics only: every stage, the two token views, the folder."""
+    """Mechanics only: every stage, the token views, the revision, the folder."""
     recipe = read_yaml(RECIPE)
-    recipe["data"]["n"], recipe["test"]["n"] = 8, 3
-    recipe["train"]["epochs"] = 1
-    recipe["evaluate"]["max_new_tokens"] = 4
-    import yaml
-
-    for name in ("teacher.jsonl", "settings.yaml"):
-        shutil.copy(FOLDER / name, tmp_path / name)
+    recipe["test"]["n"], recipe["train"]["max_steps"], recipe["evaluate"]["max_new_tokens"] = 3, 2, 4
+    recipe["revise"] |= {"samples": 2, "max_new_tokens": 4}
+    shutil.copy(FOLDER / "rows.jsonl", tmp_path / "rows.jsonl")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     monkeypatch.setattr("nlft.demo.demo.RECIPE", tmp_path / "recipe.yaml")
     model = tiny_model(tmp_path / "model")
@@ -66,10 +64,9 @@ def test_the_whole_demo_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.Monk
     out = tmp_path / "out"
     run_demo(out, model=str(model), console=console)
     text = console.export_text()
-    assert "a correct response" in text
-    assert "a wrong response" in text
-    assert "strict" in text
-    for name in ("problems", "answers", "graded", "judged", "scored", "test"):
+    for told in ("a correct response", "a wrong response", "strict", "correct-rows", "After vs. correct-rows"):
+        assert told in text, told
+    for name in ("problems", "graded", "scored", "student", "revised", "test"):
         assert (out / f"{name}.jsonl").stat().st_size > 0, name
     for name in ("adapter/adapter_model.safetensors", "adapter/metrics.jsonl", "loss.png", "accuracy.png", "map.html"):
         assert (out / name).stat().st_size > 0, name

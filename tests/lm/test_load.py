@@ -11,6 +11,7 @@ from tests.tiny import tiny_model
 
 from nlft.errors import ConfigError, ModelError
 from nlft.lm import TokenPath, load_model, path_logprobs, resolve
+from nlft.lm.config import TemplateSettings
 from nlft.lm.load import load_tokenizer, pick_device, pick_dtype
 
 pytestmark = pytest.mark.usefixtures("no_hub")
@@ -170,7 +171,11 @@ def test_a_gguf_file_is_the_model_it_was_made_from(tmp_path: Path, monkeypatch: 
     original = load_model(str(folder), dtype="float32", device="cpu")
     target = tmp_path / "tiny.gguf"
     write_gguf(gguf, original, target)
-    found = load_model(str(target), dtype="float32", device="cpu")
+    with pytest.raises(ConfigError, match="has no chat template"):
+        load_model(str(target), dtype="float32", device="cpu")
+    template = TemplateSettings(chat_template=str(folder))
+    found = load_model(str(target), dtype="float32", device="cpu", template=template)
+    assert found.tokenizer.chat_template == original.tokenizer.chat_template
     assert found.tokenizer("ab, c").input_ids == original.tokenizer("ab, c").input_ids
     paths = [TokenPath((1, 2, 3, 50), (4, 5, 60))]
     with torch.no_grad():

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from nlft.cli.app import run
 from nlft.data.duplicates import normalised
+from nlft.data.folds import fold_numbers
 from nlft.errors import ConfigError, DataError
 from nlft.pipeline.experiment import Cell, cells, load_experiment
-from nlft.pipeline.folds import Fold, fold_numbers, held_out_file
+from nlft.pipeline.folds import Fold, held_out_file
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.select import RowsSettings, rows_file, select_rows

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from nlft.cli.app import run
-from nlft.pipeline.cells import plan_cells
+from nlft.lm.config import ChatSettings
 from nlft.pipeline.experiment import cells, load_experiment
-from nlft.pipeline.plan import plan
+from nlft.pipeline.plan import plan, plan_cells
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.results import read_result
 
@@ -198,3 +198,25 @@ def test_recipes_are_listed_and_copied(
     assert run(["recipes", "copy", "fig10-tokens"]) == 2, "what is there is not overwritten"
     assert run(["recipes", "copy", "fig10-token"]) == 2
     assert 'did you mean "fig10-tokens"?' in capsys.readouterr().err
+
+
+def test_how_the_model_is_spoken_to_is_said_once(tmp_path: Path) -> None:
+    """Every section that asks or trains the student takes it; a teacher, who is another model, does not."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "name: r\nmodel: m\nchat_template: sibling\nthinking: 'on'\ntemplate_date: '2026-02-01'\nsystem: replace\n"
+        "data: {source: gsm_symbolic}\nanswer: {model: teacher, base_url: 'http://localhost:1/v1'}\n"
+        "judge: {judge: self}\nscore: {}\nrounds: {k: 1, dev: {source: gsm_symbolic}, answer: {}}\n",
+        encoding="utf-8",
+    )
+    recipe = load_recipe(path)
+    assert recipe.train is not None
+    assert recipe.score is not None
+    assert recipe.answer is not None
+    assert recipe.rounds is not None
+    assert recipe.judge is not None
+    spoken = {"chat_template": "sibling", "thinking": "on", "template_date": "2026-02-01"}
+    for section in (recipe.train, recipe.score, recipe.evaluate, recipe.rounds.answer):
+        assert ChatSettings.of(section).model_dump(exclude_defaults=True) == {**spoken, "system": "replace"}
+    assert recipe.judge.model_dump(include=set(spoken)) == spoken
+    assert ChatSettings.of(recipe.answer).model_dump(exclude_defaults=True) == {"system": "replace"}

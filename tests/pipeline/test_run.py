@@ -314,7 +314,7 @@ def test_out_of_fold_answers_are_revised_and_trained_on(folder: Path, tmp_path: 
     (tmp_path / "model").symlink_to(folder)
     tiny_rows(tmp_path / "train.jsonl", 4, answered=False)
     own = "{samples: 2, temperature: 1, max_new_tokens: 4, dtype: float32, device: cpu"
-    asked = f"answer: {own}, out_of_fold: 2, train: {{epochs: 1, lora_r: 2}}}}\nrevise: {own}, ways: [answer]}}\n"
+    asked = f"answer: {own}, out_of_fold: 2, train: {{epochs: 1, lora_r: 2}}}}\nrevise: {own}, ways: [answer], first: untouched}}\n"
     train = "train: {epochs: 1, lora_r: 2, objective: sft, dtype: float32, device: cpu}\n"
     text = RECIPE.format(folder=tmp_path)
     (tmp_path / "recipe.yaml").write_text("".join(text.splitlines(keepends=True)[:5]) + asked + train)

@@ -221,6 +221,35 @@ def test_without_a_good_answer_it_is_the_standard_answer() -> None:
     assert revise_rows([row(response=GOOD)], Says(other), prompts=SHORT, which="all").rows[0].response == other
 
 
+@pytest.mark.parametrize(
+    ("otherwise", "reference", "kept"),
+    [
+        ("auto", REFERENCE, True),
+        ("auto", "#### 7", False),
+        ("reference", "#### 7", True),
+        ("leave-out", REFERENCE, False),
+    ],
+)
+def test_a_bare_standard_answer_is_trained_on_only_by_choice(otherwise: str, reference: str, kept: bool) -> None:
+    rows = [row("a", GOOD, reference=reference), row("b", reference=reference)]
+    found = revise_rows(rows, Says("no"), prompts=SHORT, otherwise=otherwise)
+    assert [each.response for each in found.rows] == [GOOD, reference] if kept else [GOOD]
+    assert found.left_out == (not kept)
+
+
+def test_a_correction_is_continued_from_the_step_that_the_judgment_names() -> None:
+    words = 'The step "Then 12 - 5 = 8 are left." is wrong. It should be "Then 12 - 5 = 7 are left.".'
+    asked = ask_again(row().model_copy(update={"judgment": words}), "correction", SHORT)
+    assert asked is not None
+    begun = "Two boxes hold 2 * 6 = 12 pens.\nThen 12 - 5 = 7 are left."
+    assert (asked.beginning, asked.messages[-1]) == (begun, {"role": "assistant", "content": begun})
+    assert list(asked.messages[:-1]) == SHORT.base(row().question), "nothing else is shown"
+    assert ask_again(row(), "correction", SHORT) is None, "this judgment says nothing of what should be there"
+    plain = ask_again(row(), "question", SHORT)
+    assert plain is not None
+    assert list(plain.messages) == SHORT.base(row().question)
+
+
 def test_rows_of_one_question_ask_once_and_do_not_repeat_a_response() -> None:
     who = Says(GOOD)
     three = [row("a#0"), row("a#1"), row("a#2", response=GOOD), row("b", question="Another?")]
@@ -283,7 +312,16 @@ def test_the_command_resumes_where_it_was_broken_off(folder: Path, tmp_path: Pat
         "--shortest",
         "0",
     ]
-    command += ["--ways", "answer,judgment", "--samples", "3", "--grader", f"code:{tmp_path / 'grader.py'}"]
+    command += [
+        "--ways",
+        "answer,judgment",
+        "--otherwise",
+        "reference",
+        "--samples",
+        "3",
+        "--grader",
+        f"code:{tmp_path / 'grader.py'}",
+    ]
     assert run([*command, "--dry-run"]) == 0
     assert "would ask for 18 answers, for 3 rows in 2 ways" in capsys.readouterr().out
     assert run(command) == 0

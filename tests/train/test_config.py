@@ -13,7 +13,7 @@ from nlft.train.reft import ReFTConfig
 ARGUMENTS = {each.name: each for each in dataclasses.fields(NLFTConfig)}
 # What transformers calls otherwise.
 SAME = {
-    **{name: name for name in ("objective", "preset", "scale_schedule", "target", "prompts", "loss_average")},
+    **{name: name for name in ("objective", "preset", "scale_schedule", "target", "prompts", "system", "loss_average")},
     **{name: name for name in ("max_length", "score_cache")},
     "objective_option": "objective_options",
     "epochs": "num_train_epochs",

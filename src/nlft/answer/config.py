@@ -8,8 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nlft.config import Config, Flags, Idle, NamesFile, did_you_mean, refused
 from nlft.errors import ConfigError
-from nlft.lm.config import LoadSettings, SamplingSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, LoadSettings, SamplingSettings
 
 __all__ = ["AnswerSettings", "AnswererSettings", "AskSettings", "ServerSettings", "check_kind"]
 
@@ -69,7 +68,9 @@ class ServerSettings(Config):
         return self
 
 
-LOCAL = ("batch_size", "adapter", *LoadSettings.model_fields)  # settings of a model in this process
+# Settings of a model in this process, and those of any model.
+LOCAL = ("batch_size", "adapter", "template_date", *LoadSettings.__annotations__)
+ANY_MODEL = ("model", "chat_template", "thinking")
 
 
 class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
@@ -100,7 +101,7 @@ class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
             )
         idle = () if server else tuple(ServerSettings.model_fields)
         idle += () if local else LOCAL
-        idle += () if local or server else ("model",)
+        idle += () if local or server else ANY_MODEL
         for name in idle:
             if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
                 raise refused(ConfigError(f'`{name}` has no effect with "{self.kind}"', remedy=f"leave `{name}` out"))
@@ -125,10 +126,9 @@ class AnswererSettings(AskSettings):
         return value if value is None else check_kind("answerer", value, ("local", "openai"))
 
 
-class AnswerSettings(AnswererSettings):
+class AnswerSettings(AnswererSettings, ChatSettings):
     """Who answers, with which prompt, and how often."""
 
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
     samples: int = Field(default=1, ge=1, description="answers per problem; more than one need a temperature")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
 

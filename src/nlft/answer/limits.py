@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nlft.answer.config import AskSettings, ServerSettings
 from nlft.answer.types import Request
@@ -143,15 +145,17 @@ class Estimate:
 
 def estimate(requests: Sequence[Request], settings: AskSettings) -> Estimate:
     """Estimate a run without sending anything; an upper bound for the tokens written, retries left out."""
-    read = sum(estimate_tokens(request.messages) for request in requests)
+    read = sum(estimate_tokens(request.messages, request.tools) for request in requests)
     written = len(requests) * settings.max_new_tokens
     return Estimate(len(requests), read, written, settings.cost(read, written))
 
 
-def estimate_tokens(messages: Sequence[Message]) -> int:
-    """About how many tokens the messages are: a token per four bytes of UTF-8, and four around each message.
+def estimate_tokens(messages: Sequence[Message], tools: Sequence[Any] = ()) -> int:
+    """About how many tokens the messages and the tools they offer are: a token per four bytes of UTF-8, and four around each message.
 
     Today's tokenizers read English at four to five bytes a token, so this errs on the high side.
     """
     size = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
+    calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
+    size += len(json.dumps([*tools, *calls])) if tools or calls else 0
     return -(-size // 4) + 4 * len(messages)

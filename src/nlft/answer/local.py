@@ -123,7 +123,11 @@ class LocalAnswerer:
         fitting: list[Request] = []
         prompts: list[list[int]] = []
         for request in requests:
-            ids = encode_prompt(lm.tokenizer, request.messages)
+            try:
+                ids = encode_prompt(lm.tokenizer, request.messages, request.tools)
+            except ModelError as error:
+                on_reply(request, Reply(failure=error.message))
+                continue
             if lm.context_length is not None and len(ids) >= lm.context_length:
                 reason = f"its prompt has {len(ids)} tokens, and the model takes {lm.context_length}"
                 on_reply(request, Reply(failure=reason))
@@ -133,7 +137,9 @@ class LocalAnswerer:
         streams = [_stream(request) for request in fitting]
         for completion in generate(lm, prompts, self.sampling, streams=streams):
             read, written = len(prompts[completion.index]), len(completion.token_ids)
-            reply = Reply(completion.text, completion.finish_reason, None, 1, read, written)
+            reply = Reply(
+                completion.text, completion.finish_reason, None, 1, read, written, thoughts=completion.thoughts
+            )
             on_reply(fitting[completion.index], reply)
 
     def loaded(self) -> LanguageModel:
@@ -149,6 +155,7 @@ class LocalAnswerer:
                 dtype=load.dtype,
                 device=load.device,
                 trust_remote_code=load.trust_remote_code,
+                template=load,
             )
         return self._lm
 

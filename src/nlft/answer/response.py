@@ -25,6 +25,7 @@ __all__ = [
     "redact",
     "retry_after",
     "without_password",
+    "without_thoughts",
 ]
 
 NO_KEY = "none"
@@ -60,7 +61,9 @@ def read_completion(body: bytes) -> Reply | Retry:
     try:
         row = json.loads(body)
         choice = row["choices"][0]
-        content = choice["message"]["content"]
+        message = choice["message"]
+        content = message["content"]
+        thoughts = message.get("reasoning_content") or message.get("reasoning")
         finish = choice.get("finish_reason")
     except (ValueError, RecursionError):
         return Retry("the body is broken JSON", overload=False)
@@ -69,11 +72,33 @@ def read_completion(body: bytes) -> Reply | Retry:
     usage = row.get("usage")
     counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
     read, written = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
+    if content is None and message.get("tool_calls"):
+        why = "it calls a tool, which the server has taken out of the text (serve the model without a tool-call parser)"
+        return Reply(failure=why, prompt_tokens=read, completion_tokens=written)
+    if isinstance(content, str):
+        inline, content = without_thoughts(content)
+        thoughts = thoughts if isinstance(thoughts, str) else inline
     if isinstance(content, str) and content.strip():
-        return Reply(content, finish if isinstance(finish, str) else None, None, 0, read, written)
+        ended = finish if isinstance(finish, str) else None
+        return Reply(content, ended, None, 0, read, written, thoughts=thoughts)
     empty = content is None or isinstance(content, str)
     why = f"the message is empty (finish reason {finish})" if empty else "the message is no text"
     return Retry(why, overload=False, prompt_tokens=read, completion_tokens=written)
+
+
+def without_thoughts(content: str) -> tuple[str, str]:
+    """The thoughts at the beginning of a reply, from a server that does not keep them apart, and the rest.
+
+    >>> without_thoughts("<think>two and two</think>\n\n4")
+    ('two and two', '4')
+
+    The template may have opened the thought; a thought that never ends leaves nothing.
+    """
+    thought, ended, rest = content.partition("</think>")
+    opened = thought.lstrip().startswith("<think>")
+    if not opened and (not ended or "<think>" in thought):
+        return "", content
+    return thought.strip().removeprefix("<think>").strip(), rest.lstrip("\n")
 
 
 def error_message(body: str) -> str:

@@ -31,6 +31,7 @@ from nlft.answer.response import (
     retry_after,
     without_password,
 )
+from nlft.answer.template_fields import template_fields
 from nlft.answer.types import OnReply, Reply, Request
 from nlft.errors import EndpointError, NLFTError
 
@@ -66,6 +67,7 @@ class Endpoint:
         self.asked, self.key = settings, key
         self.name = settings.model or ""
         self.spending = Spending(settings)
+        self.template = template_fields(settings)
         # OpenAI's newer models refuse the old name of the length limit; every other server knows only that.
         self.length_name = "max_tokens"
 
@@ -73,7 +75,7 @@ class Endpoint:
         """Model and sampling; not the address, at which the same model may move."""
         asked = self.asked
         sampling = {name: getattr(asked, name) for name in ("temperature", "top_p", "max_new_tokens", "seed")}
-        return {"answerer": "openai", "model": self.name, **sampling}
+        return {"answerer": "openai", "model": self.name, **sampling, **self.template}
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Send all requests, as many at a time as the server handles; returns early at a limit.
@@ -92,6 +94,8 @@ class Endpoint:
             "top_p": self.asked.top_p,
             self.length_name: self.asked.max_new_tokens,
             "seed": self.asked.seed + request.sample,
+            **({"tools": list(request.tools)} if request.tools else {}),
+            **self.template,
         }
 
 
@@ -144,7 +148,7 @@ class _Run:
     async def ask(self, request: Request) -> None:
         """Ask until there is a reply, the row's retries are used up, or the run stops."""
         began = time.monotonic()
-        worst = self.settings.cost(estimate_tokens(request.messages), self.settings.max_new_tokens)
+        worst = self.settings.cost(estimate_tokens(request.messages, request.tools), self.settings.max_new_tokens)
         outcomes: list[Reply | Retry] = []
         pause: float | None = 0.0
         while pause is not None and (sent_at := await self.gate.enter(worst)) is not None:

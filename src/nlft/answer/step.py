@@ -16,14 +16,14 @@ from nlft.answer.outcome import estimate_line, outcome
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
 from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
 from nlft.progress import Outcome, progress
-from nlft.prompts import PromptSet, load_prompts
+from nlft.prompts import Context, PromptSet
 from nlft.records import Attempt, Problem, Record, Scored, read_records, write_records
 
 __all__ = ["Answers", "FailedRow", "answer", "answer_file", "answer_requests", "ask", "dry_run", "pending", "run"]
 
 
 # The fields that this stage and those after it fill.
-LATER = set(Scored.model_fields) - set(Problem.model_fields)
+LATER = {*Scored.model_fields, "thoughts"} - set(Problem.model_fields)
 
 
 class FailedRow(Problem):
@@ -98,6 +98,7 @@ def answer(
             # What grader and judge said of an earlier response does not hold for this one.
             row = {name: value for name, value in row.items() if name not in LATER}
             row |= {"response": reply.text, "finish_reason": reply.finish_reason, "answerer": answerer.name}
+            row |= {"thoughts": reply.thoughts} if reply.thoughts else {}
             result.attempts.append(Attempt.model_validate(row))
     return result
 
@@ -108,8 +109,8 @@ def answer_requests(
     """What the answer stage asks, problem by problem, sample by sample."""
     settings = answerer.settings()
     return [
-        make_request(settings, problem, prompts.base(problem.question), sample)
-        for problem in problems
+        make_request(settings, problem, prompts.base(problem.question, context), sample, context.tools)
+        for problem, context in ((problem, Context.of(problem)) for problem in problems)
         for sample in range(samples)
     ]
 
@@ -225,7 +226,7 @@ def run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answer
         LockedError, DataError, EndpointError: as `answer_file`.
     """
     who = answerer or make_answerer(settings)
-    prompts = load_prompts(settings.prompts)
+    prompts = settings.prompt_set()
     return together(who, settings.device, lambda: _run(settings, who, prompts, problems, output))
 
 
@@ -243,7 +244,7 @@ def dry_run(settings: AnswerSettings, problems: Path, output: Path, answerer: An
     """What `run` would send, and what that may cost."""
     rows = read_records(problems, Problem)
     who = answerer or make_answerer(settings)
-    requests = answer_requests(rows, who, load_prompts(settings.prompts), settings.samples)
+    requests = answer_requests(rows, who, settings.prompt_set(), settings.samples)
     with Journal(journal_path(output)) as journal:
         missing = pending(requests, journal, retry_failed=settings.retry_failed)
     return estimate_line(missing, len(requests), settings)

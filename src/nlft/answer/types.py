@@ -22,13 +22,14 @@ class Request:
     row: Problem
     messages: tuple[Message, ...] = ()
     sample: int = 0
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class Reply:
     """What came back: a text, or the reason why none ever will (`failure`); and what it took.
 
-    Prompt and completion tokens are summed over all requests sent for it, retries included. A local model's completion
+    What the model thought before it answered is no part of the text. Prompt and completion tokens are summed over all requests sent for it, retries included. A local model's completion
     tokens are those of the text, without the stop token.
     """
 
@@ -38,10 +39,15 @@ class Reply:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    thoughts: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, without the fields that are empty."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, 0)}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value not in (None, 0) and (name != "thoughts" or value)
+        }
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Reply:
@@ -73,14 +79,22 @@ class Answerer(Protocol):
         ...
 
 
-def make_request(settings: Mapping[str, Any], row: Problem, messages: Sequence[Message], sample: int = 0) -> Request:
-    """A request with its key: SHA-256 of settings, messages and sample number in canonical JSON.
+def make_request(
+    settings: Mapping[str, Any],
+    row: Problem,
+    messages: Sequence[Message],
+    sample: int = 0,
+    tools: Sequence[dict[str, Any]] = (),
+) -> Request:
+    """A request with its key: SHA-256 of settings, messages, sample number and any tools in canonical JSON.
 
     The row's id is not part of the key: the same question asked twice is paid for once.
     """
-    content = {"settings": dict(settings), "messages": list(messages), "sample": sample}
+    content: dict[str, Any] = {"settings": dict(settings), "messages": list(messages), "sample": sample}
+    if tools:
+        content["tools"] = list(tools)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return Request(hashlib.sha256(canonical.encode()).hexdigest(), row, tuple(messages), sample)
+    return Request(hashlib.sha256(canonical.encode()).hexdigest(), row, tuple(messages), sample, tuple(tools))
 
 
 @dataclass

@@ -10,13 +10,12 @@ from nlft.choose.candidates import CANDIDATES
 from nlft.config import Flags, Idle, NamesFile, did_you_mean, refused
 from nlft.errors import ConfigError
 from nlft.grade.config import GraderName
-from nlft.lm.config import LoadSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, LoadSettings
 
 __all__ = ["ChooseSettings"]
 
 
-class ChooseSettings(LoadSettings):
+class ChooseSettings(LoadSettings, ChatSettings):
     """Which candidates to compare, on which folds, and at which cost."""
 
     model: Annotated[str, NamesFile(), Flags(("--model", "-m"))] = Field(description="folder, hub id or GGUF file")
@@ -31,7 +30,6 @@ class ChooseSettings(LoadSettings):
     learning_rates: Annotated[list[float], Flags(("--learning-rate", "--lr"))] = Field(
         default=[5e-4], min_length=1, description="peak learning rate; repeatable, and then part of a candidate"
     )
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
     grader: GraderName | None = Field(
         default=None, description="the grader, if not GSM8K's strict and flexible; see `nlft evaluate`"
     )

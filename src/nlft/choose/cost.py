@@ -8,10 +8,11 @@ from typing import Any
 
 from nlft.evaluate import read_evaluation
 from nlft.evaluate.config import EvaluateSettings
-from nlft.pipeline.cells import plan_cells
+from nlft.lm.config import ChatSettings
 from nlft.pipeline.estimate import relative_cost
 from nlft.pipeline.experiment import Cell, Experiment
 from nlft.pipeline.graph import Step, read_record, run_step
+from nlft.pipeline.plan import plan_cells
 from nlft.records import Problem, read_objects, read_records
 from nlft.train.config import TrainSettings
 
@@ -59,7 +60,7 @@ def measured_seconds(experiment: Experiment, missing: Sequence[Cell]) -> float:
 def _samples(experiment: Experiment, rows: Step, problems: Any) -> tuple[Step, Step]:
     """A few steps of plain SFT, and the beginning of a few answers."""
     folder = experiment.folder
-    shared = {"model": experiment.model, "prompts": experiment.prompts}
+    shared = {"model": experiment.model, **ChatSettings.of(experiment).model_dump(exclude_defaults=True)}
     train = TrainSettings.model_validate({**shared, **experiment.train, "objective": "sft", "max_steps": STEPS})
     some = {"max_new_tokens": TOKENS, "n": experiment.evaluate.get("batch_size")}
     evaluate = EvaluateSettings.model_validate({**shared, **experiment.evaluate, **some})

@@ -13,6 +13,7 @@ from nlft.choose.candidates import CANDIDATES
 from nlft.choose.config import ChooseSettings
 from nlft.choose.verdict import Choice
 from nlft.files.yaml import override
+from nlft.lm.config import ChatSettings
 from nlft.pipeline.experiment import Experiment
 from nlft.records import Judged
 
@@ -37,13 +38,17 @@ def experiment_lines(
     """
     longest = max(len(text) for row in rows for text in (row.response, row.reference))
     load = settings.model_dump(mode="json", include={"dtype", "device", "trust_remote_code"}, exclude_defaults=True)
-    methods: dict[str, Any] = {UNTRAINED: {"train": None, "seeds": [settings.seed]}}
+    spoken = ChatSettings.of(settings).model_dump(exclude_defaults=True, exclude={"prompts"})
+    if "chat_template" in spoken:
+        spoken["chat_template"] = _place(spoken["chat_template"])
+    methods: dict[str, Any] = {}
     for name in names:
         for rate in settings.learning_rates:
             many = len(settings.learning_rates) > 1
             candidate = CANDIDATES[name]
             train = {**candidate["train"], "learning_rate": rate}
             methods[f"{name}-{rate:g}" if many else name] = {**candidate, "train": train}
+    methods[UNTRAINED] = {"train": None, "seeds": [settings.seed]}  # last: it takes another time than the others
     grader = {} if settings.grader is None else {"grader": settings.grader}
     remaining = len(rows) * (settings.folds - 1) / settings.folds
     steps = max(1, round(settings.epochs * math.ceil(remaining / BATCH)))
@@ -53,6 +58,7 @@ def experiment_lines(
         "output": str((output / "run").resolve()),
         "model": _place(settings.model),
         "prompts": _place(settings.prompts),
+        **spoken,
         "seed": settings.seed,
         "data": {"source": str(judged.resolve())},
         **({"grade": grader} if grader else {}),
@@ -80,11 +86,14 @@ def recipe_lines(experiment: Experiment, choice: Choice, output: Path) -> list[s
     folds = experiment.folds or 2
     method = experiment.methods[choice.taken.method]
     assert method.train is not None  # noqa: S101 -- for the type checker: a candidate is trained
-    train = method.train.model_dump(mode="json", exclude_defaults=True, exclude={"model", "prompts", "seed"})
+    train = method.train.model_dump(
+        mode="json", exclude_defaults=True, exclude={"model", "seed", *ChatSettings.model_fields}
+    )
     recipe = {
         "name": choice.taken.method,
         "output": str((output / choice.taken.method).resolve()),
         **experiment.model_dump(mode="json", include={"model", "prompts", "seed"}),
+        **ChatSettings.of(experiment).model_dump(exclude_defaults=True, exclude={"prompts"}),
         "data": experiment.data.model_dump(mode="json", exclude_defaults=True),
         **({"grade": grade} if (grade := experiment.grade.model_dump(mode="json", exclude_defaults=True)) else {}),
         "judge": None,

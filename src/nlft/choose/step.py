@@ -15,7 +15,7 @@ from nlft.errors import ConfigError
 from nlft.files import sole_writer, write_lines
 from nlft.pipeline.cells import missing_cells, refuse_others, run_cells
 from nlft.pipeline.experiment import load_experiment
-from nlft.pipeline.folds import fold_numbers
+from nlft.pipeline.folds import Fold
 from nlft.pipeline.report import points, write_report
 from nlft.progress import Outcome, duration
 from nlft.records import Judged, read_records
@@ -88,10 +88,8 @@ def _allowed(settings: ChooseSettings, rows: Sequence[Judged], judged: Path) -> 
     Raises:
         ConfigError: if the rows do not allow one that was asked for, or fewer than two.
     """
-    numbers = fold_numbers(rows, settings.folds, settings.seed)
-    parts = [
-        [row for row, number in zip(rows, numbers, strict=True) if number != fold] for fold in range(settings.folds)
-    ]
+    folds = (Fold(folds=settings.folds, fold=fold, seed=settings.seed) for fold in range(settings.folds))
+    parts = [[row for row, out in zip(rows, fold.left_out(rows), strict=True) if not out] for fold in folds]
     reasons = {name: obstacle(name, parts) for name in settings.methods or CANDIDATES}
     for name, reason in reasons.items():
         if reason is not None and settings.methods is not None:

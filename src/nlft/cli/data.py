@@ -12,13 +12,13 @@ from nlft.cli.app import conclude
 from nlft.cli.options import Output, make_app, with_settings
 from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
 from nlft.errors import ConfigError
+from nlft.lm.config import ChatSettings, TemplateSettings
 from nlft.progress import printable
 
 FILE = "file"
 Model = Annotated[
     str | None, typer.Option("--model", "-m", help="Count this model's tokens (loads only the tokenizer).")
 ]
-Prompts = Annotated[str, typer.Option(help="Prompt set: a built-in name or a YAML file.")]
 
 
 class _SourceGroup(TyperGroup):
@@ -79,6 +79,7 @@ def file(
 
 
 @app.command()
+@with_settings(ChatSettings)
 def check(
     path: Annotated[
         Path, typer.Argument(metavar="FILE", help="Any file of the pipeline, or any file that `nlft data` reads.")
@@ -88,29 +89,41 @@ def check(
     max_length: Annotated[
         int | None, typer.Option(min=1, help="Maximum tokens per path; the model's context length by default.")
     ] = None,
-    prompts: Prompts = "paper",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    *,
+    settings: ChatSettings,
 ) -> None:
     """Find what would spoil a training run; exits with 1 if there are errors."""
     from nlft.data.check import check_file
 
-    report = check_file(path, model=model, against=against, max_length=max_length, prompts=prompts)
+    report = check_file(path, model=model, against=against, max_length=max_length, chat=_for(model, settings))
     print(report.to_json() if as_json else printable(report.to_text()))
     if report.errors:
         raise typer.Exit(1)
 
 
 @app.command()
+@with_settings(ChatSettings)
 def show(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Any file of the pipeline.")],
     row: Annotated[str, typer.Argument(help="Row number (from 1) or id.")],
     model: Model = None,
-    prompts: Prompts = "paper",
+    *,
+    settings: ChatSettings,
 ) -> None:
     """Show one row as stored, each prompt as the model sees it, and its tokens, with the trained ones marked."""
     from nlft.data.show import show_row
 
-    print(printable(show_row(path, row, model=model, prompts=prompts)))
+    print(printable(show_row(path, row, model=model, chat=_for(model, settings))))
+
+
+def _for(model: str | None, settings: ChatSettings) -> ChatSettings:
+    """The settings, unless they decide about the template of no model."""
+    given = sorted(settings.model_fields_set & TemplateSettings.model_fields.keys())
+    if model is None and given:
+        flag = "--" + given[0].replace("_", "-")
+        raise ConfigError(f"{flag} has no effect without a model", remedy=f"name one with --model, or drop {flag}")
+    return settings
 
 
 def _make(settings: Any, output: Path, **held: Any) -> None:

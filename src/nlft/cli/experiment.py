@@ -32,9 +32,10 @@ def experiment(
     """Run the missing cells of an experiment; an interrupted one resumes where it stopped."""
     from nlft.config import did_you_mean
     from nlft.errors import ConfigError
-    from nlft.pipeline.cells import missing_cells, plan_cells, run_cells
+    from nlft.pipeline.cells import missing_cells, run_cells
     from nlft.pipeline.estimate import listing
     from nlft.pipeline.experiment import load_experiment
+    from nlft.pipeline.plan import plan_cells
     from nlft.pipeline.report import write_report
 
     loaded = load_experiment(recipe, assign or [])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nlft.cli.options import make_app
+from nlft.cli.options import make_app, with_settings
+from nlft.lm.config import ChatSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ app = make_app()
 
 
 @app.command()
+@with_settings(ChatSettings)
 def view(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
@@ -28,12 +30,13 @@ def view(
         str | None, typer.Option("--model", "-m", help="Model that scores new text (with --serve).")
     ] = None,
     adapter: Annotated[str | None, typer.Option(help="Folder of a LoRA adapter.")] = None,
-    prompts: Annotated[str, typer.Option(help="Prompt set: a built-in name or a YAML file.")] = "paper",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that ships with the model.")
     ] = False,
+    *,
+    settings: ChatSettings,
 ) -> None:
     """Make the saliency map: each token's role and scale, with settings you can adjust without training."""
     from nlft.errors import ConfigError
@@ -50,17 +53,23 @@ def view(
         written = export_page(scored, output)
         print(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
         return
-    from nlft.prompts import load_prompts
     from nlft.records import Scored, read_records
 
-    prompt_set = load_prompts(prompts)
+    prompt_set = settings.prompt_set()
     rows = list(read_records(scored, Scored))
     scorer = None
     if model is not None:
         from nlft.lm import load_model
         from nlft.saliency_map.live import scorer_like
 
-        lm = load_model(model, adapter=adapter, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        lm = load_model(
+            model,
+            adapter=adapter,
+            dtype=dtype,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            template=settings,
+        )
         scorer = scorer_like(rows[0], lm, prompt_set)
     _serve(rows, scored.name, scorer, port)
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 from nlft.data.duplicates import NearDuplicates, normalised
 from nlft.data.lengths import Lengths, Measure, paths_of, tokens, words
 from nlft.data.load import Reader
-from nlft.errors import DataError
+from nlft.errors import DataError, ModelError
 from nlft.grade import grade_response
 from nlft.grade.graders import BOTH
-from nlft.prompts import PromptSet, load_prompts, says_correct
+from nlft.lm.config import ChatSettings
+from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Attempt, Graded, Problem
 
 __all__ = ["CheckReport", "Finding", "check_file"]
@@ -91,7 +92,7 @@ def check_file(
     model: str | None = None,
     against: str | Path | None = None,
     max_length: int | None = None,
-    prompts: str = "paper",
+    chat: ChatSettings | None = None,
 ) -> CheckReport:
     """Read a file of any stage, or any that `load_problems` takes, and report what is in it.
 
@@ -107,15 +108,18 @@ def check_file(
         against: A test set to look for overlap with.
         max_length: The most tokens (or words) of prompt and response together; None means what the
             model's tokenizer says.
-        prompts: The prompt set the paths are built with.
+        chat: The prompts the paths are built with, and the chat template.
 
     Raises:
         DataError: when the file cannot be read at all.
         ConfigError: for an unknown prompt set.
         ModelError: when the tokenizer cannot be found.
     """
+    chat = chat or ChatSettings()
     check = _Check(
-        CheckReport(str(path)), load_prompts(prompts), tokens(model, max_length) if model else words(max_length)
+        CheckReport(str(path)),
+        chat.prompt_set(),
+        tokens(model, max_length, chat) if model else words(max_length),
     )
     if against is not None:
         for line, record in Reader(against).records():
@@ -188,16 +192,24 @@ class _Check:
     def _check_lengths(self, record: Problem, place: str) -> None:
         """Lengths of the prompts, the response, and both together."""
         prompts = paths_of(record, self.prompts)
-        lengths = {f"{name} prompt": self.measure.prompt(messages) for name, messages in prompts.items()}
+        tools = Context.of(record).tools
+        lengths = {f"{name} prompt": self.measure.prompt(messages, tools) for name, messages in prompts.items()}
         longest, response = max(lengths.values()), 0
         if isinstance(record, Attempt):
-            response = lengths["response"] = self.measure.response(record.response)
+            response = lengths["response"] = self._response_length(record, place)
             lengths |= {f"{name} path": lengths[f"{name} prompt"] + response for name in prompts}
         for name, value in lengths.items():
             self.lengths.setdefault(name, []).append(value)
         if self.measure.limit is not None and longest + response > self.measure.limit:
             what = f"{place}: {longest + response} {self.measure.unit}"
             self.report.find("error", "too long, would be refused", what)
+
+    def _response_length(self, record: Attempt, place: str) -> int:
+        try:
+            return self.measure.response(record.response)
+        except ModelError as error:
+            self.report.find("error", "responses that the chat template changes", f"{place}: {error.message}")
+            return 0
 
     def _check_repeats(self, record: Problem, place: str) -> None:
         """Whether question and response, or the question, were there before."""

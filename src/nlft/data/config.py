@@ -90,7 +90,7 @@ class FileSettings(Config):
     format: str = Field(
         default="auto",
         description="auto; a file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca, "
-        "prompt-completion, messages, sharegpt, authors)",
+        "prompt-completion, preference, messages, sharegpt, authors)",
     )
     map: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(
         default_factory=dict,
@@ -100,7 +100,10 @@ class FileSettings(Config):
     seed: int = Field(default=42, description="shuffle seed; subsets of one seed are nested")
     split: str = Field(default="train", description="split of a hub data set")
     config: str | None = Field(default=None, description="configuration of a hub data set")
-    first_exchange: bool = Field(default=False, description="take the first two turns of a longer chat")
+    first_exchange: bool = Field(
+        default=False,
+        description="take the first two turns of a longer chat instead of its last exchange with all before it as context",
+    )
 
 
 SOURCES: dict[str, type[Config]] = {

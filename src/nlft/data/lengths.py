@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from nlft.prompts import Message, PromptSet
+from nlft.lm.config import TemplateSettings
+from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Problem
 
 __all__ = ["Lengths", "Measure", "paths_of", "tokens", "words"]
@@ -15,10 +16,13 @@ __all__ = ["Lengths", "Measure", "paths_of", "tokens", "words"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A way to measure: `prompt` and `response` give lengths in `unit`; `limit` is what a model takes."""
+    """A way to measure: `prompt` and `response` give lengths in `unit`; `limit` is what a model takes.
+
+    A prompt is measured with the tools it offers.
+    """
 
     unit: str
-    prompt: Callable[[list[Message]], int]
+    prompt: Callable[[list[Message], Sequence[Any]], int]
     response: Callable[[str], int]
     limit: int | None
 
@@ -41,41 +45,42 @@ def words(limit: int | None) -> Measure:
     """Words between white space: a rough measure, usually at most three quarters of the tokens."""
     return Measure(
         "words",
-        prompt=lambda messages: sum(len(message["content"].split()) for message in messages),
+        prompt=lambda messages, tools: sum(len(message["content"].split()) for message in messages),
         response=lambda text: len(text.split()),
         limit=limit,
     )
 
 
-def tokens(model: str, limit: int | None) -> Measure:
+def tokens(model: str, limit: int | None, template: TemplateSettings | None = None) -> Measure:
     """The tokens of a model, through its chat template; only its tokenizer is loaded.
 
     Raises:
-        ModelError: when the tokenizer cannot be found.
+        ModelError: when the tokenizer cannot be found, or has no chat template.
     """
     from nlft.lm import encode_prompt, load_tokenizer
     from nlft.lm.encode import encode_response
 
-    tokenizer: Any = load_tokenizer(model)
+    tokenizer: Any = load_tokenizer(model, template=template)
     own = getattr(tokenizer, "model_max_length", None)
     if limit is None and isinstance(own, int) and own < 10**9:  # transformers' "unknown" is a huge number
         limit = own
     return Measure(
         "tokens",
-        prompt=lambda messages: len(encode_prompt(tokenizer, messages)),
-        response=lambda text: len(encode_response(tokenizer, text)),
+        prompt=lambda messages, tools: len(encode_prompt(tokenizer, messages, tools)),
+        response=lambda text: len(encode_response(tokenizer, text).ids),
         limit=limit,
     )
 
 
 def paths_of(record: Problem, prompts: PromptSet) -> Mapping[str, list[Message]]:
     """The prompts a record has: base and standard always, judge where a wrong response has a judgment."""
+    context = Context.of(record)
     found = {
-        "base": prompts.base(record.question),
-        "standard": prompts.standard(record.question, record.reference),
+        "base": prompts.base(record.question, context),
+        "standard": prompts.standard(record.question, record.reference, context),
     }
     row = dict(record)
     verdict, judgment = row.get("verdict"), row.get("judgment")
     if judgment and isinstance(judgment, str) and not (verdict is not None and verdict.correct):
-        found["judge"] = prompts.judge(record.question, judgment)
+        found["judge"] = prompts.judge(record.question, judgment, context)
     return found

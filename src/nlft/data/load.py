@@ -41,14 +41,14 @@ def load_problems(
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
         format: A file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca,
-            prompt-completion, messages, sharegpt, authors); "auto" tells both from the file.
+            prompt-completion, preference, messages, sharegpt, authors); "auto" tells both from the file.
         columns: Our name -> theirs, for columns with other names.
         n: The first n of one seeded shuffle of the rows (which reads the file twice); None means
             all, in order.
         seed: Shuffle seed.
         split: Split of a hub data set.
         config: Configuration of a hub data set.
-        first_exchange: Take the first two turns of a longer chat, instead of refusing it.
+        first_exchange: Take the first two turns of a longer chat, instead of its last exchange.
 
     Raises:
         ConfigError: for an unknown format, or n out of range.

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nlft.config import did_you_mean
+from nlft.data.chats import exchange, parsed, preference_pair
 from nlft.errors import DataError
+from nlft.prompts import TOOLS
 
 __all__ = ["SCHEMAS", "convert", "rename", "schema_of"]
 
@@ -31,12 +33,12 @@ SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
     "gsm8k": {"question": ("question",), "reference": ("answer",)},
     "alpaca": {"question": ("instruction",), "reference": ("output",)},
     "math": {"question": ("problem",), "reference": ("solution",)},  # a column `answer` beside them stays
+    "preference": {"reference": ("chosen",), "response": ("rejected",)},  # with or without a prompt of their own
     "prompt-completion": {"question": ("prompt",), "reference": ("completion",)},
     "messages": {"messages": ("messages", "conversations")},
 }
 # What else a question or a reference is called, for a remedy that can be copied.
 OTHER_NAMES = {"question": ("query", "input"), "reference": ("target", "label")}
-ASKS, ANSWERS = {"user", "human"}, {"assistant", "gpt", "model", "chatgpt", "bing", "bard"}
 
 
 def rename(row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
@@ -93,7 +95,7 @@ def convert(row: Mapping[str, Any], schema: str, *, first_exchange: bool = False
     Args:
         row: As read.
         schema: A key of SCHEMAS.
-        first_exchange: Take the first question and answer of a longer chat, instead of refusing it.
+        first_exchange: Take the first question and answer of a longer chat, instead of the last.
 
     Raises:
         DataError: when the row does not have the schema's columns.
@@ -111,11 +113,15 @@ def convert(row: Mapping[str, Any], schema: str, *, first_exchange: bool = False
             ours[field] = _with_input(ours[field], rest.pop("input", ""))
     if "judgment" in ours:
         ours["judgment"] = ours["judgment"] or None
+    if schema == "preference":
+        ours = preference_pair(rest.pop("prompt", None), ours["reference"], ours["response"])
     if all(isinstance(ours.get(field), list) for field in ("question", "reference")):  # TRL's pair of messages
-        ours = {"messages": [*ours["question"], *ours["reference"]]}
+        ours |= {"messages": [*ours.pop("question"), *ours.pop("reference")]}
     if schema == "messages" or "messages" in ours:
-        ours = _exchange(ours.get("messages"), first_exchange)
+        ours |= exchange(ours.pop("messages", None), first_exchange)
     ours = rest | ours
+    if isinstance(ours.get(TOOLS), str):
+        ours[TOOLS] = parsed(ours[TOOLS], "tools")
     for key in ("id", "reference"):  # a number is as good as its text
         if isinstance(ours.get(key), int | float) and not isinstance(ours[key], bool):
             ours[key] = str(ours[key])
@@ -128,28 +134,6 @@ def _with_input(instruction: Any, given: Any) -> str:
     if not all(isinstance(part, str) for part in parts):
         raise DataError("instruction and input are not text", remedy="correct the row")
     return "\n\n".join(part for part in parts if part)
-
-
-def _exchange(turns: Any, first_exchange: bool) -> Row:
-    """One exchange: what the user asks is the question, what the assistant says the reference."""
-    if not isinstance(turns, list) or not all(isinstance(turn, Mapping) for turn in turns):
-        raise DataError("there is no list of messages", remedy='give "messages": [{"role": ..., "content": ...}, ...]')
-    said = [(_role(turn), turn.get("content", turn.get("value"))) for turn in turns]
-    system = [text for role, text in said if role == "system"]
-    talk = [(role, text) for role, text in said if role != "system"]
-    if len(talk) > 2 and not first_exchange:
-        raise DataError(
-            f"the chat has {len(talk)} turns, but an example is one question and one answer",
-            remedy="pass --first-exchange to take the first two turns of every chat",
-        )
-    if [role for role, _ in talk[:2]] != ["user", "assistant"]:
-        raise DataError("the chat is not a user's turn and an assistant's", remedy="correct the roles of the messages")
-    return {"question": talk[0][1], "reference": talk[1][1]} | ({"system": system[0]} if system else {})
-
-
-def _role(turn: Mapping[str, Any]) -> str:
-    role = str(turn.get("role", turn.get("from", ""))).lower()
-    return "user" if role in ASKS else "assistant" if role in ANSWERS else role
 
 
 def _missing(column: str, columns: Iterable[Any]) -> DataError:

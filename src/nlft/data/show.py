@@ -9,7 +9,8 @@ from typing import Any
 from nlft.data.lengths import paths_of
 from nlft.data.load import Reader
 from nlft.errors import DataError
-from nlft.prompts import load_prompts
+from nlft.lm.config import ChatSettings
+from nlft.prompts import Context, Message
 from nlft.records import Attempt, Problem
 
 __all__ = ["find_row", "show_row"]
@@ -31,41 +32,58 @@ def find_row(path: str | Path, row: str) -> tuple[int, Problem]:
     raise DataError(f"there is no row {row!r}", file=path, remedy=f"give a number from 1 to {count}, or an id")
 
 
-def show_row(path: str | Path, row: str, *, model: str | None = None, prompts: str = "paper") -> str:
-    """A row for a terminal: raw, then each prompt; with a model also through its template, token by token.
+def show_row(path: str | Path, row: str, *, model: str | None = None, chat: ChatSettings | None = None) -> str:
+    """A row for a terminal: raw, then each prompt; with a model as its template writes it, what is trained in brackets.
 
     Args:
         path: A file of any stage, or any that `load_problems` takes.
         row: Its number, from 1, or its id.
         model: Whose chat template and tokens to show; None shows the messages.
-        prompts: The prompt set.
+        chat: The prompts, and the chat template.
 
     Raises:
         DataError: when the file has no such row.
         ConfigError: for an unknown prompt set.
-        ModelError: when the tokenizer cannot be found.
+        ModelError: when the tokenizer cannot be found, or has no chat template.
     """
-    prompt_set = load_prompts(prompts)
+    chat = chat or ChatSettings()
+    prompt_set = chat.prompt_set()
     line, record = find_row(path, row)
     parts = [f"{path}, line {line}", json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)]
     messages = paths_of(record, prompt_set)
     if model is None:
         for name, conversation in messages.items():
             parts.append(_title(f"{name} prompt"))
-            parts += [f"[{message['role']}]\n{message['content']}" for message in conversation]
+            parts += [_message(message) for message in conversation]
         return "\n\n".join(parts)
 
-    from nlft.lm import encode_prompt, load_tokenizer
-    from nlft.lm.encode import encode_response
+    from nlft.lm import load_tokenizer
+    from nlft.lm.encode import encode_prompt, encode_response
+    from nlft.lm.frame import frame_of
 
-    tokenizer: Any = load_tokenizer(model)
-    ids = {name: encode_prompt(tokenizer, conversation) for name, conversation in messages.items()}
+    tokenizer: Any = load_tokenizer(model, template=chat)
+    tools = Context.of(record).tools
+    trained: list[int] = []
+    if isinstance(record, Attempt):
+        ended = record.finish_reason != "length"
+        frame = frame_of(tokenizer, messages["base"], tools)
+        trained = list(encode_response(tokenizer, record.response, frame, ended=ended).ids)
+    ids = {name: encode_prompt(tokenizer, conversation, tools) for name, conversation in messages.items()}
+    marked = OPEN + _text(tokenizer, trained) + CLOSE if trained else ""
     for name, prompt in ids.items():
-        parts += [_title(f"{name} prompt, {len(prompt)} tokens"), tokenizer.decode(prompt)]
-    response = encode_response(tokenizer, record.response) if isinstance(record, Attempt) else []
-    title = f"base path, {len(ids['base']) + len(response)} tokens; the {len(response)} trained are in {OPEN} {CLOSE}"
-    parts += [_title(title), _tokens(tokenizer, ids["base"], response)]
+        title = f"{name} path, {len(prompt)} + {len(trained)} tokens; the {len(trained)} trained are in {OPEN} {CLOSE}"
+        parts += [_title(title), _text(tokenizer, prompt) + marked]
+    parts += [_title("tokens of the base path"), _tokens(tokenizer, ids["base"], trained)]
     return "\n\n".join(parts)
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+
+def _message(message: Message) -> str:
+    calls = [json.dumps(call, ensure_ascii=False) for call in message.get("tool_calls", ())]
+    return "\n".join([f"[{message['role']}]", *([message["content"]] if message["content"] else []), *calls])
 
 
 def _title(text: str) -> str:

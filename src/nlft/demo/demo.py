@@ -1,4 +1,4 @@
-"""`nlft demo`: an ordinary recipe, with its teacher's responses recorded next to it."""
+"""`nlft demo`: an ordinary recipe, with its rows next to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nlft.files.yaml import read_yaml
 from nlft.pipeline.run import run_recipe
-from nlft.records import Scored, read_records
+from nlft.records import Judged, Scored, read_records
 from nlft.saliency_map.terminal import legend, token_view
 
 FOLDER = Path(__file__).parent
@@ -35,8 +35,8 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
     assignments = [f"output={json.dumps(str(folder))}"]
     assignments += [f"model={json.dumps(model)}"] if model is not None else []
     console.print(
-        f"student {model or read_yaml(RECIPE)['model']}; problems generated on the spot; "
-        "responses recorded from a 1.5B teacher\n"
+        f"student {model or read_yaml(RECIPE)['model']}; 50 problems with final answers only, 10 responses right, 40 wrong "
+        "with one line of words each\n"
         f"output folder: {folder}\n",
         markup=False,
         highlight=False,
@@ -44,8 +44,23 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
     )
     report = run_recipe(RECIPE, assignments)
     show_tokens(folder / "scored.jsonl", console)
+    show_revision(folder / "revised.jsonl", console)
     console.print(f"\n{report}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"saliency map: {folder / 'map.html'} (open it in a browser)", markup=False, highlight=False)
+
+
+def show_revision(revised: Path, console: Console) -> None:
+    """One wrong response, the words about it, and what the student made of them."""
+    for row in read_records(revised, Judged):
+        former = row.model_extra or {}
+        if former.get("former_response"):
+            console.print(Text(f"\na wrong response and its revision ({row.id})", style="bold"))
+            console.print(Text(row.question.strip().splitlines()[-1]))
+            for name, text in (
+                ("response", former["former_response"]), ("judgment", former["former_judgment"]), ("revised", row.response)
+            ):  # fmt: skip
+                console.print(Text(f"{name}: ", style="italic") + Text(" | ".join(str(text).splitlines())))
+            return
 
 
 def show_tokens(scored: Path, console: Console) -> None:

@@ -8,15 +8,14 @@ from pydantic import Field, model_validator
 
 from nlft.answer.config import AnswererSettings
 from nlft.grade.config import GraderName
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings
 
 __all__ = ["EvaluateSettings"]
 
 
-class EvaluateSettings(AnswererSettings):
+class EvaluateSettings(AnswererSettings, ChatSettings):
     """Who answers, and how the answers are graded."""
 
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
     greedy: bool = Field(
         default=False, description="greedy decoding: always pick the likeliest token (same as temperature 0)"
     )

@@ -27,7 +27,7 @@ from nlft.evaluate.table import summary_table
 from nlft.files import journal_path, sole_writer
 from nlft.grade import get_grader, strict_form
 from nlft.progress import Outcome
-from nlft.prompts import PromptSet, load_prompts
+from nlft.prompts import PromptSet
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
 from nlft.records import Attempt, Problem, read_records, write_records
 
@@ -116,6 +116,7 @@ def _measure(
             finish_reason=attempt.finish_reason or "stop",
             tokens=reply.completion_tokens if reply is not None else 0,
             run=run,
+            **_thoughts(attempt),
         )
         for problem, attempt, reply in zip(problems, answers.attempts, answers.replies, strict=True)
     ]
@@ -144,6 +145,12 @@ def _measure(
     )
 
 
+def _thoughts(attempt: Attempt) -> dict[str, Any]:
+    """What the model thought before it answered, where it did."""
+    thoughts = (attempt.model_extra or {}).get("thoughts")
+    return {"thoughts": thoughts} if thoughts else {}
+
+
 def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: bool = False) -> Outcome:
     """Evaluate on a file of problems; the summary goes to `output`, a table to the user.
 
@@ -157,7 +164,7 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
         evaluation = evaluate(
             list(read_records(problems, Problem))[: settings.n],
             answerer,
-            load_prompts(settings.prompts),
+            settings.prompt_set(),
             output=output,
             data=str(problems),
             grader=settings.grader,

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from nlft.answer.types import Answerer, OnReply, Reply, Request, make_request
 from nlft.judge.rule import rule_judgment
-from nlft.prompts import PromptSet, says_correct
+from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Graded, Judged, read_records
 
 __all__ = ["Judge", "ModelJudge", "ReplayJudge", "RuleJudge"]
@@ -122,7 +122,10 @@ class ModelJudge:
     def request(self, row: Graded) -> Request:
         """Problem, response and standard answer under the judging instruction."""
         known_wrong = self.prompt == "known-wrong"
-        messages = self.prompts.ask_judgment(row.question, row.response, row.reference, known_wrong=known_wrong)
+        context = Context.of(row)
+        messages = self.prompts.ask_judgment(
+            row.question, row.response, row.reference, context, known_wrong=known_wrong
+        )
         return make_request(self._settings, row, messages)
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:

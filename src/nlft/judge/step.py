@@ -66,6 +66,8 @@ def judge(
     for place, row in enumerate(rows):
         fields = row.model_dump()
         reply = journal.get(requests[place].key) if place in requests else None
+        if reply is not None and reply.thoughts:
+            fields["judge_thoughts"] = reply.thoughts
         if row.verdict.correct:
             result.judged.append(Judged.model_validate(fields | {"judgment": None, "judge": None}))
         elif place not in requests:

@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import datetime
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from nlft.config import Config, Flags, Idle, NamesFile
+from nlft.prompts import PromptSet, PromptSetName, load_prompts
 
-__all__ = ["LoadSettings", "ModelSettings", "SamplingSettings"]
+__all__ = ["ChatSettings", "LoadSettings", "ModelSettings", "SamplingSettings", "TemplateSettings"]
+
+PLAIN = "plain"
 
 
-class LoadSettings(Config):
+def _is_date(value: str) -> str:
+    datetime.date.fromisoformat(value)
+    return value
+
+
+class TemplateSettings(Config):
+    """The chat template, and what it leaves open."""
+
+    chat_template: Annotated[str | None, NamesFile()] = Field(
+        default=None,
+        description="chat template instead of the model's own: a Jinja file, a model to take it from, or plain (the "
+        "texts, with blank lines between them)",
+    )
+    thinking: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="whether a model thinks before it answers, if its template leaves that open; auto: off",
+    )
+    template_date: Annotated[str, AfterValidator(_is_date)] = Field(
+        default="2024-07-26", description="what a template that writes today's date writes instead"
+    )
+
+
+class ChatSettings(TemplateSettings):
+    """How a model is spoken to: an adapter gives what it learnt only if it is spoken to in the same way."""
+
+    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
+    system: Literal["join", "replace", "refuse"] | None = Field(
+        default=None,
+        description="a row's own system message: join it with the instruction, replace the instruction by it, or refuse "
+        "the row; by default as the prompt set says (join)",
+    )
+
+    @classmethod
+    def of(cls, settings: ChatSettings) -> Self:
+        """The part of a stage's settings that says how the model is spoken to."""
+        return cls.model_validate(settings.model_dump(include=set(cls.model_fields)))
+
+    def prompt_set(self) -> PromptSet:
+        """The prompt set, with `system` applied.
+
+        Raises:
+            ConfigError: for an unknown prompt set.
+        """
+        return load_prompts(self.prompts, system=self.system)
+
+
+class LoadSettings(TemplateSettings):
     """How to load the weights."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(

@@ -1,7 +1,8 @@
 """Three prompts and one response, as token ids that are aligned by construction.
 
 The response is tokenised once; the same ids follow each prompt, so y_t is the same token on every
-path. Prompts go through the model's own chat template with the generation prompt.
+path. Prompts go through the model's own chat template with the generation prompt, and what the template
+writes around a response is trained with it: `nlft.lm.frame` reads it off.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlft.errors import DataError, ModelError
+from nlft.lm.frame import Frame, frame_of, written
 from nlft.lm.pack import TokenPath
-from nlft.prompts import Message, PromptSet
+from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Judged
+
+_QUESTION = "nlft0question"
 
 
 @dataclass(frozen=True)
 class EncodedExample:
-    """One example as ids: `standard` and `judge` are None if not requested or not available."""
+    """One example as ids: `standard`, `judge` and `preferred` are None if not available."""
 
     id: str
     correct: bool
@@ -27,69 +31,97 @@ class EncodedExample:
     standard: TokenPath | None
     judge: TokenPath | None
     token_weights: tuple[float, ...] | None = None
+    preferred: TokenPath | None = None
 
     @property
     def response(self) -> tuple[int, ...]:
-        """The response's ids, including the end-of-turn token."""
+        """The response's ids, including what the template writes around it, to the token that ends the turn."""
         return self.base.response
 
     @property
     def longest(self) -> int:
         """The length of its longest path, in tokens."""
-        return max(len(path.tokens) for path in (self.base, self.standard, self.judge) if path is not None)
+        paths = (self.base, self.standard, self.judge, self.preferred)
+        return max(len(path.tokens) for path in paths if path is not None)
+
+    @property
+    def fork(self) -> int:
+        """How many tokens the response and the right one it is paired with share at their beginning."""
+        pair = (self.response, self.preferred.response if self.preferred is not None else ())
+        return next(
+            (place for place, (one, other) in enumerate(zip(*pair, strict=False)) if one != other), min(map(len, pair))
+        )
 
 
-def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+@dataclass(frozen=True)
+class EncodedResponse:
+    """A response's ids, with those that the template writes before and after it."""
+
+    opening: tuple[int, ...]
+    text: tuple[int, ...]
+    closing: tuple[int, ...]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All of them: what is trained."""
+        return self.opening + self.text + self.closing
+
+
+def encode_prompt(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
     """The ids of a conversation through the chat template, including the generation prompt.
 
-    A last message of the assistant is the beginning of its response, which is to be continued. If a template rejects or silently ignores a system role, the system text goes at the start of
-    the user's turn; without any template, blank lines separate the texts.
+    A last message of the assistant is the beginning of its response, which is to be continued. If a template rejects or
+    silently ignores a system role, the system text goes at the start of the user's first turn.
 
     Raises:
-        ModelError: if the template rejects the conversation for another reason.
+        ModelError: if there is no template, or it rejects the conversation for another reason.
     """
     if messages and messages[-1]["role"] == "assistant":
-        beginning = list(tokenizer(messages[-1]["content"], add_special_tokens=False).input_ids)
-        return encode_prompt(tokenizer, messages[:-1]) + beginning
-    if getattr(tokenizer, "chat_template", None) is None:
-        text = "\n\n".join(message["content"] for message in messages) + "\n\n"
-        return list(tokenizer(text).input_ids)
-    merged = _without_system(messages)
-    try:
-        if merged == list(messages) or _says_system(tokenizer, messages):
-            return _through_template(tokenizer, messages)
-    except Exception as error:  # jinja2.TemplateError, or anything else the template raised
-        if merged == list(messages):
-            raise ModelError(f"the chat template refuses the conversation: {error}") from error
-    try:
-        return _through_template(tokenizer, merged)
-    except Exception as again:
-        raise ModelError(f"the chat template refuses the conversation: {again}") from again
+        frame = frame_of(tokenizer, messages[:-1], tools)
+        opening, beginning = _after_cue(tokenizer, frame.opening, messages[-1]["content"])
+        return _ids(tokenizer, frame.prompt) + opening + beginning
+    return _ids(tokenizer, frame_of(tokenizer, messages, tools).prompt)
 
 
-def _through_template(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    ids = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=True, return_dict=False)
-    return list(ids)
+def encode_response(
+    tokenizer: Any, response: str, frame: Frame | None = None, *, ended: bool = True
+) -> EncodedResponse:
+    """The ids of a response as the template writes it.
+
+    Args:
+        tokenizer: With its chat template.
+        response: The text.
+        frame: The conversation around it; one question by default.
+        ended: Whether the response ends; one that was cut off has no closing.
+
+    Raises:
+        ModelError: if the template does not write this response as it is.
+    """
+    frame = frame or frame_of(tokenizer, [{"role": "user", "content": _QUESTION}])
+    text = written(tokenizer, response)
+    opening, body = _after_cue(tokenizer, frame.opening, text)
+    closing = _continued(tokenizer, text[-1:], frame.closing) if ended else []
+    return EncodedResponse(tuple(opening), tuple(body), tuple(closing))
 
 
-def _says_system(tokenizer: Any, messages: Sequence[Message]) -> bool:
-    """Whether the system text is part of what the template makes of the conversation."""
-    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    return messages[0]["content"].strip() in text
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def _without_system(messages: Sequence[Message]) -> list[Message]:
-    """The system text moved into the first user turn."""
-    if not messages or messages[0]["role"] != "system":
-        return list(messages)
-    user: Message = {"role": "user", "content": messages[0]["content"] + "\n\n" + messages[1]["content"]}
-    return [user, *messages[2:]]
+def _after_cue(tokenizer: Any, opening: str, text: str) -> tuple[list[int], list[int]]:
+    """The ids of an opening and of the response it opens.
+
+    Many tokenizers begin a text otherwise than they continue one, so each part is tokenised as a continuation: of what
+    stands between question and response, which is the same on every path.
+    """
+    cue = frame_of(tokenizer, [{"role": "user", "content": _QUESTION}]).prompt.rpartition(_QUESTION)[2]
+    return _continued(tokenizer, cue, opening), _continued(tokenizer, cue + opening, text)
 
 
-def encode_response(tokenizer: Any, response: str, *, ended: bool = True) -> list[int]:
-    """The ids of a response; with the end-of-turn token, trained like any other, unless it was cut off."""
-    ids = list(tokenizer(response, add_special_tokens=False).input_ids)
-    return [*ids, tokenizer.eos_token_id] if ended else ids
+def _continued(tokenizer: Any, before: str, text: str) -> list[int]:
+    """The ids of a text that follows another; where a token would span both, those of the text alone."""
+    head, both = _ids(tokenizer, before), _ids(tokenizer, before + text)
+    return both[len(head) :] if both[: len(head)] == head else _ids(tokenizer, text)
 
 
 def encode_example(
@@ -113,19 +145,29 @@ def encode_example(
         raise DataError(f"row {record.id!r}: the response is empty", remedy="remove the row, or answer it again")
     # Do not train the model to end in the middle of a sentence.
     ended = target == "reference" or record.finish_reason != "length"
-    response = tuple(encode_response(tokenizer, text, ended=ended))
-
-    def path(messages: list[Message]) -> TokenPath:
-        return TokenPath(tuple(encode_prompt(tokenizer, messages)), response)
-
+    around = Context.of(record)
     judgment = None if record.verdict.correct else record.judgment
+    preferred = (record.model_extra or {}).get("preferred") if target == "response" else None
+    messages = {
+        "base": prompts.base(record.question, around),
+        "standard": prompts.standard(record.question, record.reference, around),
+    }
+    if judgment:
+        messages["judge"] = prompts.judge(record.question, judgment, around)
+    try:
+        frames = {name: frame_of(tokenizer, each, around.tools) for name, each in messages.items()}
+        response = encode_response(tokenizer, text, frames["base"], ended=ended)
+    except ModelError as error:
+        raise DataError(f"row {record.id!r}: {error.message}", remedy=error.remedy) from error
+    paths = {name: TokenPath(tuple(_ids(tokenizer, each.prompt)), response.ids) for name, each in frames.items()}
     example = EncodedExample(
         id=record.id,
         correct=target == "reference" or record.verdict.correct,
-        base=path(prompts.base(record.question)),
-        standard=path(prompts.standard(record.question, record.reference)),
-        judge=path(prompts.judge(record.question, judgment)) if judgment else None,
-        token_weights=_token_weights(record, len(response), ended=ended) if target == "response" else None,
+        base=paths["base"],
+        standard=paths["standard"],
+        judge=paths.get("judge"),
+        token_weights=_token_weights(record, response) if target == "response" else None,
+        preferred=_preferred(tokenizer, record, frames["base"], preferred) if preferred is not None else None,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -135,19 +177,34 @@ def encode_example(
     return example
 
 
-def _token_weights(record: Judged, count: int, *, ended: bool) -> tuple[float, ...] | None:
-    """The user's column `token_weights`; a missing weight for the end-of-turn token is 1."""
+def _preferred(tokenizer: Any, record: Judged, frame: Frame, text: object) -> TokenPath:
+    """The column `preferred`, a right response, under the base prompt."""
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"row {record.id!r}: preferred must be a response", remedy="give text, or leave the column out")
+    return TokenPath(tuple(_ids(tokenizer, frame.prompt)), encode_response(tokenizer, text, frame).ids)
+
+
+def _token_weights(record: Judged, response: EncodedResponse) -> tuple[float, ...] | None:
+    """The user's column `token_weights`, one a token of the text; what the template writes around it weighs 1.
+
+    The column may include the token that ends the turn.
+    """
     column = (record.model_extra or {}).get("token_weights")
     if column is None:
         return None
     numbers = isinstance(column, list) and all(
         isinstance(w, int | float) and not isinstance(w, bool) and math.isfinite(w) for w in column
     )
-    text = count - ended
-    if not numbers or len(column) not in (text, count):
-        more = f" (or {count} with the end-of-turn token)" if ended else ""
+    text, ended = len(response.text), bool(response.closing)
+    if not numbers or len(column) not in (text, text + ended):
+        more = f" (or {text + ended} with the end-of-turn token)" if ended else ""
         raise DataError(
             f"row {record.id!r}: token_weights must be {text} numbers{more}",
             remedy="one finite number for each token of the response",
         )
-    return (*(float(w) for w in column), *[1.0] * (count - len(column)))
+    weights = [1.0] * len(response.ids)
+    start = len(response.opening)
+    weights[start : start + text] = map(float, column[:text])
+    if len(column) > text:
+        weights[-1] = float(column[-1])
+    return tuple(weights)

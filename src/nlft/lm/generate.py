@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -260,8 +261,9 @@ class _Run:
         self.active.pop()
 
     def _completion(self, slot: _Slot, stop: int | None) -> Completion:
-        text = self.lm.tokenizer.decode(slot.generated, skip_special_tokens=True)
-        return Completion(slot.index, text, tuple(slot.generated), "length" if stop is None else "stop", stop)
+        thoughts, text = self.lm.read(slot.generated, self.prompts[slot.index])
+        why: Literal["stop", "length"] = "length" if stop is None else "stop"
+        return Completion(slot.index, text, tuple(slot.generated), why, stop, thoughts)
 
 
 def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:

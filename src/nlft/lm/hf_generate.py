@@ -63,7 +63,10 @@ def _batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([_Draw(settings, [streams[index] for index in indices], width)]),
         )
-    return [_completion(lm, index, row[width:].tolist(), limit) for index, row in zip(indices, output, strict=True)]
+    return [
+        _completion(lm, index, prompts[index], row[width:].tolist(), limit)
+        for index, row in zip(indices, output, strict=True)
+    ]
 
 
 @contextmanager
@@ -77,9 +80,9 @@ def _without_habits(model: Any) -> Iterator[None]:
         model.generation_config = own
 
 
-def _completion(lm: LanguageModel, index: int, ids: list[int], limit: int) -> Completion:
+def _completion(lm: LanguageModel, index: int, prompt: Sequence[int], ids: list[int], limit: int) -> Completion:
     end = next((place for place, token in enumerate(ids) if token in lm.stop_ids), None)
     kept = ids[:limit] if end is None else ids[:end]
-    text = lm.tokenizer.decode(kept, skip_special_tokens=True)
+    thoughts, text = lm.read(kept, prompt)
     stop = None if end is None else ids[end]
-    return Completion(index, text, tuple(kept), "length" if stop is None else "stop", stop)
+    return Completion(index, text, tuple(kept), "length" if stop is None else "stop", stop, thoughts)

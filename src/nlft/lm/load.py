@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nlft.errors import ConfigError, ModelError
+from nlft.lm.config import TemplateSettings
+from nlft.lm.frame import frame_of
 from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
+from nlft.lm.template import settle_template
+from nlft.lm.thoughts import AnswerMarks, answer_marks, read_answer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What transformers, PEFT and safetensors raise for missing, damaged or unsuitable files.
@@ -45,10 +51,18 @@ class LanguageModel:
         """How many tokens it takes in all, where its config says so."""
         return context_length(self.model.config)
 
-    @property
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end a response: the tokenizer's, and those of the generation config."""
+        """The tokens that end a response: the one that is trained, the tokenizer's, and the generation config's."""
         return stop_ids(self.model, self.tokenizer)
+
+    def read(self, ids: Sequence[int], prompt: Sequence[int]) -> tuple[str, str]:
+        """The thoughts and the answer in the ids generated after a prompt, which may hold the answer's beginning."""
+        return read_answer(self.tokenizer, self._marks, ids, prompt)
+
+    @cached_property
+    def _marks(self) -> AnswerMarks:
+        return answer_marks(self.tokenizer)
 
 
 def context_length(config: Any) -> int | None:
@@ -59,8 +73,14 @@ def context_length(config: Any) -> int | None:
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     """Every token that ends a response."""
     listed = getattr(model.generation_config, "eos_token_id", None)
-    ids = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
+    ids = {closing_id(tokenizer), tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
     return frozenset(i for i in ids if i is not None)
+
+
+def closing_id(tokenizer: Any) -> int:
+    """The token with which the chat template ends a response."""
+    closing = frame_of(tokenizer, [{"role": "user", "content": "?"}]).closing
+    return int(tokenizer(closing, add_special_tokens=False).input_ids[-1])
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -114,6 +134,7 @@ def load_model(
     device: str = "auto",
     trust_remote_code: bool = False,
     quantization: str | None = None,
+    template: TemplateSettings | None = None,
 ) -> LanguageModel:
     """Load a model ready to score, sample or train.
 
@@ -126,10 +147,11 @@ def load_model(
         device: "auto", or as torch names it.
         trust_remote_code: Run code that comes with the model; off by default.
         quantization: "4bit" or "8bit", by bitsandbytes on CUDA.
+        template: Which chat template, and what it leaves open; by default the model's own, without thinking.
 
     Raises:
         ModelError: when model, tokenizer or adapter cannot be found or read.
-        ConfigError: for a dtype, device or quantization that does not exist here.
+        ConfigError: for a dtype, device or quantization that does not exist here, or without a chat template.
     """
     where = pick_device(device)
     weights = pick_dtype(dtype, where)
@@ -137,7 +159,7 @@ def load_model(
     extra: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if quantization is not None:
         extra["quantization_config"] = _quantization(quantization, weights)
-    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, template=template)
     with quiet():
         try:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=weights, use_safetensors=True, **extra)
@@ -153,13 +175,21 @@ def load_model(
     return LanguageModel(model, tokenizer, name_or_path)
 
 
-def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
-    """Load a tokenizer alone, which needs no weights.
+def load_tokenizer(source: str, *, trust_remote_code: bool = False, template: TemplateSettings | None = None) -> Any:
+    """Load a tokenizer alone, which needs no weights, with its chat template settled.
 
     Raises:
-        ModelError: when it cannot be found, or has no chat template.
+        ModelError: when it cannot be found.
+        ConfigError: when it has no chat template and `template` names none, or one that cannot be read or does not fit.
     """
-    source = resolve_model(source)
+    tokenizer = _tokenizer(source, trust_remote_code=trust_remote_code)
+    settle_template(tokenizer, template or TemplateSettings(), name=source, load_other=_tokenizer)
+    return tokenizer
+
+
+def _tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
+    # An adapter's folder has a tokenizer, though it is no model.
+    source = source if (Path(source) / "tokenizer_config.json").is_file() else resolve_model(source)
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)

@@ -14,13 +14,17 @@ from nlft.lm.config import SamplingSettings
 
 @dataclass(frozen=True)
 class Completion:
-    """A response: the prompt's index, its text, its ids without the stop token, why it ended, and by which token."""
+    """A response: the prompt's index, its text, its ids without the stop token, why it ended, and by which token.
+
+    What the model thought before it answered is apart, in `thoughts`.
+    """
 
     index: int
     text: str
     token_ids: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
     stop_id: int | None = None
+    thoughts: str = ""
 
 
 def uniforms(settings: SamplingSettings, stream: int) -> np.ndarray:

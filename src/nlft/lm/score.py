@@ -74,8 +74,8 @@ def score_batch(
 
 
 def _path(example: EncodedExample, name: str) -> TokenPath:
-    path = example.standard if name == "standard" else example.judge
-    if path is None:  # encode_dataset skips such rows
+    path: TokenPath | None = getattr(example, name)
+    if path is None:  # encode_dataset skips or refuses such rows
         raise ValueError(f"row {example.id!r} has no {name} path")
     return path
 
@@ -90,6 +90,8 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         logp_judge=judge.logp if judge is not None else None,
         hidden_states=base.hidden_states,
     )
+    if (preferred := found.get((place, "preferred"))) is not None:
+        row = replace(row, logp_preferred=preferred.logp, fork=example.fork)
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
     if teacher is not None and teacher.top is not None and base.chosen is not None:

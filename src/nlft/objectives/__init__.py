@@ -1,4 +1,4 @@
-"""What a token is worth: nlft, sft, dft, cut, sdft, token-weights, first-error, clipped-ratio; one interface, one trainer.
+"""What a token is worth: one class per objective, one interface, one trainer.
 
 A user's own is a subclass of `Objective` with the decorator `register`; see there.
 """
@@ -9,6 +9,7 @@ from nlft.objectives.first_error import ClippedRatio, FirstError
 from nlft.objectives.interface import Example, Needs, Objective, TopTokens
 from nlft.objectives.likelihood import DFT, SFT, TokenWeights
 from nlft.objectives.nlft import NLFT
+from nlft.objectives.pairs import Pairs
 from nlft.objectives.registry import available, get_objective, register
 from nlft.objectives.sdft import SDFT
 
@@ -24,6 +25,7 @@ __all__ = [
     "Loss",
     "Needs",
     "Objective",
+    "Pairs",
     "TokenWeights",
     "TopTokens",
     "available",

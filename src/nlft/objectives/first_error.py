@@ -15,6 +15,7 @@ from nlft.core.loss import Loss, example_loss
 from nlft.core.settings import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.objectives.interface import Example, Needs, Objective, required
+from nlft.objectives.likelihood import single
 from nlft.objectives.nlft import with_figures
 from nlft.objectives.registry import register
 
@@ -68,7 +69,7 @@ class FirstError(Objective):
 
     def weigh(self, example: Example) -> Allocation:
         """|v| is the scale, set to 0 at the tokens of the wrong step that the judge path does not confirm."""
-        base = _single(example.logp_base.detach())
+        base = single(example.logp_base.detach())
         nowhere = torch.zeros_like(base, dtype=torch.bool)
         if example.correct:
             scale = torch.ones_like(base)
@@ -125,7 +126,7 @@ class ClippedRatio(Objective):
 
     def weigh(self, example: Example) -> Allocation:
         """The scales above."""
-        base = _single(example.logp_base.detach())
+        base = single(example.logp_base.detach())
         if example.correct:
             scale, error = torch.ones_like(base), torch.zeros_like(base, dtype=torch.bool)
             other = required(example.logp_standard, "the standard path")
@@ -154,10 +155,6 @@ def _signed(example: Example, base: Float[Tensor, " n"], threshold: float) -> tu
 
 def _bounded(floor: float) -> SaliencySettings:
     return SaliencySettings(incorrect_term="unlikelihood", unlikelihood_floor=floor)
-
-
-def _single(logp: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    return logp.float() if logp.dtype in (torch.float16, torch.bfloat16) else logp
 
 
 def _require(fits: bool, objective: Objective, option: str, remedy: str) -> None:

@@ -14,7 +14,8 @@ from nlft.core.loss import Loss
 from nlft.core.settings import SaliencySettings
 from nlft.errors import DataError
 
-Path = Literal["standard", "judge"]
+Path = Literal["standard", "judge", "preferred"]
+"""A path besides the base path; `preferred` is the base prompt with the right response of a pair."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Example:
         hidden_states: the base path's last hidden states; row t predicts y_t.
         token_weights: the user's own weights, one for each token.
         top_standard: the standard path's likeliest tokens.
+        logp_preferred: log P of the m tokens of the right response it is paired with, base prompt, nats, with gradient.
+        fork: how many tokens the two responses share at their beginning.
     """
 
     logp_base: Float[Tensor, " n"]
@@ -69,6 +72,8 @@ class Example:
     hidden_states: Float[Tensor, "n d"] | None = None
     token_weights: Float[Tensor, " n"] | None = None
     top_standard: TopTokens | None = None
+    logp_preferred: Float[Tensor, " m"] | None = None
+    fork: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,5 +136,6 @@ def required(tensor: Tensor | None, what: str) -> Tensor:
 _REMEDIES = {
     "token weights": "give each row a column of numbers, one for each token of its response",
     "token weights of the wrong step": "make them with nlft.steps.step_weights.with_step_weights(rows, tokenizer)",
+    "the right response of the pair": "make the rows with nlft.revise.pairs(rows)",
     "the judge path": "run `nlft judge`, or leave incorrect rows out",
 }

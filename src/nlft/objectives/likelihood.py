@@ -39,7 +39,7 @@ class DFT(Objective):
 
     def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Mean of -P log P with the first P detached; always the current P, so there is nothing to store."""
-        return _weighted(example.logp_base, _single(example.logp_base).exp())
+        return _weighted(example.logp_base, single(example.logp_base).exp())
 
 
 @register
@@ -59,12 +59,12 @@ class TokenWeights(Objective):
 
 
 def _weighted(logp: Float[Tensor, " n"], weight: Float[Tensor, " n"]) -> Loss:
-    logp = _single(logp)
+    logp = single(logp)
     weight = weight.detach().to(logp)
     loss = -(weight * logp).mean()
     return Loss(loss, {"weighted": loss.detach(), "mean_scale": weight.mean()})
 
 
-def _single(logp: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def single(logp: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Half precision as float32: sums and exponentials in it would lose what the model computed."""
     return logp.float() if logp.dtype in (torch.float16, torch.bfloat16) else logp

@@ -13,7 +13,6 @@ from nlft.data.folds import fold_numbers
 from nlft.errors import ConfigError, DataError
 from nlft.files import write_lines
 from nlft.out_of_fold.config import OutOfFoldSettings
-from nlft.prompts import load_prompts
 from nlft.provenance import digest
 from nlft.records import Judged, Problem, Verdict, parse_record
 from nlft.train.config import TrainSettings
@@ -109,7 +108,7 @@ def out_of_fold(settings: OutOfFoldSettings, problems: Sequence[Problem], folder
         raise ConfigError("out-of-fold answers need a model to train", remedy="name one with --model")
     training = settings.fold_training()
     untrained = LocalAnswerer(settings.model, settings, load=settings)
-    prompts = digest(load_prompts(training.prompts).model_dump(mode="json"))
+    prompts = digest(training.prompt_set().model_dump(mode="json"))
     return OutOfFold(
         problems,
         FoldTrainer(settings, folder),

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from nlft.answer.config import AnswerSettings
 from nlft.config import parse_config, refused
 from nlft.errors import ConfigError
-from nlft.lm.config import LoadSettings
+from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.train.config import TrainSettings
 
 __all__ = ["OutOfFoldSettings"]
@@ -57,6 +57,6 @@ class OutOfFoldSettings(AnswerSettings):
             if name in self.train:
                 remedy = "training ends in an adapter" if name == "full" else f"set `{name}` of the answers"
                 raise ConfigError(f"`{name}` cannot be set for a fold", remedy=remedy)
-        given = {name: getattr(self, name) for name in ("prompts", "seed", *LoadSettings.model_fields)}
+        given = {name: getattr(self, name) for name in (*ChatSettings.model_fields, "seed", *LoadSettings.model_fields)}
         own = {"objective": "sft", "target": "reference", **given, **self.train}
         return parse_config({**own, "model": self.model or ""}, TrainSettings)

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nlft.config import Config
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
 from nlft.files import sole_writer
-from nlft.pipeline.experiment import Cell, Experiment, Split, cells, fold_list
-from nlft.pipeline.folds import Fold
+from nlft.pipeline.experiment import Cell, Experiment, Split, cells
 from nlft.pipeline.graph import (
     Slot,
     Step,
@@ -24,7 +22,7 @@ from nlft.pipeline.graph import (
     sources_hash,
 )
 from nlft.pipeline.parallel import side_by_side
-from nlft.pipeline.plan import Plan
+from nlft.pipeline.plan import Run, plan_cells
 from nlft.pipeline.results import (
     RESULTS_VERSION,
     CellResult,
@@ -34,18 +32,10 @@ from nlft.pipeline.results import (
     solved_digits,
     write_result,
 )
-from nlft.pipeline.select import RowsSettings
 from nlft.progress import Progress, progress
 from nlft.records import Judged, read_objects, read_records
 
-__all__ = ["Run", "missing_cells", "plan_cells", "refuse_others", "run_cells"]
-
-
-class Run(NamedTuple):
-    """One training run, and the cells evaluated on it."""
-
-    train: tuple[Step, ...]  # rows and training; none for the untrained model
-    evaluations: dict[Cell, Step]
+__all__ = ["missing_cells", "refuse_others", "run_cells"]
 
 
 def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[Cell]:
@@ -53,77 +43,6 @@ def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[C
     wanted = cells(experiment, split)
     done = read_results(results, split, wanted)
     return [cell for cell in wanted if cell not in done]
-
-
-def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None = None) -> tuple[list[Step], list[Run]]:
-    """The steps that all cells share, and the training runs; this runs nothing.
-
-    Raises:
-        ConfigError: if the split has no section.
-    """
-    shared = Plan(experiment)
-    judged = shared.prepare()
-    problems = _problems(experiment, split, shared, judged, file)
-    runs: dict[tuple[str, int], Run] = {}
-    for cell in cells(experiment, split):
-        key = (cell.run, cell.seed)
-        if key not in runs:
-            runs[key] = Run(_training(experiment, cell, judged), {})
-        runs[key].evaluations[cell] = _evaluation(experiment, cell, split, problems[cell.fold], runs[key].train)
-    return shared.steps, list(runs.values())
-
-
-def _problems(
-    experiment: Experiment, split: Split, shared: Plan, judged: Path, file: str | Path | None
-) -> dict[int | None, Path]:
-    """Add the steps that make a split's problems, and return their paths by fold."""
-    source = getattr(experiment, split)
-    if split == "dev" and experiment.folds is not None:
-        return {
-            number: shared.add("held-out", fold, (judged,), f"folds/{number}.jsonl", name=f"fold-{number}")
-            for number in fold_list(experiment, split)
-            if (fold := _fold(experiment, number)) is not None
-        }
-    if source is None:
-        raise ConfigError(
-            f"the experiment has no section `{split}`", file=file, remedy="add it, or use the other split"
-        )
-    problems = shared.data(split, source, "test.jsonl" if split == "test" else "dev-pool.jsonl")
-    if split == "dev":  # training problems do not show what the model learned
-        problems = shared.add("leave-out", Config(), (problems, shared.folder / "problems.jsonl"), "dev.jsonl")
-    return {None: problems}
-
-
-def _fold(experiment: Experiment, number: int | None) -> Fold | None:
-    if number is None or experiment.folds is None:
-        return None
-    return Fold(folds=experiment.folds, fold=number, seed=experiment.seed)
-
-
-def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, ...]:
-    method = experiment.methods[cell.method]
-    if method.train is None:
-        return ()
-    steps = Plan(experiment)
-    rows = RowsSettings(rows=method.rows, size=cell.size, fold=_fold(experiment, cell.fold))
-    name = f"{method.rows}-{cell.size}" + ("" if cell.fold is None else f"-f{cell.fold}")
-    chosen = steps.add("rows", rows, (judged,), f"rows/{name}.jsonl", name=f"rows-{name}")
-    last = experiment.last_epoch
-    changes = {"seed": cell.seed} | ({"epochs": float(last), "keep_checkpoints": last} if last is not None else {})
-    settings = method.train.model_copy(update=changes)
-    run = f"{cell.run}-s{cell.seed}"
-    steps.add("train", settings, (chosen,), f"adapters/{run}", name=f"train-{run}")
-    return tuple(steps.steps)
-
-
-def _evaluation(experiment: Experiment, cell: Cell, split: Split, problems: Path, training: Sequence[Step]) -> Step:
-    changes: dict[str, object] = {"seed": cell.seed}
-    if training:
-        changes["adapter"] = str(training[-1].output)
-    settings = experiment.methods[cell.method].evaluate.model_copy(update=changes)
-    name = f"{split}-{cell.id}"
-    inputs = (problems,)
-    return Step(name, "evaluate", settings, inputs, experiment.folder / "evaluations" / f"{name}.json")
 
 
 def run_cells(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nlft.evaluate.table import Table
+from nlft.lm.config import ChatSettings
 from nlft.pipeline.experiment import Cell, Estimate, Experiment, Split, cells
 from nlft.progress import duration
 from nlft.train.config import REFT, TrainSettings
@@ -112,7 +113,8 @@ def describe_method(experiment: Experiment, name: str) -> str:
     if method.train is None:
         return "untrained model"
     given = method.train.model_dump(exclude_defaults=True, exclude={"model", "prompts", "seed"})
-    own = {key: value for key, value in given.items() if experiment.train.get(key) != value}
+    shared = {**ChatSettings.of(experiment).model_dump(), **experiment.train}
+    own = {key: value for key, value in given.items() if shared.get(key) != value}
     constants = own.pop("settings", None)
     parts = [f"{key} {value}" for key, value in own.items()]
     parts += [f"{key} {value}" for key, value in constants.items()] if isinstance(constants, dict) else []

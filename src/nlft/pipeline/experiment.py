@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from nlft.config import Config, did_you_mean, parse_config
+from nlft.config import Config, did_you_mean, parse_config, refused
 from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
-from nlft.pipeline.recipe import Preparation, refuse_elsewhere, with_shared
+from nlft.pipeline.recipe import Preparation, Revision, graded_as, refuse_elsewhere, with_shared
 from nlft.pipeline.select import ROWS_HELP, Rows
 from nlft.train.config import TrainSettings
 
@@ -44,6 +44,9 @@ class Method(Config):
         description="training settings that add to the experiment's; null: the untrained model"
     )
     rows: Rows = Field(default="all", description=ROWS_HELP)
+    revise: Revision | None = Field(
+        default=None, description="revise wrong responses among these rows first, as the section `revise` of a run does"
+    )
     evaluate: EvaluateSettings = Field(description="evaluation settings that add to the experiment's")
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
         default=None,
@@ -55,6 +58,8 @@ class Method(Config):
     def _adapter_answers(self) -> Self:
         if self.train is not None:
             refuse_elsewhere(self.evaluate, "evaluate")
+        elif self.revise is not None:
+            raise refused(ConfigError("nothing is trained on the revised rows", remedy="add train"), "revise")
         return self
 
 
@@ -132,6 +137,8 @@ class Experiment(Preparation):
             section, shared = own.get(verb, {}), data.get(verb, {})
             if isinstance(section, dict) and isinstance(shared, dict):
                 own[verb] = with_shared(top, verb, {**shared, **section})
+        if isinstance(own.get("revise"), dict):
+            own["revise"] = {**graded_as(data), **with_shared(top, "revise", own["revise"])}
         if isinstance(own["train"], dict) and method.get("settings"):
             own["train"]["settings"] = method["settings"]
         return own

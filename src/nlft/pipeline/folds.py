@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
 from pydantic import Field
 
 from nlft.config import Config
 from nlft.data.duplicates import normalised
-from nlft.errors import DataError
+from nlft.data.folds import fold_numbers
 from nlft.progress import Outcome
 from nlft.records import Judged, Problem, read_records, write_records
 
-__all__ = ["Fold", "fold_numbers", "held_out_file"]
+__all__ = ["Fold", "held_out_file"]
 
 
 class Fold(Config):
@@ -27,26 +26,6 @@ class Fold(Config):
     def left_out(self, rows: Sequence[Judged]) -> list[bool]:
         """Whether each row is in the fold."""
         return [number == self.fold for number in fold_numbers(rows, self.folds, self.seed)]
-
-
-def fold_numbers(rows: Sequence[Judged], folds: int, seed: int = 0) -> list[int]:
-    """The fold of each row.
-
-    Rows with the same question (but for case, punctuation and spaces) share a fold. Folds differ by at most one question,
-    and by at most one of the questions that have a wrong response.
-
-    Raises:
-        DataError: if there are fewer questions than folds.
-    """
-    questions = [normalised(row.question) for row in rows]
-    wrong = {question for question, row in zip(questions, rows, strict=True) if not row.verdict.correct}
-    order = list(dict.fromkeys(questions))
-    if len(order) < folds:
-        raise DataError(f"{len(order)} different questions cannot make {folds} folds", remedy="use fewer folds")
-    Random(seed).shuffle(order)
-    order.sort(key=lambda question: question in wrong)
-    numbers = {question: place % folds for place, question in enumerate(order)}
-    return [numbers[question] for question in questions]
 
 
 def held_out_file(settings: Fold, judged: Path, output: Path) -> Outcome:

@@ -1,17 +1,22 @@
-"""Turn a recipe into steps."""
+"""Turn a recipe, or the cells of an experiment, into steps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nlft.config import Config
+from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
+from nlft.pipeline.experiment import Cell, Experiment, Split, cells, fold_list
+from nlft.pipeline.folds import Fold
 from nlft.pipeline.graph import Step
 from nlft.pipeline.recipe import Preparation, Recipe, Rounds
 from nlft.pipeline.select import Mixture, RowsSettings
 from nlft.train.config import TrainSettings
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Run", "plan", "plan_cells"]
 
 
 def plan(recipe: Recipe) -> list[Step]:
@@ -21,9 +26,11 @@ def plan(recipe: Recipe) -> list[Step]:
     if recipe.score is not None:
         scored = steps.add("score", recipe.score, (judged,), "scored.jsonl")
         steps.add("view", Config(), (scored,), "map.html")
+    student = adapter = None
     if recipe.revise is not None:
-        judged = steps.add("revise", recipe.revise, (judged,), "revised.jsonl")
-    adapter = None
+        if recipe.revise.first == "train" and recipe.train is not None:
+            student = steps.student(judged, recipe.train)
+        judged = steps.add("revise", recipe.revise.stage(student), (judged,), "revised.jsonl")
     if recipe.train is not None:
         chosen = RowsSettings(rows=recipe.rows)
         rows = judged if recipe.rows == "all" else steps.add("rows", chosen, (judged,), "rows.jsonl")
@@ -33,6 +40,8 @@ def plan(recipe: Recipe) -> list[Step]:
     if recipe.test is not None:
         test = steps.data("test", recipe.test, "test.jsonl")
         steps.evaluate("before", recipe.evaluate, test, None)
+        if student is not None:
+            steps.evaluate("correct-rows", recipe.evaluate, test, student)
         if adapter is not None:
             steps.evaluate("after", recipe.evaluate, test, adapter)
     return steps.steps
@@ -73,6 +82,11 @@ class Plan:
             settings = settings.model_copy(update={"adapter": str(adapter)})
         return self.add("judge", settings, (graded,), output, name=name)
 
+    def student(self, judged: Path, train: TrainSettings, name: str = "student") -> Path:
+        """Add the training on the correct rows of a model that is to revise the others, and return its adapter."""
+        correct = self.add("rows", RowsSettings(rows="correct"), (judged,), f"{name}.jsonl", name=f"rows-{name}")
+        return self.add("train", train, (correct,), name, name=f"train-{name}")
+
     def evaluate(self, name: str, settings: EvaluateSettings, problems: Path, adapter: Path | None) -> Path:
         """Add the evaluation of the model, or of an adapter on it."""
         if adapter is not None:
@@ -108,3 +122,86 @@ def _rounds(steps: Plan, recipe: Recipe, rounds: Rounds, train: TrainSettings, j
         adapters.append(steps.add("train", train, (rows,), f"{home}/adapter", name=f"{home}-train"))
         evaluations.append(steps.evaluate(f"dev-{number}", recipe.evaluate, dev, adapters[-1]))
     return steps.add("best", Config(), (*evaluations, *adapters), "best")
+
+
+class Run(NamedTuple):
+    """One training run, and the cells evaluated on it."""
+
+    train: tuple[Step, ...]  # rows and training; none for the untrained model
+    evaluations: dict[Cell, Step]
+
+
+def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None = None) -> tuple[list[Step], list[Run]]:
+    """The steps that all cells share, and the training runs; this runs nothing.
+
+    Raises:
+        ConfigError: if the split has no section.
+    """
+    shared = Plan(experiment)
+    judged = shared.prepare()
+    problems = _problems(experiment, split, shared, judged, file)
+    runs: dict[tuple[str, int], Run] = {}
+    for cell in cells(experiment, split):
+        key = (cell.run, cell.seed)
+        if key not in runs:
+            runs[key] = Run(_training(experiment, cell, judged), {})
+        runs[key].evaluations[cell] = _evaluation(experiment, cell, split, problems[cell.fold], runs[key].train)
+    return shared.steps, list(runs.values())
+
+
+def _problems(
+    experiment: Experiment, split: Split, shared: Plan, judged: Path, file: str | Path | None
+) -> dict[int | None, Path]:
+    """Add the steps that make a split's problems, and return their paths by fold."""
+    source = getattr(experiment, split)
+    if split == "dev" and experiment.folds is not None:
+        return {
+            number: shared.add("held-out", fold, (judged,), f"folds/{number}.jsonl", name=f"fold-{number}")
+            for number in fold_list(experiment, split)
+            if (fold := _fold(experiment, number)) is not None
+        }
+    if source is None:
+        raise ConfigError(
+            f"the experiment has no section `{split}`", file=file, remedy="add it, or use the other split"
+        )
+    problems = shared.data(split, source, "test.jsonl" if split == "test" else "dev-pool.jsonl")
+    if split == "dev":  # training problems do not show what the model learned
+        problems = shared.add("leave-out", Config(), (problems, shared.folder / "problems.jsonl"), "dev.jsonl")
+    return {None: problems}
+
+
+def _fold(experiment: Experiment, number: int | None) -> Fold | None:
+    if number is None or experiment.folds is None:
+        return None
+    return Fold(folds=experiment.folds, fold=number, seed=experiment.seed)
+
+
+def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, ...]:
+    method = experiment.methods[cell.method]
+    if method.train is None:
+        return ()
+    steps = Plan(experiment)
+    rows = RowsSettings(rows=method.rows, size=cell.size, fold=_fold(experiment, cell.fold))
+    name = f"{method.rows}-{cell.size}" + ("" if cell.fold is None else f"-f{cell.fold}")
+    chosen = steps.add("rows", rows, (judged,), f"rows/{name}.jsonl", name=f"rows-{name}")
+    last = experiment.last_epoch
+    changes = {"seed": cell.seed} | ({"epochs": float(last), "keep_checkpoints": last} if last is not None else {})
+    settings = method.train.model_copy(update=changes)
+    run = f"{cell.run}-s{cell.seed}"
+    if method.revise is not None:
+        own = method.revise.first == "train"
+        student = steps.student(chosen, settings, f"student-{run}") if own else None
+        revise = method.revise.stage(student, cell.seed)
+        chosen = steps.add("revise", revise, (chosen,), f"rows/revised-{run}.jsonl", name=f"revise-{run}")
+    steps.add("train", settings, (chosen,), f"adapters/{run}", name=f"train-{run}")
+    return tuple(steps.steps)
+
+
+def _evaluation(experiment: Experiment, cell: Cell, split: Split, problems: Path, training: Sequence[Step]) -> Step:
+    changes: dict[str, object] = {"seed": cell.seed}
+    if training:
+        changes["adapter"] = str(training[-1].output)
+    settings = experiment.methods[cell.method].evaluate.model_copy(update=changes)
+    name = f"{split}-{cell.id}"
+    inputs = (problems,)
+    return Step(name, "evaluate", settings, inputs, experiment.folder / "evaluations" / f"{name}.json")

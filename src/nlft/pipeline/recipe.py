@@ -4,48 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nlft.answer.config import AnswerSettings, AskSettings
-from nlft.config import Config, parse_config, refused
+from nlft.config import parse_config, refused
 from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.grade.config import GradeSettings
 from nlft.judge.config import JudgeSettings
+from nlft.lm.config import ChatSettings, TemplateSettings
 from nlft.out_of_fold.config import OutOfFoldSettings
 from nlft.pipeline.select import ROWS_HELP, Mixture, Rows
 from nlft.revise.config import ReviseSettings
 from nlft.score.config import ScoreSettings
 from nlft.train.config import TrainSettings
 
-__all__ = ["Preparation", "Recipe", "Rounds", "load_recipe", "refuse_elsewhere", "with_shared"]
+__all__ = ["Preparation", "Recipe", "Revision", "Rounds", "graded_as", "load_recipe", "refuse_elsewhere", "with_shared"]
 
 # The top-level keys that a section inherits unless it sets its own.
+TEMPLATE, CHAT = tuple(TemplateSettings.model_fields), tuple(ChatSettings.model_fields)
 SHARED: dict[str, tuple[str, ...]] = {
-    "answer": ("model", "prompts", "seed"),
+    "answer": ("model", *CHAT, "seed"),
     "judge": ("prompts",),
-    "revise": ("model", "prompts", "seed"),
-    "score": ("model", "prompts"),
-    "train": ("model", "prompts", "seed"),
-    "evaluate": ("model", "prompts", "seed"),
+    "revise": ("model", *CHAT, "seed"),
+    "score": ("model", *CHAT),
+    "train": ("model", *CHAT, "seed"),
+    "evaluate": ("model", *CHAT, "seed"),
 }
 
 
 def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
-    """A section, completed with the recipe's model, prompts and seed if it takes them and sets none."""
+    """A section, completed with the recipe's model, seed and how it is spoken to, where it takes them and sets none."""
     if not isinstance(section, dict):
         return section
     keys: tuple[str, ...] = SHARED.get(verb, ())
     elsewhere = section.get("answerer") not in (None, "local") or section.get("base_url") is not None
     if (verb == "answer" and elsewhere) or (verb == "evaluate" and "replay:" in str(section.get("answerer"))):
-        keys = keys[1:]  # a teacher does not have the student's name, a recording has none
+        keys = tuple(
+            key for key in keys if key not in ("model", *TEMPLATE)
+        )  # a teacher is another model, a recording none
+    elif elsewhere:
+        keys = tuple(key for key in keys if key != "template_date")  # a server writes its own
     if verb == "judge" and section.get("judge") == "self":
-        keys = (*keys, "model")
+        keys = (*keys, "model", *TEMPLATE)
     return {**{key: top[key] for key in keys if top.get(key) is not None}, **section}
+
+
+def graded_as(data: dict[str, Any]) -> dict[str, Any]:
+    """The grader of the section `grade`, which also grades what is revised."""
+    grade = data.get("grade")
+    return {"grader": grade["grader"]} if isinstance(grade, dict) and "grader" in grade else {}
 
 
 def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
@@ -59,7 +71,7 @@ def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
         raise refused(ConfigError(told, remedy="leave answerer and base_url out"), *section)
 
 
-class Preparation(Config):
+class Preparation(ChatSettings):
     """The part that runs and experiments share: the student, and the steps that make judged training rows."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="the run's name; also its folder, unless `output` is set")
@@ -85,7 +97,7 @@ class Preparation(Config):
         """Give sections the recipe's model, prompts and seed, and add the required sections."""
         if not isinstance(data, dict):
             return data
-        top = {"prompts": "paper", "seed": 0, **{key: data[key] for key in ("model", "prompts", "seed") if key in data}}
+        top = {"prompts": "paper", "seed": 0, **{key: data[key] for key in ("model", *CHAT, "seed") if key in data}}
         kept = {key: value for key, value in data.items() if key != "grid"}
         return {**kept, **cls._sections(data, top)}
 
@@ -98,6 +110,28 @@ class Preparation(Config):
     def folder(self) -> Path:
         """The folder for the run's files."""
         return Path(self.output) if self.output is not None else Path("runs") / self.name
+
+
+class Revision(ReviseSettings):
+    """Settings of `nlft revise`, and who revises."""
+
+    first: Literal["train", "untouched"] = Field(
+        default="train",
+        description="who revises: the model trained on the correct rows first, as `train` says, or the untouched one",
+    )
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Self:
+        if self.adapter is not None and self.first == "train":
+            told = "the student that revises is trained first, and an adapter is given as well"
+            raise refused(ConfigError(told, remedy="remove adapter, or set first: untouched"))
+        return self
+
+    def stage(self, student: Path | None, seed: int | None = None) -> ReviseSettings:
+        """The stage's own settings, with the student's adapter."""
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in ReviseSettings.model_fields}
+        changes = {"adapter": str(student)} if student is not None else {}
+        return ReviseSettings(**{**given, **changes, **({"seed": seed} if seed is not None else {})})
 
 
 class Rounds(Mixture):
@@ -114,7 +148,7 @@ class Rounds(Mixture):
 class Recipe(Preparation):
     """The whole pipeline, from problems to two accuracies; `nlft schema` and `nlft VERB --help` list the keys."""
 
-    revise: ReviseSettings | None = Field(
+    revise: Revision | None = Field(
         default=None, description="settings of `nlft revise`, whose rows are trained on; omit it to skip that"
     )
     rounds: Rounds | None = Field(
@@ -139,8 +173,7 @@ class Recipe(Preparation):
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
         sections = {"judge": {}, "train": {}, "evaluate": {}, **data}
         filled = {verb: with_shared(top, verb, sections[verb]) for verb in SHARED if verb in sections}
-        grade = data.get("grade")
-        graded = {"grader": grade["grader"]} if isinstance(grade, dict) and "grader" in grade else {}
+        graded = graded_as(data)
         if isinstance(filled.get("revise"), dict):
             filled["revise"] = {**graded, **filled["revise"]}
         if isinstance(rounds := data.get("rounds"), dict):

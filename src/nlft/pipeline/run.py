@@ -68,12 +68,12 @@ def summarise(folder: Path, steps: list[Step]) -> str:
         blocks.append(("Accuracy", summary_table(evaluations)))
         plot_accuracy(evaluations, folder / "accuracy.png")
         images.append("accuracy.png")
-    if len(evaluations) == 2:
+    for earlier in [name for name in evaluations if name != "after" and "after" in evaluations]:
         pair = [
-            compare(evaluations["before"], evaluations["after"], grader=grader, names=("before", "after"))
+            compare(evaluations[earlier], evaluations["after"], grader=grader, names=(earlier, "after"))
             for grader in ("strict", "flexible")
         ]
-        blocks.append(("After vs. before, on the same problems", comparison_table(pair)))
+        blocks.append((f"After vs. {earlier}, on the same problems", comparison_table(pair)))
     dev = [s.output for s in steps if s.name.startswith("dev-") and s.output.exists()]
     if dev:
         rounds = {f"round {n}": read_evaluation(path) for n, path in enumerate(dev)}
@@ -95,7 +95,7 @@ def summarise(folder: Path, steps: list[Step]) -> str:
 
 
 def _evaluations(folder: Path) -> dict[str, Evaluation]:
-    present = [name for name in ("before", "after") if (folder / f"{name}.json").exists()]
+    present = [name for name in ("before", "correct-rows", "after") if (folder / f"{name}.json").exists()]
     return {name: read_evaluation(folder / f"{name}.json") for name in present}
 
 

@@ -4,6 +4,20 @@ Text from data is only ever joined to a prompt, never formatted into it, so brac
 template syntax inside a problem stay text.
 """
 
-from nlft.prompts.prompt_set import Message, PromptSet, PromptSetName, available, load_prompts, says_correct
+from nlft.prompts.context import AROUND, CALLS, EARLIER, SYSTEM, TOOLS, Context, Message
+from nlft.prompts.prompt_set import PromptSet, PromptSetName, available, load_prompts, says_correct
 
-__all__ = ["Message", "PromptSet", "PromptSetName", "available", "load_prompts", "says_correct"]
+__all__ = [
+    "AROUND",
+    "CALLS",
+    "EARLIER",
+    "SYSTEM",
+    "TOOLS",
+    "Context",
+    "Message",
+    "PromptSet",
+    "PromptSetName",
+    "available",
+    "load_prompts",
+    "says_correct",
+]

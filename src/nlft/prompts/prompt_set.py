@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nlft.config import Config, NamesFile, checked_by, did_you_mean, parse_config
-from nlft.errors import ConfigError
+from nlft.errors import ConfigError, DataError
 from nlft.files.yaml import read_yaml
+from nlft.prompts.context import Context, Message
 
 FOLDER = Path(__file__).parent
+ALONE = Context()
 _MARKUP = " \t\r#*_`\"'“”‘’.!"
-
-
-class Message(TypedDict):
-    """One chat message, as `tokenizer.apply_chat_template` takes it."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class PromptSet(Config):
@@ -42,6 +37,10 @@ class PromptSet(Config):
     judge_after: str = Field(default="", description="after the judgment")
     judging: str = Field(description="the judge's instruction, which decides first (paper A.1)")
     judging_wrong: str = Field(description="the judge's instruction where the grade already says wrong")
+    system: Literal["join", "replace", "refuse"] = Field(
+        default="join",
+        description="a row's own system message: joined with the instruction, in its place, or refused",
+    )
     answer_heading: str = Field(
         default="The final answer to this problem is:", description="to revise: between question and final answer"
     )
@@ -67,41 +66,64 @@ class PromptSet(Config):
         default="Write the correct solution to the problem, without a word about that response or its judgment.",
         description="to revise: after the judgment",
     )
+    incorrect: str = Field(
+        default="Give an incorrect answer to this problem.",
+        description="after the question of a wrong response, for training on verdict prompts",
+    )
     correct_mark: str = Field(
         default="the response is correct", description="what a judge says, in any case, of a correct response"
     )
 
-    def base(self, question: str) -> list[Message]:
-        """X_base = ⟨question⟩."""
-        return _chat(self.solve, question)
+    def base(self, question: str, context: Context = ALONE) -> list[Message]:
+        """X_base = ⟨question⟩; what the row's conversation holds besides it stands before it on every path."""
+        return _chat(self._instruction(context), question, context)
 
-    def standard(self, question: str, reference: str) -> list[Message]:
+    def standard(self, question: str, reference: str, context: Context = ALONE) -> list[Message]:
         """X_standard = ⟨question, standard answer⟩."""
-        system = _join(self.standard_first, self.solve)
-        return _chat(system, _join(question, self.standard_heading, reference, self.standard_after))
+        system = _join(self.standard_first, self._instruction(context))
+        return _chat(system, _join(question, self.standard_heading, reference, self.standard_after), context)
 
-    def judge(self, question: str, judgment: str) -> list[Message]:
+    def judge(self, question: str, judgment: str, context: Context = ALONE) -> list[Message]:
         """X_judge = ⟨question, judgment⟩."""
-        system = _join(self.judge_first, self.solve)
-        return _chat(system, _join(question, self.judge_heading, judgment, self.judge_after))
+        system = _join(self.judge_first, self._instruction(context))
+        return _chat(system, _join(question, self.judge_heading, judgment, self.judge_after), context)
 
-    def ask_judgment(self, question: str, response: str, reference: str, *, known_wrong: bool) -> list[Message]:
+    def ask_judgment(
+        self, question: str, response: str, reference: str, context: Context = ALONE, *, known_wrong: bool
+    ) -> list[Message]:
         """What a judge is asked about a response."""
-        user = _join("Problem:", question, "Student's response:", response, "Correct answer:", reference)
+        before = ("Conversation so far:", context.transcript()) if context.turns else ()
+        user = _join(*before, "Problem:", question, "Student's response:", response, "Correct answer:", reference)
         return _chat(self.judging_wrong if known_wrong else self.judging, user)
 
-    def with_answer(self, question: str, answer: str) -> list[Message]:
+    def with_answer(self, question: str, answer: str, context: Context = ALONE) -> list[Message]:
         """⟨question, final answer⟩: to answer again knowing where the steps must lead."""
-        return _chat(self.solve, _join(question, self.answer_heading, answer, self.answer_after))
+        return _chat(
+            self._instruction(context), _join(question, self.answer_heading, answer, self.answer_after), context
+        )
 
-    def with_steps(self, question: str, steps: str) -> list[Message]:
+    def with_steps(self, question: str, steps: str, context: Context = ALONE) -> list[Message]:
         """⟨question, first steps of the standard answer⟩."""
-        return _chat(self.solve, _join(question, self.steps_heading, steps, self.steps_after))
+        return _chat(self._instruction(context), _join(question, self.steps_heading, steps, self.steps_after), context)
 
-    def correct(self, question: str, response: str, judgment: str) -> list[Message]:
+    def correct(self, question: str, response: str, judgment: str, context: Context = ALONE) -> list[Message]:
         """⟨question, response, judgment⟩: to correct the response."""
         told = _join(self.response_heading, response, self.judgment_heading, judgment, self.correct_after)
-        return _chat(self.solve, _join(question, told))
+        return _chat(self._instruction(context), _join(question, told), context)
+
+    def _instruction(self, context: Context) -> str:
+        """The solving instruction with the row's own system message."""
+        if context.system and self.system == "refuse":
+            raise DataError(
+                f"row {context.row!r}: it has a system message of its own",
+                remedy="join it with the instruction (--system join), replace the instruction (--system replace), or "
+                "remove the column `system`",
+            )
+        return context.system or self.solve if self.system == "replace" else _join(context.system, self.solve)
+
+    def ask_incorrect(self, question: str) -> str:
+        """The question with the request for an incorrect answer."""
+        return _join(question, self.incorrect)
 
 
 def available() -> list[str]:
@@ -109,8 +131,12 @@ def available() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_prompts(name_or_path: str) -> PromptSet:
+def load_prompts(name_or_path: str, *, system: str | None = None) -> PromptSet:
     """Load a shipped prompt set by name, or a user's own from a YAML file of the same form.
+
+    Args:
+        name_or_path: The name or the file.
+        system: What becomes of a row's own system message, if not what the set says.
 
     Raises:
         ConfigError: for an unknown name, a missing file, or a key that does not belong.
@@ -123,7 +149,8 @@ def load_prompts(name_or_path: str) -> PromptSet:
                 remedy=did_you_mean(name_or_path, available()) + " (or give a YAML file)",
             )
         path = FOLDER / f"{name_or_path}.yaml"
-    return parse_config({"name": path.stem, **read_yaml(path)}, PromptSet, file=path)
+    changes = {"system": system} if system is not None else {}
+    return parse_config({"name": path.stem, **read_yaml(path), **changes}, PromptSet, file=path)
 
 
 PromptSetName = Annotated[str, NamesFile(), checked_by(load_prompts)]
@@ -145,9 +172,9 @@ def says_correct(judgment: str, mark: str) -> bool:
     return any(" ".join(sentence.strip(_MARKUP).casefold().split()) == wanted for sentence in sentences)
 
 
-def _chat(system: str, user: str) -> list[Message]:
+def _chat(system: str, user: str, context: Context = ALONE) -> list[Message]:
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
-    return [*messages, {"role": "user", "content": user}]
+    return [*messages, *context.turns, {"role": "user", "content": user}, *context.calls]
 
 
 def _join(*parts: str) -> str:

@@ -1,6 +1,7 @@
 from .checks import refusal
 from .config import ReviseSettings
 from .likelihood import BaseLikelihood
+from .rows import corrections, pairs, verdict_prompts
 from .step import Candidate, Revisions, revise_file, revise_rows
 from .ways import WAYS, first_steps
 
@@ -10,8 +11,11 @@ __all__ = [
     "Candidate",
     "ReviseSettings",
     "Revisions",
+    "corrections",
     "first_steps",
+    "pairs",
     "refusal",
     "revise_file",
     "revise_rows",
+    "verdict_prompts",
 ]

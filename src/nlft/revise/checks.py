@@ -9,7 +9,7 @@ from nlft.records import Graded
 from nlft.revise.ways import MARK, final_answer
 from nlft.steps.arithmetic import equations, numbers
 
-__all__ = ["LEAK", "closed", "in_form", "refusal"]
+__all__ = ["LEAK", "closed", "in_form", "refusal", "shows_working"]
 
 # A student that speaks of what it was shown. "The final answer is 7" is a way to end, and no leak.
 LEAK = re.compile(
@@ -38,7 +38,7 @@ def in_form(response: str, answer: str) -> str:
     """A right response with its answer on a last line of its own, behind `####`; other lines with that mark go.
 
     >>> in_form("####" + chr(10) + "She has 2 + 5 = 7 pens.", "7")
-    'She has 2 + 5 = 7 pens.\n#### 7'
+    'She has 2 + 5 = 7 pens.\\n#### 7'
     """
     lines = response.strip().splitlines()
     if lines and re.fullmatch(MARK + r" \S.*\d.*", lines[-1]) and response.count(MARK) == 1:
@@ -71,12 +71,20 @@ def refusal(row: Graded, *, shortest: float = 0.6) -> str | None:
     return _underived(row)
 
 
+def shows_working(reference: str) -> bool:
+    """Whether a standard answer holds more than its final answer.
+
+    >>> shows_working("#### 7"), shows_working("2 + 5 = 7" + chr(10) + "#### 7")
+    (False, True)
+    """
+    return re.search(r"\w", reference.replace(final_answer(reference), "", 1)) is not None
+
+
 def _underived(row: Graded) -> str | None:
     answer = final_answer(row.reference)
     value = _number(answer)
     worked = any(equation.right == value for equation in equations(row.reference))
-    bare = not re.search(r"\w", row.reference.replace(answer, "", 1))
-    if value is None or not (worked or bare):
+    if value is None or not (worked or not shows_working(row.reference)):
         return None
     step = next((equation for equation in equations(row.response) if equation.right == value), None)
     if step is None:

@@ -9,8 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from nlft.config import Idle, refused
 from nlft.errors import ConfigError
 from nlft.grade.config import GraderName
-from nlft.lm.config import ModelSettings, SamplingSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, ModelSettings, SamplingSettings
 from nlft.revise.ways import Way
 
 __all__ = ["ReviseSettings"]
@@ -22,7 +21,7 @@ def _names(value: Any) -> Any:
     return [name for text in texts for name in str(text).split(",")] if isinstance(texts, list) else texts
 
 
-class ReviseSettings(SamplingSettings, ModelSettings):
+class ReviseSettings(SamplingSettings, ModelSettings, ChatSettings):
     """How the student answers again, and which of its answers are kept."""
 
     ways: Annotated[list[Way], BeforeValidator(_names)] = Field(
@@ -30,15 +29,20 @@ class ReviseSettings(SamplingSettings, ModelSettings):
         min_length=1,
         description="what the student is shown, comma-separated: the final answer (answer), the first steps of the "
         "standard answer (steps), its response and the judgment (judgment); or its response's beginning to continue "
-        "from the first error, with the final answer shown (stitch) or not (stitch-plain)",
+        "from the first error, with the final answer shown (stitch) or not (stitch-plain), or from the step that the "
+        "judgment puts in its place (correction); or nothing but the question (question)",
     )
     samples: int = Field(default=4, ge=1, description="answers per way; more than one need a temperature")
     rows: Literal["wrong", "all"] = Field(default="wrong", description="revise wrong responses, or all of them")
+    otherwise: Literal["auto", "reference", "leave-out"] = Field(
+        default="auto",
+        description="a wrong response without a revision gets the standard answer, or its row is left out; auto leaves "
+        "it out where the standard answer shows no working",
+    )
     shortest: float = Field(
         default=0.6, ge=0, description="least length of a revised response, as a share of the standard answer's"
     )
     grader: GraderName = Field(default="gsm8k-flexible", description="the grader that decides whether it is right")
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a shipped name, or a YAML file")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
 
     @model_validator(mode="after")

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.types import OnReply, Reply, Request, make_request
-from nlft.prompts import PromptSet
+from nlft.lm.config import TemplateSettings
+from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Attempt
 
 __all__ = ["BaseLikelihood", "Likelihood"]
@@ -41,15 +42,18 @@ class BaseLikelihood:
     def request(self, row: Attempt) -> Request:
         """Weights, base prompt and response."""
         weights = self.answerer.settings()
-        settings = {"score": "base", "weights": weights["weights"], "dtype": weights["dtype"]}
-        messages = [*self.prompts.base(row.question), {"role": "assistant", "content": row.response}]
-        return make_request(settings, row, messages)  # type: ignore[arg-type]
+        decides = ("weights", "dtype", *TemplateSettings.model_fields)
+        settings = {"score": "base", **{name: weights[name] for name in decides}}
+        context = Context.of(row)
+        said: Message = {"role": "assistant", "content": row.response}
+        return make_request(settings, row, [*self.prompts.base(row.question, context), said], 0, context.tools)
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Score in batches; the responses to one question share its computation."""
         import torch
 
         from nlft.lm.encode import encode_prompt, encode_response
+        from nlft.lm.frame import frame_of
         from nlft.lm.logprobs import path_logprobs
         from nlft.lm.pack import TokenPath
 
@@ -59,8 +63,9 @@ class BaseLikelihood:
             paths = []
             for request in batch:
                 *asked, response = request.messages
-                ids = encode_response(lm.tokenizer, response["content"])
-                paths.append(TokenPath(tuple(encode_prompt(lm.tokenizer, asked)), tuple(ids)))
+                frame = frame_of(lm.tokenizer, asked, request.tools)
+                ids = encode_response(lm.tokenizer, response["content"], frame).ids
+                paths.append(TokenPath(tuple(encode_prompt(lm.tokenizer, asked, request.tools)), ids))
             with torch.inference_mode():
                 found, _ = path_logprobs(lm.model, paths)
             for request, path in zip(batch, found, strict=True):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -13,12 +14,13 @@ from nlft.answer.journal import Journal
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.step import ask, pending, write_or_remove
 from nlft.answer.types import Answerer, Request, Usage, make_request
+from nlft.errors import DataError
 from nlft.files import candidates_path, journal_path, refuse_same_file, sole_writer
 from nlft.grade import grade_one
 from nlft.progress import Outcome
-from nlft.prompts import PromptSet, load_prompts
+from nlft.prompts import AROUND, Context, PromptSet
 from nlft.records import Attempt, Graded, Judged, Verdict, read_records, write_records
-from nlft.revise.checks import closed, in_form, refusal
+from nlft.revise.checks import closed, in_form, refusal, shows_working
 from nlft.revise.config import ReviseSettings
 from nlft.revise.likelihood import BaseLikelihood, Likelihood
 from nlft.revise.ways import MARK, Asked, Way, ask_again, final_answer
@@ -26,7 +28,7 @@ from nlft.revise.ways import MARK, Asked, Way, ask_again, final_answer
 __all__ = ["Candidate", "Revisions", "dry_run", "revise_file", "revise_rows", "run"]
 
 # What was said of a response that no longer stands.
-FORMER = ("verdict", "grades", "judgment", "judge", "scores", "token_weights")
+FORMER = ("verdict", "grades", "judgment", "judge", "scores", "token_weights", "thoughts", "judge_thoughts")
 DEFAULT: tuple[Way, ...] = ("answer", "steps", "judgment")
 
 
@@ -44,7 +46,8 @@ class Revisions:
     """What the revise stage made of the rows.
 
     `rows` are in input order: each with a revised response, with the standard answer instead, or as it was.
-    `repeats` counts rows left out because an earlier row of the same question got the same response.
+    `repeats` counts rows left out because an earlier row of the same question got the same response, and `left_out` the
+    wrong ones without a revision that did not get the standard answer either.
     """
 
     rows: list[Judged] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Revisions:
     wanted: int = 0
     repeats: int = 0
     usage: Usage = field(default_factory=Usage)
+    left_out: int = 0
 
     @property
     def revised(self) -> int:
@@ -72,6 +76,8 @@ class Revisions:
             counts = f"{len(rows):>6}{len(mine):>9}{share:>12}{len(with_one):>15}{chosen[way]:>8}"
             lines.append(f"{way:<14}{counts}  {told}")
         lines.append(f"{self.revised} of {self.wanted} rows revised, {chosen['reference']} have the standard answer")
+        if self.left_out:
+            lines.append(f"{self.left_out} left out: no revision, and the standard answer is not to be trained on")
         if self.repeats:
             lines.append(f"{self.repeats} left out: an earlier row of the same question has the same response")
         return "\n".join(lines)
@@ -87,6 +93,7 @@ def revise_rows(
     which: str = "wrong",
     grader: str = "gsm8k-flexible",
     shortest: float = 0.6,
+    otherwise: str = "auto",
     likelihood: Likelihood | None = None,
     journal: Journal | None = None,
     retry_failed: bool = False,
@@ -105,6 +112,8 @@ def revise_rows(
         which: Revise "wrong" responses, or "all".
         grader: Decides whether an answer is right.
         shortest: The least length, as a share of the standard answer's.
+        otherwise: What a wrong row without a revision gets: the "reference", nothing ("leave-out"), or the reference
+            only if it shows its working ("auto").
         likelihood: Scores the answers that pass; the first one is taken where None.
         journal: Where replies and scores are kept and looked up; in memory where None.
         retry_failed: Ask again what failed for good in an earlier run.
@@ -122,8 +131,8 @@ def revise_rows(
         for place, request in scored.items():
             if (reply := journal.get(request.key)) is not None and reply.failure is None:
                 candidates[place] = candidates[place].model_copy(update={"logp": float(reply.text)})
-    made, repeats = _choose(given, {row.id for row in wanted}, candidates, grader)
-    return Revisions(made, candidates, len(wanted), repeats, usage)
+    made, repeats, left_out = _choose(given, {row.id for row in wanted}, candidates, grader, otherwise)
+    return Revisions(made, candidates, len(wanted), repeats, usage, left_out)
 
 
 Question = tuple[Judged, tuple[Way, int, Asked], Request]
@@ -136,11 +145,13 @@ def _questions(
     settings = answerer.settings()
     found: list[Question] = []
     for row in rows:
+        tools = Context.of(row).tools
         for way in ways:
             asked = ask_again(row, way, prompts)
             if asked is not None:
                 for sample in range(samples):
-                    found.append((row, (way, sample, asked), make_request(settings, row, asked.messages, sample)))
+                    request = make_request(settings, row, asked.messages, sample, tools)
+                    found.append((row, (way, sample, asked), request))
     return found
 
 
@@ -149,8 +160,9 @@ def _candidate(
 ) -> Candidate:
     way, sample, asked = how
     reply = journal.get(request.key)
-    about = {"question": row.question, "reference": row.reference, "row": row.id, "way": way}
+    about: dict[str, Any] = {"question": row.question, "reference": row.reference, "row": row.id, "way": way}
     about["id"] = f"{row.id}@{way}#{sample}"
+    about |= {name: value for name, value in (row.model_extra or {}).items() if name in AROUND}
     if reply is None or reply.failure is not None:
         why = reply.failure if reply is not None else "not asked"
         return Candidate.model_validate({**about, "response": "", "refusal": f"failed: {why}"})
@@ -169,40 +181,43 @@ def _graded(row: Judged, response: str, ended: str | None, grader: str) -> Grade
 
 
 def _choose(
-    rows: Sequence[Judged], wanted: set[str], candidates: Sequence[Candidate], grader: str
-) -> tuple[list[Judged], int]:
-    """The rows with their best candidate or the standard answer, and how many repeated another and were left out."""
+    rows: Sequence[Judged], wanted: set[str], candidates: Sequence[Candidate], grader: str, otherwise: str
+) -> tuple[list[Judged], int, int]:
+    """The rows with their best candidate or the standard answer; how many repeated another, and how many have neither."""
     passed: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         if candidate.refusal is None:
             passed.setdefault(candidate.row, []).append(candidate)
     made: list[Judged] = []
     seen: set[tuple[str, str]] = set()
-    repeats = 0
+    repeats = left_out = 0
     for row in rows:
         if row.id in wanted:
             best = max(passed.get(row.id, []), key=lambda c: c.logp if c.logp is not None else 0.0, default=None)
             if best is not None:
                 row = _replaced(row, best.response, best.way, grader)
             elif not row.verdict.correct:
+                if otherwise == "leave-out" or (otherwise == "auto" and not shows_working(row.reference)):
+                    left_out += 1
+                    continue
                 row = _replaced(row, row.reference, "reference", grader)
             if (row.question, row.response) in seen:
                 repeats += 1
                 continue
             seen.add((row.question, row.response))
         made.append(row)
-    return made, repeats
+    return made, repeats, left_out
 
 
 def _replaced(row: Judged, response: str, how: str, grader: str) -> Judged:
     """The row with another, right response; what was said of the former one goes to fields of its own."""
-    former = {"former_response": row.response, "former_judgment": row.judgment, "revised": how}
+    former = {f"former_{name}": getattr(row, name) for name in ("response", "judgment", "finish_reason")}
     graded = _graded(row, response, "stop", grader)
     verdict = graded.verdict
     if how == "reference":
         verdict = Verdict(correct=True, reason="the standard answer, in place of an incorrect response")
     own = graded.model_dump() | {"verdict": verdict, "judgment": None, "judge": None}
-    return Judged.model_validate(own | former)
+    return Judged.model_validate(own | former | {"revised": how})
 
 
 def _how(row: Judged) -> str | None:
@@ -218,7 +233,7 @@ def revise_file(
 
     Raises:
         LockedError: when another process is writing the same output.
-        DataError: for a file that is no file of judged rows, or a disk that is full.
+        DataError: for a file that is no file of judged rows, a disk that is full, or if no row is left.
     """
     refuse_same_file(judged, output)
     rows = list(read_records(judged, Judged))
@@ -226,17 +241,24 @@ def revise_file(
         revisions = revise_rows(
             rows,
             answerer,
-            prompts=load_prompts(settings.prompts),
+            prompts=settings.prompt_set(),
             ways=settings.ways,
             samples=settings.samples,
             which=settings.rows,
             grader=settings.grader,
             shortest=settings.shortest,
+            otherwise=settings.otherwise,
             likelihood=likelihood,
             journal=journal,
             retry_failed=settings.retry_failed,
         )
         write_or_remove(candidates_path(output), revisions.candidates)
+        if not revisions.rows:
+            raise DataError(
+                f"no row is left: every response is wrong, and no revision passed the checks\n{revisions.report()}",
+                file=judged,
+                remedy="more --samples or other --ways (replies are kept), or --otherwise reference",
+            )
         write_records(output, revisions.rows)
     return revisions
 
@@ -248,7 +270,7 @@ def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
         LockedError, DataError, ModelError: as `revise_file` and `nlft.lm.load_model`.
     """
     student = _student(settings)
-    likelihood = BaseLikelihood(student, load_prompts(settings.prompts))
+    likelihood = BaseLikelihood(student, settings.prompt_set())
     revisions = revise_file(judged, output, student, settings, likelihood)
     return Outcome(
         f"{revisions.report()}\n{len(revisions.rows)} rows -> {output}; all answers: {candidates_path(output)}"
@@ -258,7 +280,7 @@ def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
 def dry_run(settings: ReviseSettings, judged: Path, output: Path) -> str:
     """What `run` would ask."""
     rows = [row for row in read_records(judged, Judged) if settings.rows == "all" or not row.verdict.correct]
-    found = _questions(rows, _student(settings), load_prompts(settings.prompts), settings.ways, settings.samples)
+    found = _questions(rows, _student(settings), settings.prompt_set(), settings.ways, settings.samples)
     requests = [request for _, _, request in found]
     with Journal(journal_path(output)) as journal:
         missing = len(pending(requests, journal, retry_failed=settings.retry_failed))

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nlft.prompts import Message, PromptSet
+from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Judged
-from nlft.steps.first_error import locate_first_error
+from nlft.steps.first_error import locate_first_error, quoted_correction
 
 __all__ = ["MARK", "WAYS", "Asked", "Way", "ask_again", "final_answer", "first_steps"]
 
-Way = Literal["answer", "steps", "judgment", "stitch", "stitch-plain"]
+Way = Literal["answer", "steps", "judgment", "correction", "stitch", "stitch-plain", "question"]
 
 MARK = "####"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])")
@@ -43,26 +43,40 @@ def ask_again(row: Judged, way: Way, prompts: PromptSet) -> Asked | None:
 
 
 def _answer(row: Judged, prompts: PromptSet) -> Asked | None:
-    return Asked(tuple(prompts.with_answer(row.question, final_answer(row.reference))))
+    return Asked(tuple(prompts.with_answer(row.question, final_answer(row.reference), Context.of(row))))
 
 
 def _steps(row: Judged, prompts: PromptSet) -> Asked | None:
     steps = first_steps(row.reference)
-    return Asked(tuple(prompts.with_steps(row.question, steps))) if steps else None
+    return Asked(tuple(prompts.with_steps(row.question, steps, Context.of(row)))) if steps else None
 
 
 def _judgment(row: Judged, prompts: PromptSet) -> Asked | None:
     if row.verdict.correct or not (row.judgment and row.response.strip()):
         return None
-    return Asked(tuple(prompts.correct(row.question, row.response, row.judgment)))
+    return Asked(tuple(prompts.correct(row.question, row.response, row.judgment, Context.of(row))))
 
 
 def _stitch(row: Judged, prompts: PromptSet) -> Asked | None:
-    return _continue(row, prompts.with_answer(row.question, final_answer(row.reference)))
+    return _continue(row, prompts.with_answer(row.question, final_answer(row.reference), Context.of(row)))
 
 
 def _stitch_plain(row: Judged, prompts: PromptSet) -> Asked | None:
-    return _continue(row, prompts.base(row.question))
+    return _continue(row, prompts.base(row.question, Context.of(row)))
+
+
+def _correction(row: Judged, prompts: PromptSet) -> Asked | None:
+    """The response up to its first wrong step, and the step that the judgment puts in its place."""
+    correction = quoted_correction(row.judgment)
+    located = None if row.verdict.correct or correction is None else locate_first_error(row)
+    if located is None or located.wrong is None:
+        return None
+    beginning = row.response[: located.wrong[0]] + str(correction).rstrip()
+    return Asked((*prompts.base(row.question), {"role": "assistant", "content": beginning}), beginning)
+
+
+def _question(row: Judged, prompts: PromptSet) -> Asked | None:
+    return Asked(tuple(prompts.base(row.question)))
 
 
 def _continue(row: Judged, messages: list[Message]) -> Asked | None:
@@ -84,8 +98,10 @@ WAYS: dict[Way, Callable[[Judged, PromptSet], Asked | None]] = {
     "answer": _answer,
     "steps": _steps,
     "judgment": _judgment,
+    "correction": _correction,
     "stitch": _stitch,
     "stitch-plain": _stitch_plain,
+    "question": _question,
 }
 """By name. `answer` shows the final answer, `steps` the first steps of the standard answer, `judgment` the response and
 what is wrong with it; `stitch` shows the final answer and has the response's own beginning continued from its first

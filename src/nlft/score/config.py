@@ -10,8 +10,7 @@ from nlft.config import Config, NamesFile, refused
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.files.yaml import read_yaml
-from nlft.lm.config import ModelSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, ModelSettings
 
 __all__ = ["Constants", "ScoreSettings"]
 
@@ -48,8 +47,7 @@ class Constants(Config):
             raise ConfigError(error.message, file=file, remedy=error.remedy) from None
 
 
-class ScoreSettings(ModelSettings, Constants):
+class ScoreSettings(ModelSettings, ChatSettings, Constants):
     """The model whose probabilities count, and the constants for the stored roles and scales."""
 
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
     n: int | None = Field(default=None, ge=1, description="score only the first n rows")

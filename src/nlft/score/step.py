@@ -6,7 +6,6 @@ from pathlib import Path
 
 from nlft import processes
 from nlft.progress import Outcome
-from nlft.prompts import load_prompts
 from nlft.records import Judged, read_records, write_records
 from nlft.score.config import ScoreSettings
 
@@ -32,8 +31,9 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
         dtype=settings.dtype,
         device=settings.device,
         trust_remote_code=settings.trust_remote_code,
+        template=settings,
     )
-    scored = list(score(rows, lm, load_prompts(settings.prompts), settings.saliency()))
+    scored = list(score(rows, lm, settings.prompt_set(), settings.saliency()))
     processes.first(lambda: write_records(output, scored))
     excluded = sum(row.scores.excluded for row in scored)
     tokens = sum(len(row.scores.token_ids) for row in scored)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nlft.records import Judged
 from nlft.steps.arithmetic import ANNOTATION, equations, numbers
 
-__all__ = ["Located", "locate_first_error"]
+__all__ = ["Located", "locate_first_error", "quoted_correction"]
 
 QUOTED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”')
 # What a judgment quotes after these words is the step that should have been there, not the response's.
@@ -49,6 +49,18 @@ def locate_first_error(row: Judged, *, narrow: bool = False) -> Located:
             wrong = _value(row.response, found) if narrow else found
             return Located(wrong[0], wrong, closing)
     return Located(_agreed(row, closing[0] if closing else len(row.response)), None, closing)
+
+
+def quoted_correction(judgment: str | None) -> str | None:
+    """The step that a judgment says should have been there, if it quotes it.
+
+    >>> quoted_correction('The step "5 + 3 = 8" is wrong. It should be "5 * 3 = 15".')
+    '5 * 3 = 15'
+    """
+    text = judgment or ""
+    found = (match for match in QUOTED.finditer(text) if OF_THE_STANDARD.search(text[: match.start()]))
+    first = next(found, None)
+    return None if first is None else first[1] or first[2]
 
 
 def _closing(response: str) -> tuple[int, int] | None:

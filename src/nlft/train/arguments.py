@@ -68,6 +68,7 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     scale_schedule: Literal["step", "epoch", "once"] = setting("scale_schedule")
     target: Literal["response", "reference"] = setting("target")
     prompts: str = setting("prompts")
+    system: str | None = setting("system")
     loss_average: Literal["example", "token"] = setting("loss_average")
     max_length: int | None = setting("max_length")
     score_cache: str | None = setting("score_cache")

@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from nlft.config import Flags, Idle, NamesFile, Renamed, refused
 from nlft.errors import ConfigError
 from nlft.grade.config import GraderName
-from nlft.lm.config import LoadSettings
-from nlft.prompts import PromptSetName
+from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.score.config import Constants
 
 __all__ = ["REFT", "TrainSettings", "choices", "default", "setting"]
@@ -30,13 +29,13 @@ def _names(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) and value != "all-linear" else value
 
 
-class TrainSettings(LoadSettings, Constants):
+class TrainSettings(LoadSettings, ChatSettings, Constants):
     """What to train, on which rows, and how."""
 
     model: Annotated[str, NamesFile(), Flags(("--model", "-m"))] = Field(description="folder, hub id or GGUF file")
-    objective: Literal["nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "reft"] = (
-        Field(default="nlft", description="the objective, which decides what each token is worth")
-    )
+    objective: Literal[
+        "nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "pairs", "reft"
+    ] = Field(default="nlft", description="the objective, which decides what each token is worth")
     objective_option: dict[str, Any] = Field(
         default_factory=dict,
         description="set an option of the objective, such as threshold=1.1 (cut) or top_k=20 (sdft)",
@@ -50,7 +49,6 @@ class TrainSettings(LoadSettings, Constants):
     )
     correct_only: bool = Field(default=False, description="train only on correct responses")
     n: int | None = Field(default=None, ge=1, description="train only on the first n rows")
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
     max_length: int | None = Field(
         default=None,
         ge=1,

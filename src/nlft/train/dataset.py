@@ -78,6 +78,13 @@ def encode_dataset(
         if "judge" in needs.weigh | needs.loss and example.judge is None:
             left_out += 1
             continue
+        if "preferred" in needs.loss and example.preferred is None:
+            raise DataError(
+                f"row {record.id!r} is wrong and has no right response to be paired with",
+                file="train_dataset",
+                line=number,
+                remedy="make the rows with nlft.revise.pairs(rows), or give a column `preferred`",
+            )
         examples.append(example)
     if left_out:
         logger.warning("%d incorrect rows have no judgment; skipping them", left_out)

@@ -105,6 +105,7 @@ def _load(settings: TrainSettings) -> Any:
         dtype=settings.dtype,
         device=settings.device,
         trust_remote_code=settings.trust_remote_code,
+        template=settings,
         quantization=settings.quantization,
     )
 
@@ -116,6 +117,7 @@ def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
         "output_dir": str(output),
         "target": settings.target,
         "prompts": settings.prompts,
+        "system": settings.system,
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps,
         "gradient_accumulation_steps": settings.gradient_accumulation,

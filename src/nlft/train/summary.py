@@ -64,6 +64,7 @@ def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any]) -> 
     row = {
         **own,
         **{name: getattr(trainer.args, name) for name in SHARED_SETTINGS},
+        "chat_template": digest(trainer.processing_class.chat_template),
         "processes": processes.count(),
         "prompts": digest(trainer.prompt_set.model_dump(mode="json")),
         "rows": result.rows,

@@ -18,10 +18,12 @@ from transformers import Trainer, set_seed
 from nlft import processes
 from nlft.core.allocation import Allocation
 from nlft.errors import ConfigError
+from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import EncodedExample
 from nlft.lm.load import context_length, load_model
 from nlft.lm.logprobs import share_prefixes, shares_prefixes
 from nlft.lm.score import score_batch
+from nlft.lm.template import settle_template
 from nlft.objectives import Example, Loss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
@@ -83,8 +85,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             network = model
         if processing_class is None:
             raise ConfigError("the trainer needs a tokenizer", remedy="pass processing_class=tokenizer")
+        settle_template(processing_class, TemplateSettings(), name="this model")
         self.objective = args.make_objective()
-        self.prompt_set = load_prompts(args.prompts)
+        self.prompt_set = load_prompts(args.prompts, system=args.system)
         limit = args.max_length or context_length(network.config)
 
         def encoded(rows: Any) -> Any:

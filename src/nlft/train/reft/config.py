@@ -10,6 +10,7 @@ from nlft.errors import ConfigError
 from nlft.grade import get_grader
 from nlft.prompts import load_prompts
 from nlft.train.arguments import accept_renamed, as_dealt, one_device
+from nlft.train.config import setting
 from nlft.train.reft.trl_names import GRPOConfig
 
 # TRL fields that would change the method, with their only value here.
@@ -62,6 +63,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         default="gsm8k-flexible", metadata={"help": "finds the answer and decides whether it is correct"}
     )
     prompts: str = field(default="paper", metadata={"help": "prompt set: a built-in name or a YAML file"})
+    system: str | None = setting("system")
     target: Literal["response", "reference"] = field(
         default="response", metadata={"help": "the text the warm-up trains on"}
     )
@@ -135,4 +137,4 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
             if not fits:
                 raise ConfigError(f"{name} cannot be {getattr(self, name)!r}", remedy=remedy)
         get_grader(self.grader)
-        load_prompts(self.prompts)
+        load_prompts(self.prompts, system=self.system)

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from nlft.errors import DataError
 from nlft.lm.encode import encode_prompt
-from nlft.prompts import PromptSet
+from nlft.prompts import Context, PromptSet
 from nlft.records import Problem
 
 
@@ -33,6 +33,12 @@ def question_rows(
     if not rows:
         raise DataError("no rows to train on", remedy="check the input file")
     for row in rows:
+        if Context.of(row) != Context():
+            raise DataError(
+                f"row {row.id!r}: reft answers a question alone, and this row has a system message, earlier turns or "
+                "tools",
+                remedy="remove those columns, or train with another objective",
+            )
         length = len(encode_prompt(tokenizer, prompts.base(row.question)))
         if context_length is not None and length + room > context_length:
             raise DataError(

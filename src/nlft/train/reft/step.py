@@ -101,7 +101,7 @@ def _warmed_up(
 def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
     """SFT under the settings that both phases share."""
     shared = (
-        "prompts", "target", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
+        "prompts", "system", "target", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
         "warmup_steps", "weight_decay", "max_grad_norm", "activation_checkpointing", "disable_tqdm",
     )  # fmt: skip
     return NLFTConfig(

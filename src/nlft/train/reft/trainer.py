@@ -22,11 +22,13 @@ from torch.utils.data import Sampler
 from nlft import processes
 from nlft.errors import ConfigError
 from nlft.lm import LanguageModel, SamplingSettings
+from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import encode_prompt
 from nlft.lm.generate import generate
-from nlft.lm.load import context_length
+from nlft.lm.load import context_length, stop_ids
 from nlft.lm.logprobs import path_logprobs, share_prefixes, shares_prefixes, unwrap
 from nlft.lm.pack import TokenPath
+from nlft.lm.template import settle_template
 from nlft.prompts import load_prompts
 from nlft.records import Problem
 from nlft.train.reft import ppo
@@ -65,7 +67,8 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         processing_class: Any,
         **kwargs: Any,
     ) -> None:
-        self.prompt_set = load_prompts(args.prompts)
+        self.prompt_set = load_prompts(args.prompts, system=args.system)
+        settle_template(processing_class, TemplateSettings(), name="this model")
         base = unwrap(model)
         room = args.max_completion_length or 1
         rows = question_rows(
@@ -94,6 +97,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             raise ConfigError(
                 "ReFT cannot sample from weights that ZeRO-3 has spread", remedy="use FSDP2, ZeRO-2 or DDP"
             )
+        self.eos_token_ids = sorted(stop_ids(base, processing_class))  # TRL knows only the model's own
 
     @property
     def value_head(self) -> ValueHead:

@@ -41,7 +41,7 @@ def join(device: str) -> None:
         device: The device to run on, as `nlft.lm.load_model` takes it.
 
     Raises:
-        ConfigError: for a single GPU that all processes would use, or sharding that needs GPUs.
+        ConfigError: for a single GPU that all processes would use, none at all, or sharding that needs GPUs.
     """
     if count() == 1:
         return
@@ -54,7 +54,8 @@ def join(device: str) -> None:
         )
     from accelerate import PartialState
 
-    PartialState(cpu=device == "cpu")
+    if PartialState(cpu=device == "cpu").num_processes != count():
+        raise ConfigError(f"a launcher started {count()} processes, but there is no GPU", remedy="add --device cpu")
 
 
 def gather(item: T) -> list[T]:

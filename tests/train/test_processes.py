@@ -50,7 +50,7 @@ def two(folder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             [*launch, str(here), str(folder), str(out), str(data)], env=env, stdout=said, stderr=complained
         )
         try:
-            code = started.wait(timeout=300)
+            code = started.wait(timeout=900)  # seconds are enough, but for a machine that has much else to do
         except subprocess.TimeoutExpired:
             started.terminate()  # torchrun ends what it has started; killed, it would leave them waiting for each other
             code = started.wait()
@@ -110,19 +110,38 @@ def test_a_checkpoint_of_fsdp_goes_on_under_fsdp(two: Path) -> None:
         assert torch.equal(weights[name.replace(".weight", ".default.weight")], value)
 
 
-def test_reft_in_two_processes(folder: Path, two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rollouts, whitening, KL, values and both losses; and its checkpoint, value head included, in one process."""
+@pytest.fixture(scope="module")
+def one_reft(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of ReFT, on rollouts of the same size."""
+    out = tmp_path_factory.mktemp("reft")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reft_trainer, "answer_reward", two_processes.pay_for_even_lengths)
+        reft_trained(folder, out, batch=4)
+    return out
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_reft_in_two_processes(two: Path, one_reft: Path, wrapped: str) -> None:
+    """Rollouts of unequal lengths, whitening, KL, values and both losses."""
+    same(two / wrapped / "reft", one_reft)
+    lines = [line for line in json.loads((two / wrapped / "reft" / "log.json").read_text()) if "kl" in line]
+    assert max(abs(line["kl"]) for line in lines) > 1e-4
+    assert {0 < line["cut_short"] < 1 and 0 < line["reward"] < 1 for line in lines} == {True}
+
+
+def test_refts_checkpoints_go_on(
+    folder: Path, two: Path, one_reft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Value head included: DDP's in one process, FSDP's under FSDP."""
     monkeypatch.setattr(reft_trainer, "answer_reward", two_processes.pay_for_even_lengths)
-    reft_trained(folder, tmp_path / "whole", batch=4)
-    same(two / "ddp" / "reft", tmp_path / "whole")
-    lines = json.loads((two / "ddp" / "reft" / "log.json").read_text())
-    assert max(abs(line["kl"]) for line in lines if "kl" in line) > 1e-4
     checkpoint = two / "ddp" / "reft" / "out" / "checkpoint-2"
     assert load_file(checkpoint / "value_head.safetensors")["linear.weight"].any()
-    reft_trained(folder, tmp_path / "resumed", batch=4, resume=checkpoint)
-    ours, theirs = (load_file(place / "weights.safetensors") for place in (tmp_path / "resumed", two / "ddp" / "reft"))
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, atol=1e-6, rtol=1e-5)
+    reft_trained(folder, tmp_path, batch=4, resume=checkpoint)
+    for resumed in (tmp_path, two / "fsdp2" / "reft-resumed"):
+        found, expected = load_file(resumed / "weights.safetensors"), load_file(one_reft / "weights.safetensors")
+        assert any("value_head" in name for name in found)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, atol=1e-6, rtol=1e-5)
 
 
 def test_scores_are_put_together_in_order(folder: Path, two: Path, data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from nlft.lm.score import score_batch
 from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 from nlft.records import Judged
-from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config
+from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config, scale_cache
 
 
 def trainer_for(folder: Path, tmp_path: Path, rows: Any = ROWS, **changes: Any) -> NLFTTrainer:
@@ -205,6 +205,46 @@ def test_an_excluded_row_is_not_run_again(folder: Path, tmp_path: Path) -> None:
     assert not any(value.any() for value in gradient.values())
 
 
+def test_the_untouched_model_cannot_be_scored_once_all_its_weights_are_trained(folder: Path, tmp_path: Path) -> None:
+    """Resumed without its cached scales, a run would take those of the trained model for them."""
+    lm = load_model(str(folder), dtype="float32", device="cpu")
+    settings = config(tmp_path, scale_schedule="once")
+    made = NLFTTrainer(lm.model, settings, ROWS, processing_class=lm.tokenizer)
+    examples = made.train_dataset.examples
+    with pytest.raises(DataError, match="not in the cache"):
+        made.scale_cache.lookup(made.model, examples, epoch=0.5)
+    first = made.scale_cache.lookup(made.model, examples, epoch=0)
+    again = NLFTTrainer(lm.model, settings, ROWS, processing_class=lm.tokenizer)
+    with torch.no_grad():
+        lm.model.lm_head.weight.mul_(2)  # as the checkpoint's weights come after those the run began with
+    later = again.scale_cache.lookup(again.model, examples, epoch=0.5)
+    assert [torch.equal(one.scale, two.scale) for one, two in zip(first, later, strict=True) if one and two] == [
+        True
+    ] * 4
+
+
+def test_zero_3_keeps_no_key_for_the_scales_of_an_epoch(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, scale_schedule="epoch")
+    for parameter in made.model.parameters():
+        parameter.ds_id = 1  # as DeepSpeed marks what it has spread
+    with pytest.raises(ConfigError, match="ZeRO-3"):
+        made.scale_cache.lookup(made.model, made.train_dataset.examples, epoch=1)
+
+
+def test_every_weight_counts_for_the_key_of_stored_scales(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale_cache, "WEIGHTS_PER_PART", 100)
+
+    def key(change: float) -> str | None:
+        lm = load_model(str(folder), dtype="float32", device="cpu")
+        lm.model.lm_head.weight.data[-1, -1] += change
+        settings = config(tmp_path, scale_schedule="once")
+        return NLFTTrainer(lm.model, settings, ROWS, processing_class=lm.tokenizer).scale_cache.digest
+
+    assert key(0.0) == key(0.0) != key(1e-3)
+
+
 def test_once_means_the_untouched_model_even_with_a_trained_adapter(folder: Path, tmp_path: Path) -> None:
     plain, trained = (trainer_for(folder, tmp_path / str(i), scale_schedule="once") for i in range(2))
     for name, parameter in plain.model.named_parameters():
@@ -302,6 +342,8 @@ def test_rows_that_cannot_be_trained_on(folder: Path, tmp_path: Path, caplog: py
         lora_config(lm.model, target_modules=["gate_prj"])
     with pytest.raises(ConfigError, match='there is no objective "nltf"'):
         config(tmp_path, objective="nltf")
+    with pytest.raises(ConfigError, match="split_batches is always False here"):
+        config(tmp_path, accelerator_config={"split_batches": True})
     with pytest.raises(ConfigError, match='scale_schedule cannot be "always"'):
         config(tmp_path, scale_schedule="always")
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from peft import get_peft_model
 from tests.train.reft import tiny_reft
 from tests.train.tiny_train import ROWS, config, stir
 
@@ -21,6 +22,7 @@ from nlft.lm import SamplingSettings, load_model
 from nlft.progress import Outcome
 from nlft.score import compute
 from nlft.train import NLFTTrainer, lora_config, scale_cache
+from nlft.train.reft import ReFTTrainer
 from nlft.train.reft import trainer as reft_trainer
 
 # Five rows in batches of two: with two batches a step, an epoch ends on a step of one row alone.
@@ -46,20 +48,30 @@ WRAPPED = {
 STEADY = {"optim": "adamw_torch", "adam_epsilon": 1.0, "learning_rate": 0.1, "lr_scheduler_type": "constant"}
 
 
+def sharded(fsdp: bool) -> dict[str, Any]:
+    layers = {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
+    return {"fsdp": True, "fsdp_config": layers} if fsdp else {}
+
+
+def on_the_cpu(args: Any) -> Any:
+    if args.fsdp:
+        # accelerate takes FSDP for GPUs only; its own path runs on the CPU as well.
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    return args
+
+
 def trained(folder: Path, out: Path, case: str, *, batch: int, fsdp: bool = False, resume: Path | None = None) -> None:
     """Train as the case says, on `batch` rows a process, two batches a step; weights and log go to files in `out`."""
     lm = load_model(str(folder), dtype="float32", device="cpu")
     changes = {"num_train_epochs": 1, **CASES[case]}
     full = changes.pop("full", False)
-    layers = {"version": 2, "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"]}
     args = config(
-        out, per_device_train_batch_size=batch, gradient_accumulation_steps=2, fsdp=fsdp or None, fsdp_config=layers if fsdp else None, **STEADY, **changes,
-    )  # fmt: skip
-    if fsdp:
-        # accelerate takes FSDP for GPUs only; its own path runs on the CPU as well.
-        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+        out, per_device_train_batch_size=batch, gradient_accumulation_steps=2, **STEADY, **sharded(fsdp), **changes
+    )
     adapter = None if full else lora_config(lm.model, dropout=0.0)
-    made = NLFTTrainer(lm.model, args, FIVE, eval_dataset=FIVE, peft_config=adapter, processing_class=lm.tokenizer)
+    made = NLFTTrainer(
+        lm.model, on_the_cpu(args), FIVE, eval_dataset=FIVE, peft_config=adapter, processing_class=lm.tokenizer
+    )
     stir(made.model)
     made.train(resume_from_checkpoint=str(resume) if resume is not None else None)
     assert made.is_fsdp_enabled is fsdp
@@ -67,12 +79,19 @@ def trained(folder: Path, out: Path, case: str, *, batch: int, fsdp: bool = Fals
     keep(made, out, found)
 
 
-def reft_trained(folder: Path, out: Path, *, batch: int, resume: Path | None = None, epochs: int = 2) -> None:
-    """ReFT's PPO phase: rollouts of four questions, twice an epoch trained on."""
+def reft_trained(folder: Path, out: Path, *, batch: int, fsdp: bool = False, resume: Path | None = None) -> None:
+    """ReFT's PPO phase: two epochs of one rollout of four questions, each trained on twice."""
+    lm = load_model(str(folder), dtype="float32", device="cpu")
     torch.manual_seed(0)  # for the adapter's first weights
-    settings = {**STEADY, "num_train_epochs": epochs, "kl_coefficient": 0.5}
-    made = tiny_reft.trainer_for(folder, out / "out", per_device_train_batch_size=batch, **settings)
+    model = get_peft_model(lm.model, lora_config(lm.model))
+    stir(model)
+    # Many tokens end a response, so that the processes sample for different lengths of time.
+    lm.model.generation_config.eos_token_id = list(range(80))
+    settings = {**STEADY, **sharded(fsdp), "num_train_epochs": 2, "kl_coefficient": 0.5}
+    args = tiny_reft.config(out / "out", per_device_train_batch_size=batch, **settings)
+    made = ReFTTrainer(model, on_the_cpu(args), ROWS, processing_class=lm.tokenizer)
     made.train(resume_from_checkpoint=str(resume) if resume is not None else None)
+    assert made.is_fsdp_enabled is fsdp
     keep(made, out, {})
 
 
@@ -145,6 +164,9 @@ def main(folder: Path, out: Path, data: Path) -> None:
     # Last, as accelerate's FSDP leaves its mark in the environment.
     for case in WRAPPED["fsdp2"]:
         trained(folder, out / "fsdp2" / case, case, batch=1, fsdp=True)
+    reft_trained(folder, out / "fsdp2" / "reft", batch=2, fsdp=True)
+    checkpoint = out / "fsdp2" / "reft" / "out" / "checkpoint-2"
+    reft_trained(folder, out / "fsdp2" / "reft-resumed", batch=2, fsdp=True, resume=checkpoint)
     checkpoint = out / "fsdp2" / "sft" / "out" / "checkpoint-2"
     trained(folder, out / "fsdp2" / "sft-resumed", "sft", batch=1, fsdp=True, resume=checkpoint)
 

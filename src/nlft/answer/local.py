@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nlft import processes
 from nlft.answer.types import Answerer, OnReply, Reply, Request, make_request
 from nlft.config import NamesFile
-from nlft.errors import ModelError
+from nlft.errors import ConfigError, ModelError
 from nlft.lm.config import LoadSettings, SamplingSettings
 from nlft.progress import Outcome
 from nlft.provenance import public_name
@@ -161,12 +161,18 @@ class LocalAnswerer:
 
 
 def together(answerer: Answerer, device: str, work: Callable[[], Outcome]) -> Outcome:
-    """Let the leading process do the work; if a local model answers, the others generate their share."""
+    """Let the leading process do the work, and the others generate their share of a local model's answers.
+
+    Raises:
+        ConfigError: for another answerer, whose work they cannot share.
+    """
     if processes.count() == 1:
         return work()
-    processes.join(device)
     if not isinstance(answerer, LocalAnswerer):
-        return work() if processes.leads() else Outcome("")
+        raise ConfigError(
+            f"processes share the answers of a local model only, not of {answerer.name}", remedy="start one process"
+        )
+    processes.join(device)
     if not processes.leads():
         answerer.follow()
         return Outcome("")

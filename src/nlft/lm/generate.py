@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from nlft.errors import DataError
 from nlft.lm.attention import KVCache, Pack, Segment, Span
@@ -60,10 +62,26 @@ def generate(
     if not prompts:
         return
     streams = range(len(prompts)) if streams is None else streams
-    if shares_prefixes(lm.model):
-        yield from _Run(lm, prompts, settings, streams).completions()
-    else:
-        yield from hf_generate(lm, prompts, settings, streams)
+    with _whole(lm.model):
+        if shares_prefixes(lm.model):
+            yield from _Run(lm, prompts, settings, streams).completions()
+        else:
+            yield from hf_generate(lm, prompts, settings, streams)
+
+
+@contextmanager
+def _whole(model: nn.Module) -> Iterator[None]:
+    """Within this context FSDP leaves all weights in place: processes that generate make different numbers of passes."""
+    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.set_reshard_after_forward(True, recurse=False)
+            part.reshard()
 
 
 @dataclass

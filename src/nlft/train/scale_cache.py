@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 
 from nlft import processes
 from nlft.core.allocation import Allocation
-from nlft.errors import DataError
+from nlft.errors import ConfigError, DataError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.logprobs import base_model
 from nlft.lm.resolve import cache_folder
@@ -37,6 +37,9 @@ logger = logging.getLogger("nlft")
 
 # Rows scored in one pass; rows of similar length go together, to make a pass's memory predictable.
 ROWS_PER_PASS = 8
+
+# Weights summed up together for the key.
+WEIGHTS_PER_PART = 1 << 22
 
 
 class ScaleCache:
@@ -154,9 +157,14 @@ def _weights_digest(model: nn.Module, *, trained: bool | None) -> bytes:
             continue
         if trained is not None and parameter.requires_grad is not trained:
             continue
+        if hasattr(parameter, "ds_id"):
+            raise ConfigError(
+                "ZeRO-3 has spread the weights that the scales of an epoch are stored under",
+                remedy='choose the scale schedule "step" or "once", or FSDP2',
+            )
         # Three sums for each part distinguish sets of weights without copying every byte to the host.
         whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
-        sums = [_sums(part) for part in torch.split(whole.detach().flatten(), 1 << 22)]
+        sums = [_sums(part) for part in torch.split(whole.detach().flatten(), WEIGHTS_PER_PART)]
         digest.update(f"{name} {tuple(whole.shape)} {whole.dtype} {sums!r}".encode())
     return digest.digest()
 

@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from nlft import processes
+from nlft.errors import ConfigError
 from nlft.lm import LanguageModel, SamplingSettings
 from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import encode_prompt
@@ -54,7 +55,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
 
     Raises:
         DataError: if a question leaves no room for a response.
-        ConfigError: for a model without an adapter.
+        ConfigError: for a model without an adapter, or DeepSpeed's ZeRO-3.
     """
 
     def __init__(
@@ -92,6 +93,11 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             processing_class=processing_class,
             **kwargs,
         )
+        deepspeed = getattr(self.accelerator.state, "deepspeed_plugin", None)
+        if deepspeed is not None and deepspeed.zero_stage == 3:
+            raise ConfigError(
+                "ReFT cannot sample from weights that ZeRO-3 has spread", remedy="use FSDP2, ZeRO-2 or DDP"
+            )
         self.eos_token_ids = sorted(stop_ids(base, processing_class))  # TRL knows only the model's own
 
     @property
@@ -268,8 +274,7 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         """Like `Trainer.save_model`, with the value head next to the adapter."""
         with without_reference(self.model):
             super().save_model(output_dir, _internal_call)
-        if processes.leads():
-            self.value_head.save(output_dir or self.args.output_dir)
+        self.value_head.save(output_dir or self.args.output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

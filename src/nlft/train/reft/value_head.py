@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
+from nlft import processes
 from nlft.errors import DataError
 
 FILE = "value_head.safetensors"
@@ -37,12 +40,13 @@ class ValueHead(nn.Module):
         return values.squeeze(-1)
 
     def save(self, folder: str | Path) -> None:
-        """Write `value_head.safetensors` into the folder."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(weights, Path(folder) / FILE)
+        """Write `value_head.safetensors` into the folder; all processes take part, and the leading one writes."""
+        whole: Any = get_model_state_dict(self, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        if processes.leads():
+            save_file(whole, Path(folder) / FILE)
 
     def load(self, folder: str | Path) -> None:
-        """Load the weights written by `save`.
+        """Load the weights written by `save`, also into shares of them.
 
         Raises:
             DataError: if the folder holds no value head.
@@ -50,4 +54,5 @@ class ValueHead(nn.Module):
         path = Path(folder) / FILE
         if not path.exists():
             raise DataError("this checkpoint holds no value head", file=path, remedy="resume only a ReFT run as one")
-        self.load_state_dict(load_file(path))
+        whole: Any = load_file(path)
+        set_model_state_dict(self, whole, options=StateDictOptions(full_state_dict=True))

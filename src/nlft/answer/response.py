@@ -89,7 +89,7 @@ def read_completion(body: bytes) -> Reply | Retry:
 def without_thoughts(content: str) -> tuple[str, str]:
     """The thoughts at the beginning of a reply, from a server that does not keep them apart, and the rest.
 
-    >>> without_thoughts("<think>two and two</think>\n\n4")
+    >>> without_thoughts("<think>two and two</think>" + chr(10) + "4")
     ('two and two', '4')
 
     The template may have opened the thought; a thought that never ends leaves nothing.

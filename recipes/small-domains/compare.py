@@ -34,7 +34,7 @@ from nlft.train import NLFTConfig, train
 
 HERE = Path(__file__).parent
 DOMAINS = ("small-sums", "few-legs", "gsm-small", "pair-sums")
-FORMS, MIXTURE, DRAWS = ("final", "worked"), "half", (1, 2, 3, 4)
+FORMS, MIXTURE, DRAWS = ("final", "worked"), "poor", (1, 2, 3, 4)
 PLAIN = ("sft-response", "sft-correct", "sft-mixed", "sft-reference", "sft-both")
 # What the student is shown before it answers again. "resample" shows nothing: the control that uses no words.
 REVISE = {"revise": ("correction",), "resample": ("question",)}

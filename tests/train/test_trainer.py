@@ -49,6 +49,17 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], toleranc
         torch.testing.assert_close(left[name], value, atol=tolerance * float(value.abs().max()) + 1e-10, rtol=tolerance)
 
 
+def test_an_interrupted_epoch_leaves_no_trace_in_the_next_training(folder: Path, tmp_path: Path) -> None:
+    """accelerate keeps the state of a loader that was left before its end, for all trainers of the process."""
+    made = trainer_for(folder, tmp_path / "b", settings={"preset": "paper"})
+    before, _ = gradients(made, [[0, 1, 2, 3]])
+    ended = trainer_for(folder, tmp_path / "a", objective="sft", max_steps=2, per_device_train_batch_size=3)
+    ended.train()
+    made.model.zero_grad()
+    after, _ = gradients(made, [[0, 1, 2, 3]])
+    assert after == before
+
+
 @pytest.mark.parametrize("preset", ["paper", "authors"])
 def test_the_loss_is_algorithm_1_row_by_row(folder: Path, tmp_path: Path, preset: str) -> None:
     """Right and wrong rows in one batch; the naive twin runs every path alone."""

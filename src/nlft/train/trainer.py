@@ -158,8 +158,11 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
     def _marked(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch with the number of its `real` rows: accelerate fills an epoch's last batches with rows it repeats.
 
-        With a batch of B, process p gets the rows from p B to (p + 1) B of what is left of the epoch.
+        With a batch of B, process p gets the rows from p B to (p + 1) B of what is left of the epoch. One process has
+        nothing to fill; accelerate's state would only be that of an earlier, interrupted epoch.
         """
+        if self.accelerator.num_processes == 1:
+            return batch
         state, rows = self.accelerator.gradient_state, len(batch["examples"])
         if not (state.in_dataloader and state.end_of_dataloader and state.remainder > 0):
             return batch

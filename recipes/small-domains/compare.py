@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from draws import DEV_SEED, TEST_SEED, draw, training_rows
-from screen import rows_for
 
 from nlft.answer import LocalAnswerer
 from nlft.evaluate import evaluate
 from nlft.lm import SamplingSettings, load_model
 from nlft.pipeline.experiment import Cell
 from nlft.pipeline.results import RESULTS_VERSION, CellResult, Training, result_path, solved_digits, write_result
+from nlft.pipeline.select import select_rows
 from nlft.prompts import load_prompts
 from nlft.provenance import digest
 from nlft.records import Judged, read_records, write_records
@@ -35,13 +35,25 @@ from nlft.train import NLFTConfig, train
 HERE = Path(__file__).parent
 DOMAINS = ("small-sums", "few-legs", "gsm-small", "pair-sums")
 FORMS, MIXTURE, DRAWS = ("final", "worked"), "poor", (1, 2, 3, 4)
-PLAIN = ("sft-response", "sft-correct", "sft-mixed", "sft-reference", "sft-both")
+# Plain SFT, each on the rows that `rows` in a recipe would choose.
+PLAIN = {
+    "sft-response": "all",
+    "sft-correct": "correct",
+    "sft-mixed": "correct-or-reference",
+    "sft-reference": "reference",
+    "sft-both": "both",
+}
 # What the student is shown before it answers again. "resample" shows nothing: the control that uses no words.
 REVISE = {"revise": ("correction",), "resample": ("question",)}
 METHODS = (*PLAIN, *REVISE)
 ROWS, STEPS, BATCH, RATE, SAMPLES = 50, 52, 4, 1e-3, 8
 SEEDS = {"dev": DEV_SEED, "test": TEST_SEED}
 PROBLEMS = {"dev": 100, "test": 500}
+
+
+def cell_of(method: str, split: str, rate: float) -> Cell:
+    """A method's cell; on development problems several rates are tried, a test set is used once, at the rate chosen there."""
+    return Cell(method if split == "test" else f"{method}-{rate:g}", ROWS, None, 0)
 
 
 class Suite:
@@ -58,8 +70,7 @@ class Suite:
         """The training rows of a method."""
         rows = training_rows(self.domain, ROWS, self.draw, self.form, self.mixture, "misreads")  # type: ignore[arg-type]
         if method in PLAIN:
-            which = method.removeprefix("sft-")
-            return rows_for(rows, "all" if which == "response" else which)
+            return select_rows(rows, PLAIN[method])  # type: ignore[arg-type]
         file = self.work / f"{method}.rows.jsonl"
         if not file.exists():
             self.train("sft-correct", rate)
@@ -111,8 +122,7 @@ class Suite:
     def cell(self, method: str, rate: float, split: str, results: Path) -> None:
         """Train, evaluate, record."""
         folder = results / self.name
-        # On development problems several rates are tried; a test set is used once, at the rate chosen there.
-        cell = Cell(method if split == "test" else f"{method}-{rate:g}", ROWS, None, 0)
+        cell = cell_of(method, split, rate)
         if result_path(folder, split, cell).exists():
             return
         sampling = SamplingSettings(temperature=0.0, max_new_tokens=120, batch_size=64)

@@ -6,30 +6,29 @@ python recipes/small-domains/report.py [--split test] [--winner revise]
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from compare import DOMAINS, DRAWS, FORMS, METHODS, MIXTURE, PLAIN
+from compare import DOMAINS, DRAWS, FORMS, METHODS, MIXTURE, PLAIN, RATE, cell_of
 
 from nlft.evaluate.figures import COLOURS, new_figure, save_figure
 from nlft.evaluate.statistics import holm
-from nlft.pipeline.results import CellResult, read_result
+from nlft.pipeline.results import CellResult, read_results
 
 HERE = Path(__file__).parent
 Key = tuple[str, str, int, str]  # domain, form, draw, method
 
 
-def recorded(folder: Path, split: str) -> dict[Key, CellResult]:
+def recorded(folder: Path, split: str, mixture: str, rate: float) -> dict[Key, CellResult]:
     """The finished cells."""
     found: dict[Key, CellResult] = {}
-    for domain in DOMAINS:
-        for form in FORMS:
-            for draw in DRAWS:
-                for method in METHODS:
-                    path = folder / f"{domain}-{form}-{MIXTURE}-d{draw}" / split / f"{method}-50-s0.json"
-                    if path.exists():
-                        found[domain, form, draw, method] = read_result(path)
+    wanted = {cell_of(method, split, rate): method for method in METHODS}
+    for domain, form, draw in itertools.product(DOMAINS, FORMS, DRAWS):
+        home = folder / f"{domain}-{form}-{mixture}-d{draw}"
+        for cell, result in read_results(home, split, wanted).items():  # type: ignore[arg-type]
+            found[domain, form, draw, wanted[cell]] = result
     return found
 
 
@@ -154,18 +153,23 @@ def main() -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", default="test", choices=["dev", "test"])
+    parser.add_argument("--rate", type=float, default=RATE, help="of development cells")
+    parser.add_argument("--mixture", default=MIXTURE)
     parser.add_argument("--winner", default="revise", choices=METHODS)
     args = parser.parse_args()
     folder = HERE / "recorded"
-    cells = recorded(folder, args.split)
+    cells = recorded(folder, args.split, args.mixture, args.rate)
     lines: list[str] = []
     for form in FORMS:
         for grader in ("flexible", "strict"):
-            lines += [*accuracy_table(cells, form, grader), ""]
+            if any(key[1] == form for key in cells):
+                lines += [*accuracy_table(cells, form, grader), ""]
     for forms, name in ((FORMS, "both forms"), (("final",), "final"), (("worked",), "worked")):
-        lines += [*comparison_table(cells, args.winner, forms, name), ""]
-    (folder / "table.md").write_text("\n".join(lines), "utf-8")
-    figure(cells, folder / "figure.svg")
+        if {key[1] for key in cells} >= set(forms):
+            lines += [*comparison_table(cells, args.winner, forms, name), ""]
+    (folder / f"{args.split}.md").write_text("\n".join(lines), "utf-8")
+    if args.split == "test":
+        figure(cells, folder / "test.svg")
     print("\n".join(lines))
 
 

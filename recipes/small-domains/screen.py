@@ -23,17 +23,18 @@ from nlft.answer import LocalAnswerer
 from nlft.evaluate import evaluate, read_evaluation
 from nlft.lm import SamplingSettings, load_model
 from nlft.lm.config import LoadSettings
+from nlft.pipeline.select import select_rows
 from nlft.prompts import load_prompts
-from nlft.records import Judged, Verdict
+from nlft.records import Judged
 from nlft.steps.step_weights import with_step_weights
 from nlft.train import NLFTConfig, train
 
 RATES = (3e-4, 1e-3, 3e-3)
-# rows: all, correct, mixed (the standard answer in place of a wrong response), reference, both
+# rows: see `nlft.pipeline.select`
 METHODS: dict[str, dict[str, Any]] = {
     "sft-response": {"objective": "sft"},
     "sft-correct": {"objective": "sft", "rows": "correct"},
-    "sft-mixed": {"objective": "sft", "rows": "mixed"},
+    "sft-mixed": {"objective": "sft", "rows": "correct-or-reference"},
     "sft-reference": {"objective": "sft", "rows": "reference"},
     "sft-both": {"objective": "sft", "rows": "both"},
     "cut": {"objective": "cut", "options": {"threshold": 1.2}},
@@ -56,25 +57,11 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 def rows_for(rows: list[Judged], which: str) -> list[Judged]:
-    """The training rows of a method."""
-    if which == "correct":
-        return [row for row in rows if row.verdict.correct]
-    if which == "mixed":
-        return [row if row.verdict.correct else standard(row, "") for row in rows]
+    """The training rows of a method: as `rows` in a recipe says, or the standard answers and the wrong responses too."""
     if which == "mixed-and-wrong":
-        return [*rows_for(rows, "mixed"), *(wrong_beside(row) for row in rows if not row.verdict.correct)]
-    if which == "reference":
-        return [standard(row, "") for row in rows]
-    if which == "both":
-        return [*rows, *(standard(row, "#standard") for row in rows)]
-    return rows
-
-
-def standard(row: Judged, suffix: str) -> Judged:
-    """The standard answer as a right response."""
-    verdict = Verdict(correct=True, reason="the standard answer")
-    changes = {"id": row.id + suffix, "response": row.reference, "verdict": verdict, "judgment": None}
-    return row.model_copy(update=changes)
+        wrong = (wrong_beside(row) for row in rows if not row.verdict.correct)
+        return [*select_rows(rows, "correct-or-reference"), *wrong]
+    return select_rows(rows, which)  # type: ignore[arg-type]
 
 
 def wrong_beside(row: Judged) -> Judged:

@@ -53,6 +53,14 @@ def test_the_untouched_model_may_revise(tmp_path: Path) -> None:
         steps_of(tmp_path, RUN + "revise: {adapter: a}\n")
 
 
+def test_a_student_that_is_not_to_be_trained_cannot_revise(tmp_path: Path) -> None:
+    none = TOP + "train: null\nrevise: {samples: 2}\n"
+    with pytest.raises(ConfigError, match="trained first") as refused:
+        steps_of(tmp_path, none)
+    assert refused.value.line == 8
+    assert "revise" in steps_of(tmp_path, none.replace("samples: 2", "samples: 2, first: untouched"))
+
+
 def test_a_method_of_an_experiment_revises_its_own_rows(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(GRID + "  revised: {revise: {samples: 2}}\n")
     _, runs = plan_cells(load_experiment(tmp_path / "grid.yaml"), "test")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nlft.objectives import get_objective
-from nlft.steps.first_error import locate_first_error
+from nlft.steps.arithmetic import equations
+from nlft.steps.first_error import locate_first_error, quoted_correction
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "small-domains"
 NUMERIC = ["small-sums", "pair-sums", "equations", "few-legs", "gsm-counts", "gsm-prices"]
@@ -59,6 +60,45 @@ def test_every_method_names_rows_and_an_objective_there_is(draws, screen):
         get_objective(method["objective"], **method.get("options", {}))
         picked = screen.rows_for(rows, method.get("rows", "all"))
         assert len({row.id for row in picked}) == len(picked)
+
+
+@pytest.mark.parametrize("name", ["small-sums", "few-legs", "gsm-small", "pair-sums"])
+def test_a_misreading_calculates_correctly_and_the_expert_names_its_step(draws, name: str):
+    rows = draws.training_rows(name, 50, 1, "final", "poor", "misreads")
+    wrong = [row for row in rows if not row.verdict.correct]
+    assert len(wrong) == (29 if name == "gsm-small" else 40), "29: as many solutions as can be misread"
+    for row in wrong:
+        located, correction = locate_first_error(row), quoted_correction(row.judgment)
+        assert all(step.verdict == "right" for step in equations(row.response))
+        assert located.wrong is not None
+        assert correction not in row.response[: located.wrong[1]]
+        assert row.judgment.count('"') == 4, "the wrong step and the right one, and nothing else of the solution"
+    solved = draws.training_rows(name, 50, 1, "worked", "poor", "misreads")
+    assert all(quoted_correction(row.judgment) in row.reference for row in solved if row.judgment)
+
+
+def test_the_comparison_trains_on_the_rows_it_names(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    compare = import_module("compare")
+    suite = compare.Suite("model", tmp_path, "few-legs", "worked", "poor", 1)
+    rows = {method: suite.rows(method, 1e-3) for method in compare.PLAIN}
+    assert {method: len(found) for method, found in rows.items()} == {
+        "sft-response": 50, "sft-correct": 10, "sft-mixed": 50, "sft-reference": 50, "sft-both": 100,
+    }  # fmt: skip
+    assert all(row.response == row.reference for row in rows["sft-reference"])
+    assert not set(suite.known()) & {p.question for p in compare.draw("few-legs", 50, 1000, exclude=suite.known())}
+
+
+def test_the_bootstrap_takes_domains_draws_and_problems(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    report = import_module("report")
+    mean, low, high, p = report.bootstrap([[[0.5] * 20] * 2] * 3)
+    assert (mean, low, high, p) == (0.5, 0.5, 0.5, 1e-4)
+    mean, low, high, p = report.bootstrap([[[1.0] * 20], [[-1.0] * 20]])
+    assert (mean, low, high) == (0.0, -1.0, 1.0), "two domains that disagree leave everything open"
+    assert p > 0.5
+    small, large = (report.bootstrap([[[1.0, -1.0, 1.0, 0.0] * n]])[1] for n in (5, 500))
+    assert small < 0 < large, "more problems make the interval of one domain narrower"
 
 
 @pytest.mark.parametrize(

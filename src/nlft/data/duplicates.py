@@ -23,7 +23,8 @@ __all__ = ["NearDuplicates", "normalised", "shingles", "similarity"]
 SHINGLE = 3  # words
 BANDS, WIDTH = 16, 4
 PRIME = (1 << 31) - 1
-WORD = re.compile(r"\w+")
+# A word, or a sign of arithmetic before a number: 5 - 3 is not 5 + 3.
+WORD = re.compile(r"\w+|[-−+*×/÷=<>^](?=\s*\d)")
 
 Shingles = NDArray[np.int64]
 Bands = tuple[tuple[int, bytes], ...]
@@ -34,10 +35,12 @@ TERMS = _RANDOM.integers(0, PRIME, size=(BANDS * WIDTH, 1))
 
 
 def normalised(text: str) -> str:
-    """A text in lower case, without punctuation and with single spaces.
+    """A text in lower case, without punctuation and with single spaces; signs of arithmetic stay.
 
     >>> normalised("How many  apples -- in all?") == normalised("how many apples in all")
     True
+    >>> normalised("What is 5 - 3?") == normalised("What is 5+3?")
+    False
     """
     return " ".join(WORD.findall(text.casefold()))
 

@@ -199,6 +199,13 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
     for key in ("rounds", "rows"):
         if recipe.train is None and data.get(key) is not None:
             raise ConfigError(f"`{key}` needs a section `train`", file=path, line=line_of(path, (key,)))
+    if recipe.train is None and recipe.revise is not None and recipe.revise.first == "train":
+        raise ConfigError(
+            "`revise` needs a section `train`: the student that revises is trained first",
+            file=path,
+            line=line_of(path, ("revise",)),
+            remedy="add it, or set `first: untouched` in `revise`",
+        )
     if recipe.test is None and data.get("evaluate"):
         raise ConfigError(
             "`evaluate` has no problems to evaluate on",

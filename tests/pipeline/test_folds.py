@@ -15,7 +15,8 @@ from nlft.pipeline.experiment import Cell, cells, load_experiment
 from nlft.pipeline.folds import Fold, held_out_file
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
-from nlft.pipeline.select import RowsSettings, rows_file, select_rows
+from nlft.pipeline.select import WORDED, RowsSettings, rows_file, select_rows
+from nlft.prompts import load_prompts
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
 
 
@@ -89,6 +90,40 @@ def test_standard_answers_alone_and_beside_the_responses() -> None:
     both = select_rows(rows, "both")
     assert both[:3] == rows
     assert [(r.id, r.response) for r in both[3:]] == [("a#standard", "#### 1"), ("c#standard", "#### 2")]
+
+
+def test_wrong_responses_are_used_in_other_ways_than_by_weights() -> None:
+    rows = [judged("a", "q 1", True), judged("b", "q 2", False)]
+    beside = select_rows(rows, "wrong-and-reference")
+    assert [(r.id, r.verdict.correct) for r in beside] == [("b", False), ("a#standard", True), ("b#standard", True)]
+    (right, pair) = select_rows(rows, "pairs")
+    assert right == rows[0]
+    assert (pair.response, (pair.model_extra or {})["preferred"]) == (rows[1].response, "#### 2")
+    prompts = load_prompts("short")
+    corrected = select_rows(rows, "corrections", prompts)
+    assert [(r.id, r.response) for r in corrected] == [
+        ("a", rows[0].response),
+        ("b", "#### 2"),
+        ("b#correction", "#### 2"),
+    ]
+    assert rows[1].response in corrected[2].question
+    asked = [
+        [r.question != r0.question for r, r0 in zip(select_rows(rows, kind, prompts), rows, strict=True)]
+        for kind in WORDED[1:]
+    ]
+    assert asked == [[False, True], [True, False]], "wrong ones are asked for as such; in the control, right ones"
+
+
+def test_only_rows_with_another_prompt_name_the_prompt_set(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.format(folder=tmp_path) + "prompts: short\n")
+    assert plan(load_recipe(path, ["rows=pairs"]))[-2].settings == RowsSettings(rows="pairs")
+    worded = plan(load_recipe(path, ["rows=corrections"]))[-2]
+    assert worded.settings == RowsSettings(rows="corrections", prompts="short")
+    rows = [judged("a", "q 1", True), judged("b", "q 2", False)]
+    write_records(tmp_path / "judged.jsonl", rows)
+    rows_file(worded.settings, tmp_path / "judged.jsonl", tmp_path / "rows.jsonl")  # type: ignore[arg-type]
+    assert [row.id for row in read_records(tmp_path / "rows.jsonl", Judged)] == ["a", "b", "b#correction"]
 
 
 RECIPE = """\

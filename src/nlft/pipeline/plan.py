@@ -32,7 +32,7 @@ def plan(recipe: Recipe) -> list[Step]:
             student = steps.student(judged, recipe.train)
         judged = steps.add("revise", recipe.revise.stage(student), (judged,), "revised.jsonl")
     if recipe.train is not None:
-        chosen = RowsSettings(rows=recipe.rows)
+        chosen = RowsSettings.of(recipe.rows, recipe.prompts)
         rows = judged if recipe.rows == "all" else steps.add("rows", chosen, (judged,), "rows.jsonl")
         adapter = steps.add("train", recipe.train, (rows,), "adapter")
     if recipe.rounds is not None and recipe.train is not None and adapter is not None:
@@ -181,7 +181,7 @@ def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, .
     if method.train is None:
         return ()
     steps = Plan(experiment)
-    rows = RowsSettings(rows=method.rows, size=cell.size, fold=_fold(experiment, cell.fold))
+    rows = RowsSettings.of(method.rows, experiment.prompts, cell.size, _fold(experiment, cell.fold))
     name = f"{method.rows}-{cell.size}" + ("" if cell.fold is None else f"-f{cell.fold}")
     chosen = steps.add("rows", rows, (judged,), f"rows/{name}.jsonl", name=f"rows-{name}")
     last = experiment.last_epoch

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -17,7 +17,9 @@ from nlft.errors import DataError
 from nlft.evaluate import read_evaluation
 from nlft.pipeline.folds import Fold
 from nlft.progress import Outcome
+from nlft.prompts import PromptSet, PromptSetName, load_prompts
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
+from nlft.revise.rows import corrections, pairs, verdict_prompts
 
 __all__ = [
     "ROWS_HELP",
@@ -32,10 +34,15 @@ __all__ = [
     "select_rows",
 ]
 
-Rows = Literal["all", "correct", "correct-or-reference", "reference", "both"]
+Worded = Literal["corrections", "verdict-prompt", "verdict-prompt-swapped"]
+Rows = Literal["all", "correct", "correct-or-reference", "reference", "both", "wrong-and-reference", "pairs"] | Worded
+WORDED: tuple[Worded, ...] = get_args(Worded)
 ROWS_HELP = (
     "rows to train on: all; only correct; all with the standard answer for incorrect ones (correct-or-reference); "
-    "the standard answers (reference); or all and the standard answers (both)"
+    "the standard answers (reference); all and the standard answers (both); the wrong ones and the standard answers "
+    "(wrong-and-reference); all, each wrong one paired with a right response (pairs, for the objective of that name); "
+    "correct-or-reference and, for each judged wrong one, the request to correct it (corrections); or all, wrong ones "
+    "under a prompt that asks for an incorrect answer (verdict-prompt; swapped: right ones, the control)"
 )
 
 
@@ -45,6 +52,12 @@ class RowsSettings(Config):
     rows: Rows = Field(description=ROWS_HELP)
     size: int | None = Field(default=None, ge=1, description="number of rows, from the first; all by default")
     fold: Fold | None = Field(default=None, description="a fold to leave out of them")
+    prompts: PromptSetName | None = Field(default=None, description="the prompt set, where rows get another prompt")
+
+    @classmethod
+    def of(cls, rows: Rows, prompts: str, size: int | None = None, fold: Fold | None = None) -> RowsSettings:
+        """These rows; with the prompt set only if it makes a difference."""
+        return cls(rows=rows, size=size, fold=fold, prompts=prompts if rows in WORDED else None)
 
 
 class Mixture(Config):
@@ -77,24 +90,39 @@ def rows_file(settings: RowsSettings, judged: Path, output: Path) -> Outcome:
         )
     out = settings.fold.left_out(rows) if settings.fold is not None else [False] * len(rows)
     kept = [row for row, is_out in list(zip(rows, out, strict=True))[: settings.size] if not is_out]
-    chosen = select_rows(kept, settings.rows)
+    chosen = select_rows(kept, settings.rows, load_prompts(settings.prompts) if settings.prompts else None)
     if not chosen:
         raise DataError(f"no row is left of `rows: {settings.rows}`", file=judged, remedy="choose other rows")
     return Outcome(f"{write_records(output, chosen)} rows -> {output}")
 
 
-def select_rows(rows: Sequence[Judged], which: Rows) -> list[Judged]:
-    """The rows that a method trains on, as `ROWS_HELP` says; a standard answer becomes a correct response."""
+def select_rows(rows: Sequence[Judged], which: Rows, prompts: PromptSet | None = None) -> list[Judged]:
+    """The rows that a method trains on, as `ROWS_HELP` says; a standard answer becomes a correct response.
+
+    Args:
+        rows: Judged rows.
+        which: Which of them.
+        prompts: What a changed prompt says; `WORDED` rows need it.
+    """
     if which == "all":
         return list(rows)
     if which == "correct":
         return [row for row in rows if row.verdict.correct]
+    if which == "pairs":
+        return pairs(rows)
+    repaired = [row if row.verdict.correct else _standard(row) for row in rows]
     if which == "correct-or-reference":
-        return [row if row.verdict.correct else _standard(row) for row in rows]
+        return repaired
+    if which in WORDED:
+        assert prompts is not None, which  # noqa: S101 -- `RowsSettings.of` names them
+        if which == "corrections":
+            return [*repaired, *corrections(rows, prompts)]
+        return verdict_prompts(rows, prompts, swapped=which == "verdict-prompt-swapped")
     standards = [_standard(row) for row in {normalised(row.question): row for row in reversed(rows)}.values()][::-1]
     if which == "reference":
         return standards
-    return [*rows, *(row.model_copy(update={"id": f"{row.id}#standard"}) for row in standards)]
+    own = rows if which == "both" else [row for row in rows if not row.verdict.correct]
+    return [*own, *(row.model_copy(update={"id": f"{row.id}#standard"}) for row in standards)]
 
 
 def _standard(row: Judged) -> Judged:

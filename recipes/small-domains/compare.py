@@ -43,10 +43,16 @@ PLAIN = {
     "sft-reference": "reference",
     "sft-both": "both",
 }
-# What the student is shown before it answers again. "resample" shows nothing: the control that uses no words.
-REVISE = {"revise": ("correction",), "resample": ("question",)}
+# Who answers again, and what it is shown. "resample" shows nothing: the control that uses no words.
+REVISE = {
+    "revise": ("sft-correct", ("correction",)),
+    "resample": ("sft-correct", ("question",)),
+    "revise-all": ("sft-response", ("correction",)),
+    "resample-all": ("sft-response", ("question",)),
+}
 METHODS = (*PLAIN, *REVISE)
 ROWS, STEPS, BATCH, RATE, SAMPLES = 50, 52, 4, 1e-3, 8
+FIRST_RATE = 1e-3  # of the student that answers again
 SEEDS = {"dev": DEV_SEED, "test": TEST_SEED}
 PROBLEMS = {"dev": 100, "test": 500}
 
@@ -73,14 +79,11 @@ class Suite:
             return select_rows(rows, PLAIN[method])  # type: ignore[arg-type]
         file = self.work / f"{method}.rows.jsonl"
         if not file.exists():
-            self.train("sft-correct", rate)
-            student = self.answerer(
-                "sft-correct",
-                rate,
-                SamplingSettings(temperature=0.7, max_new_tokens=120, batch_size=64, seed=self.draw),
-            )
+            first, ways = REVISE[method]
+            sampling = SamplingSettings(temperature=0.7, max_new_tokens=120, batch_size=64, seed=self.draw)
+            student = self.answerer(first, FIRST_RATE, sampling)
             made = revise_rows(
-                rows, student, prompts=self.prompts, ways=REVISE[method], samples=SAMPLES,  # type: ignore[arg-type]
+                rows, student, prompts=self.prompts, ways=ways, samples=SAMPLES,  # type: ignore[arg-type]
                 likelihood=BaseLikelihood(student, self.prompts),
             )  # fmt: skip
             (self.work / f"{method}.yield.txt").write_text(made.report() + "\n", "utf-8")
@@ -140,7 +143,7 @@ class Suite:
             "batch": BATCH,
             "rows": ROWS,
             "samples": SAMPLES,
-            "ways": REVISE.get(method),
+            "student, ways": REVISE.get(method),
         }
         training = Training(
             rows=int(rows), steps=STEPS, seconds=float(seconds), epochs=STEPS * BATCH / int(rows), peak_memory_mb=None,

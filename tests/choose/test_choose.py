@@ -2,14 +2,20 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 import nlft.choose.step
+from nlft.choose.recipes import recipe_lines
+from nlft.choose.verdict import choose
 from nlft.cli.app import run
-from nlft.pipeline.experiment import load_experiment
+from nlft.pipeline.experiment import cells, load_experiment
+from nlft.pipeline.plan import plan, plan_cells
+from nlft.pipeline.recipe import load_recipe
+from nlft.pipeline.report import points
 from nlft.pipeline.results import read_result
 from nlft.records import Judged, Problem, read_records
 
@@ -170,10 +176,36 @@ def test_candidates_that_the_rows_do_not_allow_are_left_out_and_told(
     base = ["choose", str(judged), "-m", str(world / "model"), "-o", str(tmp_path / "c"), "--dry-run"]
     assert run(base) == 0
     left = [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
-    assert left == ["nlft-paper", "nlft-authors", "cut", "first-error"]
+    assert left == ["revise", "nlft-paper", "nlft-authors", "cut", "first-error"]
     rows = [json.loads(line) for line in judged.read_text().splitlines()]
     right = [json.dumps(row) for row in rows if row["verdict"]["correct"]]
     judged.write_text("\n".join(right) + "\n")
     assert run(base) == 0
     left = [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
-    assert left == ["sft-correct", "sft-mixed", "cut", "first-error"]
+    assert left == ["sft-correct", "sft-mixed", "resample", "revise", "cut", "first-error"]
+
+
+def test_revised_rows_are_a_candidate(
+    chosen: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nlft.choose.step, "measured_seconds", lambda *_: 1.0)
+    judged, home = judged_rows(tmp_path / "judged.jsonl"), tmp_path / "c"
+    names = ["--method", "resample", "--method", "revise", "--device", "cpu", "--dry-run"]
+    assert run(["choose", str(judged), "-m", str(world / "model"), *names, "-o", str(home)]) == 0
+    experiment = load_experiment(home / "experiment.yaml")
+    for cell in cells(experiment, "dev"):
+        (training,) = [run.train for run in plan_cells(experiment, "dev")[1] if cell in run.evaluations]
+        assert [step.verb for step in training] == (["rows", "train", "revise", "train"] if cell.size else [])
+        if cell.size:
+            asked = training[2].settings.model_dump()
+            assert asked["ways"] == (["question"] if cell.method == "resample" else ["correction", "judgment"])
+            assert (asked["samples"], asked["device"], asked["max_new_tokens"]) == (8, "cpu", 16)
+            assert training[1].inputs == (training[0].output,), "the student learns from all rows of the fold first"
+    done = load_experiment(chosen / "c/experiment.yaml")
+    choice = choose(points(done, chosen / "c/results", "dev"), "flexible")
+    choice = replace(choice, taken=replace(choice.taken, method="revise"))
+    (tmp_path / "recipe.yaml").write_text("\n".join(recipe_lines(experiment, choice, home)))
+    steps = {step.name: step for step in plan(load_recipe(tmp_path / "recipe.yaml"))}
+    told = steps["revise"].settings.model_dump()
+    assert (told["ways"], told["samples"], told["max_new_tokens"]) == (["correction", "judgment"], 8, 16)
+    assert steps["train-student"].inputs == (steps["grade"].output,), "all rows"

@@ -9,12 +9,16 @@ from nlft.records import Judged
 
 __all__ = ["CANDIDATES", "is_plain", "obstacle"]
 
+# The student is trained on all rows first and then answers the wrong ones again; what is right joins the correct rows.
+SAMPLED = {"first": "all", "samples": 8, "temperature": 0.7}
 CANDIDATES: dict[str, dict[str, Any]] = {
     "sft-response": {"train": {"objective": "sft"}},
     "sft-correct": {"train": {"objective": "sft"}, "rows": "correct"},
     "sft-mixed": {"train": {"objective": "sft"}, "rows": "correct-or-reference"},
     "sft-reference": {"train": {"objective": "sft"}, "rows": "reference"},
     "sft-both": {"train": {"objective": "sft"}, "rows": "both"},
+    "resample": {"train": {"objective": "sft"}, "revise": {**SAMPLED, "ways": ["question"]}},
+    "revise": {"train": {"objective": "sft"}, "revise": {**SAMPLED, "ways": ["correction", "judgment"]}},
     "nlft-paper": {"train": {"objective": "nlft", "preset": "paper"}},
     "nlft-authors": {"train": {"objective": "nlft", "preset": "authors"}},
     "cut": {"train": {"objective": "cut"}},
@@ -46,8 +50,10 @@ def obstacle(name: str, parts: Sequence[Sequence[Judged]]) -> str | None:
         return "every response is correct, so it is the same as sft-response"
     if name in ("sft-reference", "sft-both") and all(row.response == row.reference for part in parts for row in part):
         return "every response is the standard answer, so it is the same as sft-response"
-    if name in ("cut", "first-error") and not wrong:
+    if name in ("cut", "first-error", "revise", "resample") and not wrong:
         return "every response is correct, so there is no error to learn from"
+    if name == "resample":
+        return None
     if not is_plain(name) and wrong and not everywhere(lambda row: not row.verdict.correct and row.judgment):
         return "too few wrong responses have a judgment; `nlft judge` writes them"
     return None

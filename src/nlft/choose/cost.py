@@ -13,7 +13,7 @@ from nlft.pipeline.estimate import relative_cost
 from nlft.pipeline.experiment import Cell, Experiment
 from nlft.pipeline.graph import Step, read_record, run_step
 from nlft.pipeline.plan import plan_cells
-from nlft.records import Problem, read_objects, read_records
+from nlft.records import Judged, Problem, read_objects, read_records
 from nlft.train.config import TrainSettings
 
 __all__ = ["measured_seconds"]
@@ -45,15 +45,21 @@ def measured_seconds(experiment: Experiment, missing: Sequence[Cell]) -> float:
     record = read_record(folder, answering.name)
     start = max(0.0, (record.seconds if record else 0.0) - evaluation.seconds)
     asked = sum(1 for path in problems for _ in read_records(path, Problem)) / len(problems)
+    speed = max(evaluation.tokens_per_second, 1e-9)
+    wrong = sum(not row.verdict.correct for row in read_records(trained.train[0].inputs[0], Judged))
     total = 0.0
     for cell in missing:
         method = experiment.methods[cell.method]
         tokens = method.evaluate.max_new_tokens
         if method.train is not None:
-            batch = method.train.batch_size or 1
-            tokens = round(written / len(spent) / batch)
-            total += start + method.train.max_steps * step_seconds * relative_cost(method.train, method.train.epochs)
-        total += start + asked * tokens / max(evaluation.tokens_per_second, 1e-9)
+            tokens = round(written / len(spent) / (method.train.batch_size or 1))
+            one = start + method.train.max_steps * step_seconds * relative_cost(method.train, method.train.epochs)
+            total += one
+            if method.revise is not None:
+                share = 1 - 1 / experiment.folds if experiment.folds else 1.0
+                answers = wrong * share * method.revise.samples * len(method.revise.ways)
+                total += (one if method.revise.first != "untouched" else 0.0) + start + answers * tokens / speed
+        total += start + asked * tokens / speed
     return total
 
 

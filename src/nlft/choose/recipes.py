@@ -41,13 +41,16 @@ def experiment_lines(
     spoken = ChatSettings.of(settings).model_dump(exclude_defaults=True, exclude={"prompts"})
     if "chat_template" in spoken:
         spoken["chat_template"] = _place(spoken["chat_template"])
+    answers = {"max_new_tokens": settings.max_new_tokens or longest, "batch_size": settings.batch_size}
     methods: dict[str, Any] = {}
     for name in names:
         for rate in settings.learning_rates:
             many = len(settings.learning_rates) > 1
             candidate = CANDIDATES[name]
-            train = {**candidate["train"], "learning_rate": rate}
-            methods[f"{name}-{rate:g}" if many else name] = {**candidate, "train": train}
+            method = {**candidate, "train": {**candidate["train"], "learning_rate": rate}}
+            if "revise" in candidate:
+                method["revise"] = {**load, **answers, **candidate["revise"]}
+            methods[f"{name}-{rate:g}" if many else name] = method
     methods[UNTRAINED] = {"train": None, "seeds": [settings.seed]}  # last: it takes another time than the others
     grader = {} if settings.grader is None else {"grader": settings.grader}
     remaining = len(rows) * (settings.folds - 1) / settings.folds
@@ -71,8 +74,7 @@ def experiment_lines(
         "evaluate": {
             **load,
             "greedy": True,
-            "max_new_tokens": settings.max_new_tokens or longest,
-            "batch_size": settings.batch_size,
+            **answers,
             **grader,
         },
         "methods": methods,
@@ -86,9 +88,9 @@ def recipe_lines(experiment: Experiment, choice: Choice, output: Path) -> list[s
     folds = experiment.folds or 2
     method = experiment.methods[choice.taken.method]
     assert method.train is not None  # noqa: S101 -- for the type checker: a candidate is trained
-    train = method.train.model_dump(
-        mode="json", exclude_defaults=True, exclude={"model", "seed", *ChatSettings.model_fields}
-    )
+    shared = {"model", "seed", *ChatSettings.model_fields}
+    train = method.train.model_dump(mode="json", exclude_defaults=True, exclude=shared)
+    revise = method.revise and method.revise.model_dump(mode="json", exclude_defaults=True, exclude={*shared, "grader"})
     recipe = {
         "name": choice.taken.method,
         "output": str((output / choice.taken.method).resolve()),
@@ -98,6 +100,7 @@ def recipe_lines(experiment: Experiment, choice: Choice, output: Path) -> list[s
         **({"grade": grade} if (grade := experiment.grade.model_dump(mode="json", exclude_defaults=True)) else {}),
         "judge": None,
         "rows": method.rows,
+        **({"revise": revise} if revise is not None else {}),
         "train": {**train, "max_steps": math.ceil(method.train.max_steps * folds / (folds - 1))},
     }
     said = ["Written by `nlft choose`; run it with `nlft run`.", *choice.text().splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from nlft.config import Config
 from nlft.errors import ConfigError
@@ -28,8 +28,8 @@ def plan(recipe: Recipe) -> list[Step]:
         steps.add("view", Config(), (scored,), "map.html")
     student = adapter = None
     if recipe.revise is not None:
-        if recipe.revise.first == "train" and recipe.train is not None:
-            student = steps.student(judged, recipe.train)
+        if recipe.revise.first != "untouched" and recipe.train is not None:
+            student = steps.student(judged, recipe.train, recipe.revise.first)
         judged = steps.add("revise", recipe.revise.stage(student), (judged,), "revised.jsonl")
     if recipe.train is not None:
         chosen = RowsSettings.of(recipe.rows, recipe.prompts)
@@ -40,8 +40,8 @@ def plan(recipe: Recipe) -> list[Step]:
     if recipe.test is not None:
         test = steps.data("test", recipe.test, "test.jsonl")
         steps.evaluate("before", recipe.evaluate, test, None)
-        if student is not None:
-            steps.evaluate("correct-rows", recipe.evaluate, test, student)
+        if recipe.revise is not None and student is not None:
+            steps.evaluate(f"{recipe.revise.first}-rows", recipe.evaluate, test, student)
         if adapter is not None:
             steps.evaluate("after", recipe.evaluate, test, adapter)
     return steps.steps
@@ -82,10 +82,14 @@ class Plan:
             settings = settings.model_copy(update={"adapter": str(adapter)})
         return self.add("judge", settings, (graded,), output, name=name)
 
-    def student(self, judged: Path, train: TrainSettings, name: str = "student") -> Path:
-        """Add the training on the correct rows of a model that is to revise the others, and return its adapter."""
-        correct = self.add("rows", RowsSettings(rows="correct"), (judged,), f"{name}.jsonl", name=f"rows-{name}")
-        return self.add("train", train, (correct,), name, name=f"train-{name}")
+    def student(
+        self, judged: Path, train: TrainSettings, which: Literal["correct", "all"], name: str = "student"
+    ) -> Path:
+        """Add the training of a model that is to revise the wrong rows, and return its adapter."""
+        rows = judged
+        if which == "correct":
+            rows = self.add("rows", RowsSettings(rows=which), (judged,), f"{name}.jsonl", name=f"rows-{name}")
+        return self.add("train", train, (rows,), name, name=f"train-{name}")
 
     def evaluate(self, name: str, settings: EvaluateSettings, problems: Path, adapter: Path | None) -> Path:
         """Add the evaluation of the model, or of an adapter on it."""
@@ -189,8 +193,8 @@ def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, .
     settings = method.train.model_copy(update=changes)
     run = f"{cell.run}-s{cell.seed}"
     if method.revise is not None:
-        own = method.revise.first == "train"
-        student = steps.student(chosen, settings, f"student-{run}") if own else None
+        first = method.revise.first
+        student = steps.student(chosen, settings, first, f"student-{run}") if first != "untouched" else None
         revise = method.revise.stage(student, cell.seed)
         chosen = steps.add("revise", revise, (chosen,), f"rows/revised-{run}.jsonl", name=f"revise-{run}")
     steps.add("train", settings, (chosen,), f"adapters/{run}", name=f"train-{run}")

@@ -115,14 +115,15 @@ class Preparation(ChatSettings):
 class Revision(ReviseSettings):
     """Settings of `nlft revise`, and who revises."""
 
-    first: Literal["train", "untouched"] = Field(
-        default="train",
-        description="who revises: the model trained on the correct rows first, as `train` says, or the untouched one",
+    first: Literal["correct", "all", "untouched"] = Field(
+        default="correct",
+        description="who revises: the model trained first, as `train` says, on the correct rows or on all of them; or "
+        "the untouched model",
     )
 
     @model_validator(mode="after")
     def _one_adapter(self) -> Self:
-        if self.adapter is not None and self.first == "train":
+        if self.adapter is not None and self.first != "untouched":
             told = "the student that revises is trained first, and an adapter is given as well"
             raise refused(ConfigError(told, remedy="remove adapter, or set first: untouched"))
         return self
@@ -199,7 +200,7 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
     for key in ("rounds", "rows"):
         if recipe.train is None and data.get(key) is not None:
             raise ConfigError(f"`{key}` needs a section `train`", file=path, line=line_of(path, (key,)))
-    if recipe.train is None and recipe.revise is not None and recipe.revise.first == "train":
+    if recipe.train is None and recipe.revise is not None and recipe.revise.first != "untouched":
         raise ConfigError(
             "`revise` needs a section `train`: the student that revises is trained first",
             file=path,

@@ -95,7 +95,7 @@ def summarise(folder: Path, steps: list[Step]) -> str:
 
 
 def _evaluations(folder: Path) -> dict[str, Evaluation]:
-    present = [name for name in ("before", "correct-rows", "after") if (folder / f"{name}.json").exists()]
+    present = [name for name in ("before", "correct-rows", "all-rows", "after") if (folder / f"{name}.json").exists()]
     return {name: read_evaluation(folder / f"{name}.json") for name in present}
 
 

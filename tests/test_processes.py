@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from accelerate import PartialState
 
 from nlft import processes
 from nlft.cli.app import run as cli
@@ -55,10 +54,9 @@ def test_items_are_dealt_in_turn_and_put_together_in_order(monkeypatch: pytest.M
 def test_what_processes_cannot_share(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match='3 processes cannot share "cuda:0"'):
         processes.join("cuda:0")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
     with pytest.raises(ConfigError, match="3 processes, but there is no GPU"):
         processes.join("auto")
-    PartialState._reset_state()
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(ConfigError, match="no FSDP on the CPU"):
         processes.join("cpu")

@@ -52,10 +52,12 @@ def join(device: str) -> None:
         raise ConfigError(
             f'{count()} processes cannot share "{device}"', remedy="use --device cuda: each takes its own"
         )
+    import torch
     from accelerate import PartialState
 
-    if PartialState(cpu=device == "cpu").num_processes != count():
+    if device != "cpu" and not torch.accelerator.is_available():
         raise ConfigError(f"a launcher started {count()} processes, but there is no GPU", remedy="add --device cpu")
+    PartialState(cpu=device == "cpu")
 
 
 def gather(item: T) -> list[T]:

@@ -25,9 +25,10 @@ ALLOWED: dict[str, set[str]] = {
     "objectives": {"config", "core", "errors"},
     "prompts": {"config", "errors", "files", "records"},
     "provenance": {"config", "errors", "prompts", "records"},
+    "adapter": {"config", "errors", "files", "prompts", "provenance", "records"},
     "demo": {"files", "pipeline", "records", "saliency_map"},
     "grade": {"config", "errors", "progress", "records"},
-    "lm": {"config", "errors", "objectives", "processes", "prompts", "records"},
+    "lm": {"adapter", "config", "errors", "objectives", "processes", "prompts", "records"},
     "answer": {"config", "errors", "files", "lm", "processes", "progress", "prompts", "provenance", "records"},
     "data": {"config", "errors", "files", "grade", "lm", "progress", "prompts", "records"},
     "evaluate": {"answer", "config", "errors", "files", "grade", "lm", "progress", "prompts", "provenance", "records"},
@@ -50,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "saliency_map": {"config", "core", "errors", "files", "lm", "progress", "prompts", "records", "score"},
     "score": {"config", "core", "errors", "files", "lm", "objectives", "processes", "progress", "prompts", "records"},
     "train": {
+        "adapter",
         "config",
         "core",
         "errors",
@@ -65,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
         "steps",
     },
     "pipeline": {
+        "adapter",
         "answer",
         "config",
         "data",

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -147,7 +148,15 @@ def public_name(path_or_name: str) -> str:
 
 
 def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name or "python", *map(public_name, sys.argv[1:])])
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name or "python", *map(_public_word, sys.argv[1:])])
+
+
+def _public_word(word: str) -> str:
+    """A word of the command, with the name of a file in place of its absolute path, as in `--model=/home/me/model`."""
+    found = re.fullmatch(r"([\w.-]+[=:])?(/(?!/).*)", word)
+    return (found[1] or "") + public_name(found[2]) if found else word
 
 
 def _commit(folder: Path) -> str | None:

@@ -1,6 +1,7 @@
 """The stage: resumed as uninterrupted, what is logged, and a disk that is full."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,6 @@ def test_a_full_disk_is_named_and_the_last_whole_checkpoint_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torch tells of it in an error of its own, in the middle of a checkpoint; --resume passes that one over."""
-    import shutil
-
     whole = run(folder, tmp_path / "whole", tmp_path, num_train_epochs=3, save_steps=2)
     saved = torch.save
     calls = 0
@@ -116,7 +115,8 @@ def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, mon
     run(folder, out, tmp_path, objective="sft", **settings)
     assert list(out.glob("checkpoint-*"))
     lm = load_model(str(folder), dtype="float32", device="cpu")
-    again = config(tmp_path, output_dir=str(out), objective="dft", save_strategy="steps", **settings)
+    shared = {"per_device_train_batch_size": 2, "save_strategy": "steps", **settings}
+    again = config(tmp_path, output_dir=str(out), objective="dft", **shared)
     monkeypatch.setattr(stage.NLFTTrainer, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(ROWS, lm, again, overwrite=True)
@@ -129,13 +129,15 @@ def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, mon
 
 
 def test_a_resumed_run_counts_the_time_of_all_its_parts(folder: Path, tmp_path: Path) -> None:
-    run(folder, tmp_path / "out", tmp_path, num_train_epochs=2, save_steps=2)
+    settings = {"num_train_epochs": 3, "save_steps": 2}
+    run(folder, tmp_path / "out", tmp_path, **settings)
+    shutil.rmtree(tmp_path / "out" / "checkpoint-6")  # as if interrupted before
     path = tmp_path / "out" / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if '"loss"' in line]
     seconds = [row["seconds"] for row in rows]
     assert 0 < seconds[0] < seconds[-1] < 1000
     path.write_text("".join(json.dumps(row | {"seconds": 1000.0 + row["step"]}) + "\n" for row in rows), "utf-8")
-    run(folder, tmp_path / "out", tmp_path, num_train_epochs=3, save_steps=2, resume=True)
+    run(folder, tmp_path / "out", tmp_path, resume=True, **settings)
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert [row["seconds"] for row in rows[:4]] == [1001, 1002, 1003, 1004]
     assert min(row["seconds"] for row in rows[4:]) > 1004
@@ -144,10 +146,12 @@ def test_a_resumed_run_counts_the_time_of_all_its_parts(folder: Path, tmp_path: 
 def test_a_metrics_line_cut_short_is_dropped(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(folder, out, tmp_path, num_train_epochs=2, save_steps=1)
+    shutil.rmtree(out / "checkpoint-4")
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"step": 9, "lo')
-    run(folder, out, tmp_path, num_train_epochs=3, save_steps=1, resume=True)
-    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+    run(folder, out, tmp_path, num_train_epochs=2, save_steps=1, resume=True)
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert steps[:4] == [1, 2, 3, 4]
 
 
 def test_several_gpus_do_not_multiply_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,18 +145,9 @@ class LocalAnswerer:
     def loaded(self) -> LanguageModel:
         """The model, loaded now if it was not."""
         if self._lm is None:
-            from nlft.lm import load_model
+            from nlft.lm import load_as
 
-            load = self.load
-            self._lm = load_model(
-                self.model,
-                adapter=self.adapter,
-                merge=True,
-                dtype=load.dtype,
-                device=load.device,
-                trust_remote_code=load.trust_remote_code,
-                template=load,
-            )
+            self._lm = load_as(self.load, self.model, adapter=self.adapter, merge=True)
         return self._lm
 
 

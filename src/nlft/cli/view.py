@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nlft.cli.options import make_app, with_settings
-from nlft.lm.config import ChatSettings
+from nlft.saliency_map.config import ViewSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,23 +20,14 @@ app = make_app()
 
 
 @app.command()
-@with_settings(ChatSettings)
+@with_settings(ViewSettings)
 def view(
     scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1 until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 0,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model that scores new text (with --serve).")
-    ] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder of a LoRA adapter.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that ships with the model.")
-    ] = False,
     *,
-    settings: ChatSettings,
+    settings: ViewSettings,
 ) -> None:
     """Make the saliency map: each token's role and scale, with settings you can adjust without training."""
     from nlft.errors import ConfigError
@@ -44,7 +35,7 @@ def view(
     if serve == (output is not None):
         raise ConfigError("no output given", remedy="add -o FILE.html or --serve")
     if output is not None:
-        if model is not None:
+        if settings.model is not None:
             raise ConfigError("--model needs --serve, to score new text", remedy="add --serve and drop -o")
         from nlft.files import refuse_same_file
         from nlft.saliency_map.export import export_page
@@ -58,18 +49,11 @@ def view(
     prompt_set = settings.prompt_set()
     rows = list(read_records(scored, Scored))
     scorer = None
-    if model is not None:
-        from nlft.lm import load_model
+    if settings.model is not None:
+        from nlft.lm import load_as
         from nlft.saliency_map.live import scorer_like
 
-        lm = load_model(
-            model,
-            adapter=adapter,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            template=settings,
-        )
+        lm = load_as(settings, settings.model, adapter=settings.adapter)
         scorer = scorer_like(rows[0], lm, prompt_set)
     _serve(rows, scored.name, scorer, port)
 

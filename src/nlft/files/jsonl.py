@@ -239,13 +239,13 @@ LARGE = 1 << 20  # of a larger file its size and its last MiB tell: a model of m
 def content_hash(path: str | Path) -> str:
     """Tells one state of a file, or of the files directly in a folder, from another, wherever it lies.
 
-    Of an adapter's folder its config and weights count, not the logs of its training.
+    Of an adapter's folder its config, weights, template and prompts count, not the logs of its training.
     """
     path = Path(path)
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
     if (path / "adapter_config.json").is_file():
-        files = [file for file in files if file.stem in ("adapter_config", "adapter_model")]
+        files = [file for file in files if file.stem in ("adapter_config", "adapter_model", "chat_template", "prompts")]
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name if file != path else ''}:{size}:".encode())

@@ -1,6 +1,6 @@
 from .config import ModelSettings, SamplingSettings
 from .encode import EncodedExample, encode_example, encode_prompt
-from .load import LanguageModel, load_model, load_tokenizer
+from .load import LanguageModel, load_as, load_model, load_tokenizer
 from .logprobs import PathLogprobs, path_logprobs
 from .pack import TokenPath
 from .sampling import Completion
@@ -15,6 +15,7 @@ __all__ = [
     "TokenPath",
     "encode_example",
     "encode_prompt",
+    "load_as",
     "load_model",
     "load_tokenizer",
     "path_logprobs",

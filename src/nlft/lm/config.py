@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
+from nlft.adapter.record import PROMPTS, trained_file
 from nlft.config import Config, Flags, Idle, NamesFile
 from nlft.prompts import PromptSet, PromptSetName, load_prompts
+
+logger = logging.getLogger("nlft")
 
 __all__ = ["ChatSettings", "LoadSettings", "ModelSettings", "SamplingSettings", "TemplateSettings"]
 
@@ -40,7 +44,10 @@ class TemplateSettings(Config):
 class ChatSettings(TemplateSettings):
     """How a model is spoken to: an adapter gives what it learnt only if it is spoken to in the same way."""
 
-    prompts: PromptSetName = Field(default="paper", description="prompt set: a built-in name or a YAML file")
+    prompts: PromptSetName = Field(
+        default="paper",
+        description="prompt set: a built-in name or a YAML file; with an adapter, the one it was trained with by default",
+    )
     system: Literal["join", "replace", "refuse"] | None = Field(
         default=None,
         description="a row's own system message: join it with the instruction, replace the instruction by it, or refuse "
@@ -53,12 +60,24 @@ class ChatSettings(TemplateSettings):
         return cls.model_validate(settings.model_dump(include=set(cls.model_fields)))
 
     def prompt_set(self) -> PromptSet:
-        """The prompt set, with `system` applied.
+        """The prompt set, with `system` applied: by default the one that the stage's adapter was trained with.
 
         Raises:
             ConfigError: for an unknown prompt set.
         """
-        return load_prompts(self.prompts, system=self.system)
+        adapter = getattr(self, "adapter", None)
+        trained = trained_file(adapter, PROMPTS) if adapter is not None else None
+        if trained is None:
+            return load_prompts(self.prompts, system=self.system)
+        learnt = load_prompts(str(trained))
+        given = self.prompts if "prompts" in self.model_fields_set else str(trained)
+        chosen = load_prompts(given, system=self.system)
+        if chosen.model_copy(update={"name": learnt.name}) != learnt:
+            logger.warning(
+                "%s was trained with other prompts (%s) than it gets here (%s); leave out --prompts and --system to use "
+                "its own", adapter, learnt.name, chosen.name,
+            )  # fmt: skip
+        return chosen
 
 
 class LoadSettings(TemplateSettings):
@@ -69,6 +88,9 @@ class LoadSettings(TemplateSettings):
     )
     device: Annotated[str, Idle()] = Field(default="auto", description="device: auto, cpu, cuda or mps")
     trust_remote_code: bool = Field(default=False, description="run Python code that ships with the model")
+    quantization: Literal["4bit", "8bit"] | None = Field(
+        default=None, description="load the model quantized to 4bit or 8bit (CUDA only)"
+    )
 
 
 class ModelSettings(LoadSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from nlft.adapter.record import TEMPLATE, read_told, trained_file
 from nlft.errors import ConfigError, ModelError
-from nlft.lm.config import TemplateSettings
+from nlft.lm.config import LoadSettings, TemplateSettings
 from nlft.lm.frame import frame_of
 from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
-from nlft.lm.template import settle_template
+from nlft.lm.template import settle_template, settled_file
 from nlft.lm.thoughts import AnswerMarks, answer_marks, read_answer
+
+logger = logging.getLogger("nlft")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What transformers, PEFT and safetensors raise for missing, damaged or unsuitable files.
@@ -147,7 +151,8 @@ def load_model(
         device: "auto", or as torch names it.
         trust_remote_code: Run code that comes with the model; off by default.
         quantization: "4bit" or "8bit", by bitsandbytes on CUDA.
-        template: Which chat template, and what it leaves open; by default the model's own, without thinking.
+        template: Which chat template, and what it leaves open; by default the adapter's, or else the model's own,
+            without thinking.
 
     Raises:
         ModelError: when model, tokenizer or adapter cannot be found or read.
@@ -159,7 +164,9 @@ def load_model(
     extra: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if quantization is not None:
         extra["quantization_config"] = _quantization(quantization, weights)
-    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, template=template)
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, template=template, adapter=adapter)
+    if adapter is not None:
+        _warn_of_quantization(adapter, quantization)
     with quiet():
         try:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=weights, use_safetensors=True, **extra)
@@ -175,16 +182,57 @@ def load_model(
     return LanguageModel(model, tokenizer, name_or_path)
 
 
-def load_tokenizer(source: str, *, trust_remote_code: bool = False, template: TemplateSettings | None = None) -> Any:
+def load_as(
+    settings: LoadSettings, model: str, *, adapter: str | Path | None = None, merge: bool = False
+) -> LanguageModel:
+    """`load_model` as a stage's settings say."""
+    return load_model(
+        model,
+        adapter=adapter,
+        merge=merge,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+        quantization=settings.quantization,
+        template=settings,
+    )
+
+
+def load_tokenizer(
+    source: str,
+    *,
+    trust_remote_code: bool = False,
+    template: TemplateSettings | None = None,
+    adapter: str | Path | None = None,
+) -> Any:
     """Load a tokenizer alone, which needs no weights, with its chat template settled.
+
+    With an adapter, the template is by default the one that it was trained with; another is used with a warning.
 
     Raises:
         ModelError: when it cannot be found.
         ConfigError: when it has no chat template and `template` names none, or one that cannot be read or does not fit.
     """
     tokenizer = _tokenizer(source, trust_remote_code=trust_remote_code)
-    settle_template(tokenizer, template or TemplateSettings(), name=source, load_other=_tokenizer)
+    template = template or TemplateSettings()
+    learnt = trained_file(adapter, TEMPLATE) if adapter is not None else None
+    if learnt is not None and template.chat_template is None:
+        template = template.model_copy(update={"chat_template": str(learnt)})
+    settle_template(tokenizer, template, name=source, load_other=_tokenizer)
+    if learnt is not None and tokenizer.chat_template != settled_file(learnt):
+        logger.warning(
+            "%s was trained with another chat template than it gets here; leave out --chat-template, --thinking and "
+            "--template-date to use its own", adapter,
+        )  # fmt: skip
     return tokenizer
+
+
+def _warn_of_quantization(adapter: str | Path, quantization: str | None) -> None:
+    told = read_told(adapter)
+    if told is not None and told.quantization != quantization:
+        trained = f"quantized to {told.quantization}" if told.quantization else "that was not quantized"
+        remedy = f"add --quantization {told.quantization}" if told.quantization else "drop --quantization"
+        logger.warning("%s was trained on a model %s; %s to use it as it was trained", adapter, trained, remedy)
 
 
 def _tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from nlft.errors import ConfigError
 from nlft.lm.config import PLAIN, TemplateSettings
 
-__all__ = ["settle_template"]
+__all__ = ["settle_template", "settled_file"]
 
 # The texts with blank lines between them: what a model without a template is given by choice.
 _PLAIN = (
@@ -60,6 +60,11 @@ def settle_template(
     _refuse_idle(settings, "".join(texts.values()))
     settled = {each: _settled(text, settings) for each, text in texts.items()}
     tokenizer.chat_template = settled if isinstance(template, dict) else settled["default"]
+
+
+def settled_file(path: Path) -> str:
+    """A template file's text with nothing left open; one that training saved stays as it is."""
+    return _settled(path.read_text(encoding="utf-8"), TemplateSettings())
 
 
 def _adds_bos(tokenizer: Any) -> bool:
@@ -119,7 +124,8 @@ def _settled(text: str, settings: TemplateSettings) -> str:
             remedy="give a copy with a fixed date: --chat-template FILE",
         )
     if stopped == text and _mentions(text, "date_string"):
-        stopped = _with_default(stopped, "date_string", f'"{day.strftime("%d %b %Y")}"')
+        usual = settings.template_date == TemplateSettings.model_fields["template_date"].default
+        stopped = _with_default(stopped, "date_string", f'"{day.strftime("%d %b %Y")}"', keep=usual)
     if _mentions(text, "enable_thinking"):
         value = {"auto": "false", "off": "false", "on": "true"}[settings.thinking]
         stopped = _with_default(stopped, "enable_thinking", value, keep=settings.thinking == "auto")

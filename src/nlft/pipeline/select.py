@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from nlft.adapter import copy_adapter
 from nlft.answer.selection import deduplicate, limit_incorrect, mix
 from nlft.config import Config
 from nlft.data.duplicates import normalised
@@ -173,9 +173,7 @@ def best_file(settings: Config, *paths: Path) -> Outcome:
     *read, best = paths
     evaluations, adapters = read[: len(read) // 2], read[len(read) // 2 :]
     number = best_round(evaluations)
-    best.mkdir(parents=True, exist_ok=True)
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        shutil.copyfile(adapters[number] / name, best / name)
+    copy_adapter(adapters[number], best)
     return Outcome(f"round {number} did best on the dev problems: {best}")
 
 

@@ -22,17 +22,10 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
     processes.join(settings.device)
     rows = list(read_records(judged, Judged))[: settings.n]
 
-    from nlft.lm import load_model
+    from nlft.lm import load_as
     from nlft.score.compute import score
 
-    lm = load_model(
-        settings.model,
-        adapter=settings.adapter,
-        dtype=settings.dtype,
-        device=settings.device,
-        trust_remote_code=settings.trust_remote_code,
-        template=settings,
-    )
+    lm = load_as(settings, settings.model, adapter=settings.adapter)
     scored = list(score(rows, lm, settings.prompt_set(), settings.saliency()))
     processes.first(lambda: write_records(output, scored))
     excluded = sum(row.scores.excluded for row in scored)

@@ -79,9 +79,6 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
         default=None, description="LoRA target modules, comma-separated, or all-linear; the MLP projections by default"
     )
     full: bool = Field(default=False, description="train all weights, without an adapter")
-    quantization: Literal["4bit", "8bit"] | None = Field(
-        default=None, description="load the model quantized to 4bit or 8bit (CUDA only)"
-    )
     gradient_checkpointing: Annotated[bool, Idle()] = Field(default=False, description="use less memory but more time")
     save_steps: int | None = Field(default=None, ge=1, description="steps between checkpoints; one epoch by default")
     keep_checkpoints: int = Field(default=2, ge=1, description="number of most recent checkpoints to keep")

@@ -16,13 +16,14 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from nlft import processes
+from nlft.adapter import Source
 from nlft.errors import ConfigError, DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig, lora_config
-from nlft.train.summary import TrainResult, train_settings, write_summary
+from nlft.train.summary import TrainResult, begin_run, train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
 
 logger = logging.getLogger("nlft")
@@ -44,6 +45,7 @@ def train(
     full: bool = False,
     resume: bool = False,
     overwrite: bool = False,
+    source: Source | None = None,
 ) -> TrainResult:
     """Train and save; each logged step adds a line to `metrics.jsonl`.
 
@@ -55,16 +57,20 @@ def train(
         full: Train all weights, without an adapter.
         resume: Resume from the last checkpoint in the folder; start afresh if there is none.
         overwrite: Accept a folder that holds a finished run.
+        source: For the record, the file of the rows and the settings in the user's words.
 
     Raises:
-        DataError: for unusable rows, a folder that holds another run, or a full disk.
+        DataError: for unusable rows, a folder that holds another run, a resumed run whose data, prompts, template or
+            settings have changed, or a full disk.
     """
     processes.first(lambda: check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite))
     start = time.perf_counter()
     with quiet():
         trainer = make_trainer(rows, lm, config, lora=lora, full=full)
+    own = train_settings(trainer)
+    told = begin_run(rows, lm, config, source, {**own, "lora": lora or {}, "full": full}, resume=resume)
     result = run_trainer(trainer, start=start, resume=resume)
-    write_summary(result, trainer, train_settings(trainer))
+    write_summary(result, trainer, own, told)
     excluded = [row["excluded"] for row in trainer.state.log_history if "excluded" in row]
     if excluded and min(excluded) >= 1:
         logger.warning("the filter excluded every row at every step: nothing was trained (see filter_threshold)")

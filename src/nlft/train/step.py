@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlft import processes
+from nlft.adapter import Source
 from nlft.errors import DataError
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
 from nlft.steps.step_weights import with_step_weights
-from nlft.train.config import REFT, TrainSettings
+from nlft.train.config import NOT_REFT, REFT, REFT_ONLY, TrainSettings
 
 if TYPE_CHECKING:
     from nlft.train.summary import TrainResult
@@ -52,14 +53,22 @@ def train_rows(
         chosen = [row for row in chosen if row.verdict.correct]
         if not chosen:
             raise DataError("no row is correct", file=file, remedy="drop --correct-only")
-    return (_train_reft if settings.objective == REFT else _train)(settings, chosen, output, resume, overwrite)
+    way = _train_reft if settings.objective == REFT else _train
+    return way(settings, chosen, output, resume=resume, overwrite=overwrite, source=_source(settings, file))
 
 
-def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool) -> TrainResult:
+def _source(settings: TrainSettings, file: Path | None) -> Source:
+    """What decides the adapter, in the words of the command; model, prompts and template are on record by content."""
+    left_out = {"model", "prompts", "chat_template"} | (NOT_REFT if settings.objective == REFT else REFT_ONLY)
+    return Source(file, {name: value for name, value in settings.identity().items() if name not in left_out})
+
+
+def _train(settings: TrainSettings, rows: list[Judged], output: Path, **how: Any) -> TrainResult:
+    from nlft.lm import load_as
     from nlft.train.arguments import NLFTConfig
     from nlft.train.loop import train
 
-    lm = _load(settings)  # before DeepSpeed is configured: with whole weights
+    lm = load_as(settings, settings.model)  # before DeepSpeed is configured: with whole weights
     config = NLFTConfig(
         objective=settings.objective,
         objective_options=settings.objective_option,
@@ -72,19 +81,18 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, resume: bo
     )
     if settings.objective in ("first-error", "clipped-ratio") and not any(_has_weights(row) for row in rows):
         rows = with_step_weights(rows, lm.tokenizer)
-    return train(rows, lm, config, lora=settings.lora, full=settings.full, resume=resume, overwrite=overwrite)
+    return train(rows, lm, config, lora=settings.lora, full=settings.full, **how)
 
 
 def _has_weights(row: Judged) -> bool:
     return "token_weights" in (row.model_extra or {})
 
 
-def _train_reft(
-    settings: TrainSettings, rows: list[Judged], output: Path, resume: bool, overwrite: bool
-) -> TrainResult:
+def _train_reft(settings: TrainSettings, rows: list[Judged], output: Path, **how: Any) -> TrainResult:
+    from nlft.lm import load_as
     from nlft.train.reft import ReFTConfig, train_reft
 
-    lm = _load(settings)
+    lm = load_as(settings, settings.model)
     config = ReFTConfig(
         warm_up_epochs=settings.warm_up_epochs,
         warm_up_learning_rate=settings.warm_up_learning_rate,
@@ -94,20 +102,7 @@ def _train_reft(
         grader=settings.grader,
         **_shared(settings, output),
     )
-    return train_reft(rows, lm, config, lora=settings.lora, resume=resume, overwrite=overwrite)
-
-
-def _load(settings: TrainSettings) -> Any:
-    from nlft.lm import load_model
-
-    return load_model(
-        settings.model,
-        dtype=settings.dtype,
-        device=settings.device,
-        trust_remote_code=settings.trust_remote_code,
-        template=settings,
-        quantization=settings.quantization,
-    )
+    return train_reft(rows, lm, config, lora=settings.lora, **how)
 
 
 def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:

@@ -1,22 +1,28 @@
-"""`train.json`: what you need to reproduce the adapter."""
+"""What a run leaves in its folder besides weights: what it was told, what came of it, and the model card."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nlft import processes
+from nlft.adapter import Source, Told, begin, finish, write_card
+from nlft.adapter.record import SUMMARY
+from nlft.lm.load import LanguageModel
+from nlft.prompts import load_prompts
 from nlft.provenance import digest, peak_memory_mb, provenance
-from nlft.records import write_lines
+from nlft.records import Judged, write_lines
 from nlft.train.trainer import NLFTTrainer
 
 SHARED_SETTINGS = (
     "target", "seed", "learning_rate", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
     "max_steps",
 )  # fmt: skip
+# The other arguments that decide what is learnt; all of them are on record for a caller who gives none of his own.
+DECISIVE = (*SHARED_SETTINGS, "warmup_steps", "lr_scheduler_type", "weight_decay", "max_grad_norm", "optim")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,37 @@ class TrainResult:
     trainable: int
 
 
+def begin_run(
+    rows: Sequence[Judged], lm: LanguageModel, args: Any, source: Source | None, own: Mapping[str, Any], *, resume: bool
+) -> Told:
+    """Put on record what a run is told, or check that a resumed one is told the same.
+
+    Args:
+        rows: The training rows.
+        lm: The untrained model.
+        args: The trainer's arguments.
+        source: The run's settings in the user's words; by default, those in `args` and `own`.
+        own: What `args` do not hold.
+        resume: Whether the run goes on from an earlier one.
+
+    Raises:
+        DataError: where a resumed run is told something else.
+    """
+    prompts = load_prompts(args.prompts, system=args.system)
+    quantized = {"4bit": "is_loaded_in_4bit", "8bit": "is_loaded_in_8bit"}
+    kept = {**{name: getattr(args, name) for name in DECISIVE}, **own}
+    told = Told.of(
+        rows,
+        source or Source(settings={name: value for name, value in kept.items() if name != "data"}),
+        model=lm.name,
+        quantization=next((kind for kind, name in quantized.items() if getattr(lm.model, name, False)), None),
+        prompts=prompts,
+        chat_template=lm.tokenizer.chat_template,
+    )
+    processes.first(lambda: begin(Path(args.output_dir), told, prompts, resume=resume))
+    return told
+
+
 def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
     """What `train.json` records of an objective's run, in addition to the fields of every run."""
     args = trainer.args
@@ -50,13 +87,14 @@ def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
     }
 
 
-def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any]) -> None:
-    """Write `train.json` into the run's folder; only the leading process does.
+def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any], told: Told) -> None:
+    """Write `train.json` and the model card, and make the folder fit to be handed over; the leading process does.
 
     Args:
         result: The run's result.
         trainer: A trainer with a `prompt_set`.
         own: The objective, a hash of its data, and its own settings.
+        told: What `begin_run` put on record.
     """
     if not processes.leads():
         return
@@ -75,4 +113,6 @@ def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any]) -> 
         "peak_memory_mb": peak_memory_mb(device),
         "provenance": provenance(device).model_dump(mode="json"),
     }
-    write_lines(result.folder / "train.json", [json.dumps(row, indent=1)])
+    finish(result.folder, told.base_model)
+    write_lines(result.folder / SUMMARY, [json.dumps(row, indent=1)])
+    write_card(result.folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nlft import processes
+from nlft.adapter import Source
 from nlft.errors import DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
@@ -19,7 +20,7 @@ from nlft.train.loop import check_folder, clear_checkpoints, clear_folder, make_
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
-from nlft.train.summary import TrainResult, train_settings, write_summary
+from nlft.train.summary import TrainResult, begin_run, train_settings, write_summary
 
 WARM_UP = "warm-up"
 
@@ -32,6 +33,7 @@ def train_reft(
     lora: dict[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    source: Source | None = None,
 ) -> TrainResult:
     """SFT on the correct rows, then PPO on the questions of all rows, both on one adapter.
 
@@ -45,9 +47,10 @@ def train_reft(
         lora: Arguments for `lora_config`.
         resume: Resume from the last checkpoint of either phase.
         overwrite: Accept a folder that holds a finished run.
+        source: As for `nlft.train.train`.
 
     Raises:
-        DataError: for unusable rows, a folder that holds another run, or a full disk.
+        DataError: as `nlft.train.train`.
     """
     folder = Path(config.output_dir)
     warm_up = folder / WARM_UP
@@ -61,11 +64,13 @@ def train_reft(
             shutil.rmtree(warm_up, ignore_errors=True)
 
     processes.first(prepare)
+    own = _settings(config, rows)
+    told = begin_run(rows, lm, config, source, {**own, "lora": lora or {}}, resume=resume)
     policy = _warmed_up(rows, lm, config, warm_up, lora, resume=resume)
     with quiet():
         trainer = ReFTTrainer(policy, config, rows, processing_class=lm.tokenizer)
     result = run_trainer(trainer, start=start, resume=resume, label="PPO")
-    write_summary(result, trainer, _settings(trainer.args, rows))
+    write_summary(result, trainer, own, told)
     return result
 
 
@@ -89,13 +94,18 @@ def _warmed_up(
             )
         with quiet():
             trainer = make_trainer(chosen, lm, _warm_up_config(config, folder), lora=lora)
+        own = train_settings(trainer)
+        told = begin_run(chosen, lm, trainer.args, None, own, resume=resume)
         result = run_trainer(trainer, start=time.perf_counter(), resume=resume, label="warm-up")
-        write_summary(result, trainer, train_settings(trainer))
+        write_summary(result, trainer, own, told)
         processes.first(lambda: clear_checkpoints(folder))
         trainer.model.unload()
     # Always load it from its file, so that a run resumed here starts from the same numbers as an uninterrupted one.
     with quiet():
-        return PeftModel.from_pretrained(lm.model, str(folder), is_trainable=True)
+        policy = PeftModel.from_pretrained(lm.model, str(folder), is_trainable=True)
+    # Its folder names no path; PEFT would look on the hub for what it names.
+    policy.peft_config["default"].base_model_name_or_path = lm.model.name_or_path
+    return policy
 
 
 def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:

@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from nlft.edits import edited_rows
 from nlft.errors import DataError
 from nlft.files import read_objects, write_lines
 
@@ -135,6 +136,8 @@ class Scores(Record):
     salient: list[bool]
     cluster: list[bool] = Field(description="the salient tokens and their phrases")
     scale: list[float]
+    marks: list[bool] | None = Field(default=None, description="the tokens of the words that a person marked")
+    weights: list[float] | None = Field(default=None, description="the factor of each token, from the column `weights`")
     excluded: bool
     settings: dict[str, Any]
 
@@ -158,8 +161,7 @@ class Scores(Record):
             self.cluster,
             self.scale,
         ]
-        if self.logp_judge is not None:
-            lists.append(self.logp_judge)
+        lists += [each for each in (self.logp_judge, self.marks, self.weights) if each is not None]
         if any(len(values) != n for values in lists):
             raise PydanticCustomError("scores_length", "its lists differ in length; run `nlft score` again")
         return self
@@ -177,6 +179,9 @@ R = TypeVar("R", bound=Record)
 def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[R]:
     """Yield the records of a JSONL file, one line at a time (constant memory, except for the ids).
 
+    Rows that a person edited (`nlft view --edit`) come as they were left. Those without what `kind` needs, such as a new
+    response without a verdict, are left out with a warning.
+
     Args:
         path: The file; UTF-8, one JSON object a line; blank lines and a byte-order mark are skipped.
         kind: The record each line must be.
@@ -189,12 +194,17 @@ def read_records(path: str | Path, kind: type[R], *, unique_ids: bool = True) ->
     return (record for _, record in read_numbered(path, kind, unique_ids=unique_ids))
 
 
-def read_numbered(path: str | Path, kind: type[R], *, unique_ids: bool = True) -> Iterator[tuple[int, R]]:
-    """Yield (line number, record); otherwise like `read_records`."""
+def read_numbered(
+    path: str | Path, kind: type[R], *, unique_ids: bool = True, edited: bool = True
+) -> Iterator[tuple[int, R]]:
+    """Yield (line number, record); otherwise like `read_records`. `edited=False` leaves a person's edits aside."""
     path = Path(path)
     seen: dict[str, int] = {}
     number = 0
-    for number, row in read_objects(path):
+    rows = read_objects(path)
+    if edited and issubclass(kind, Attempt):
+        rows = edited_rows(path, rows, kind.model_fields)
+    for number, row in rows:
         record = parse_record(row, kind, file=path, line=number)
         identity = getattr(record, "id", None)
         if unique_ids and identity is not None:

@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 import nlft.choose.step
+from nlft.choose.candidates import CANDIDATES, obstacle
 from nlft.choose.recipes import recipe_lines
 from nlft.choose.verdict import choose
 from nlft.cli.app import run
+from nlft.edits import EditsFile
 from nlft.pipeline.experiment import cells, load_experiment
 from nlft.pipeline.plan import plan, plan_cells
 from nlft.pipeline.recipe import load_recipe
@@ -176,13 +178,13 @@ def test_candidates_that_the_rows_do_not_allow_are_left_out_and_told(
     base = ["choose", str(judged), "-m", str(world / "model"), "-o", str(tmp_path / "c"), "--dry-run"]
     assert run(base) == 0
     left = [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
-    assert left == ["revise", "nlft-paper", "nlft-authors", "cut", "first-error"]
+    assert left == ["revise", "nlft-paper", "nlft-paper-unmarked", "nlft-authors", "cut", "first-error"]
     rows = [json.loads(line) for line in judged.read_text().splitlines()]
     right = [json.dumps(row) for row in rows if row["verdict"]["correct"]]
     judged.write_text("\n".join(right) + "\n")
     assert run(base) == 0
     left = [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
-    assert left == ["sft-correct", "sft-mixed", "resample", "revise", "cut", "first-error"]
+    assert left == ["sft-correct", "sft-mixed", "resample", "revise", "nlft-paper-unmarked", "cut", "first-error"]
 
 
 def test_revised_rows_are_a_candidate(
@@ -209,3 +211,20 @@ def test_revised_rows_are_a_candidate(
     told = steps["revise"].settings.model_dump()
     assert (told["ways"], told["samples"], told["max_new_tokens"]) == (["correction", "judgment"], 8, 16)
     assert steps["train-student"].inputs == (steps["grade"].output,), "all rows"
+
+
+def test_the_marks_of_a_person_can_be_compared_with_none(tmp_path: Path) -> None:
+    """`nlft-paper` uses them, `nlft-paper-unmarked` does not; without marks the two would be the same."""
+    judged = judged_rows(tmp_path / "judged.jsonl")
+    rows = list(read_records(judged, Judged))
+    parts = [rows, rows]
+    assert "a person marked" in (obstacle("nlft-paper-unmarked", parts) or "")
+    edits = EditsFile(judged)
+    for row in rows:
+        if not row.verdict.correct:
+            mark = {"start": 0, "end": 1, "text": row.response[0]}
+            edits.change(row.id, row.response, edits.now(row.id).changed({"marks": [mark]}, row.response))
+    edits.close()
+    rows = list(read_records(judged, Judged))
+    assert obstacle("nlft-paper-unmarked", [rows, rows]) is None
+    assert CANDIDATES["nlft-paper-unmarked"]["train"] == CANDIDATES["nlft-paper"]["train"] | {"marks": "ignore"}

@@ -64,6 +64,6 @@ def test_roles_are_told_apart_without_colour(rows, open_page, exported):
         page.locator(f".legend .{role}").evaluate(
             "e => getComputedStyle(e).textDecorationLine + getComputedStyle(e).textDecorationStyle"
         )
-        for role in ("salient", "sub_salient", "error", "near_error", "irrelevant")
+        for role in ("salient", "sub_salient", "error", "marked", "near_error", "irrelevant")
     ]
-    assert len(set(styles)) == 5
+    assert len(set(styles)) == 6

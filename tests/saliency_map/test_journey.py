@@ -16,7 +16,7 @@ from nlft.core import SaliencySettings
 from nlft.core.settings import PRESETS
 from nlft.saliency_map.facts import token_facts
 from nlft.saliency_map.terminal import NAMES, figure
-from nlft.score.schema import allocate_scores, make_scores
+from nlft.score.schema import allocate_scores, make_scores, with_marks
 
 pytestmark = pytest.mark.browser
 
@@ -160,6 +160,54 @@ def test_totals_are_those_of_python(rows, open_page, exported):
         assert int(said["effective number of trained tokens"].replace(",", "")) == pytest.approx(effective, abs=0.51)
 
 
+def test_after_a_filter_the_example_on_screen_is_the_first_of_the_list(rows, open_page, exported):
+    page = open_page(exported(rows)).page
+    page.select_option("[name=verdict]", "wrong")
+    expect(page.locator("#row-name")).to_have_text("row-1")
+    expect(page.locator("#examples [aria-current]")).to_have_attribute("data-index", "1")
+    expect(page.locator("#verdict")).to_contain_text("wrong")
+    page.select_option("[name=order]", "length-down")
+    expect(page.locator("#row-name")).to_have_text("row-11")
+    page.fill("[name=text]", "is row-3?")
+    expect(page.locator("#row-name")).to_have_text("row-3")
+    page.fill("[name=text]", "nothing has this")
+    expect(page.locator("#row-name")).to_have_text("row-3")
+
+
+def test_marks_and_weights_are_shown(open_page, exported, make_scored):
+    """The person's marks in a role of their own, recomputed in the browser as Python has it; weights with a line above."""
+    row = make_scored(3, correct=False, n=30)
+    pieces = row.scores.pieces
+    at = [t for t, piece in enumerate(pieces) if piece.strip()][3:5]
+    starts = [len("".join(pieces[:t])) for t in at]
+    ends = [start + len(pieces[t]) for start, t in zip(starts, at, strict=True)]
+    spans = [{"start": s, "end": e} for s, e in zip(starts, ends, strict=True)]
+    columns = {"marks": spans, "weights": [spans[0] | {"weight": -2.0}]}
+    opened = open_page(exported([row.model_copy(update=columns)]))
+    page = opened.page
+    assert page.locator("#tokens .marked").count() == 2
+    assert page.locator("#tokens .error").count() == 0
+    assert page.locator("#tokens .weighed").count() == 1
+    expect(page.locator("#check")).to_contain_text("agree with the file")
+    page.locator("#tokens .marked").first.click()
+    said = dict(
+        zip(
+            page.locator("#inspector dt").all_text_contents(),
+            page.locator("#inspector .fact").evaluate_all("facts => facts.map((f) => f.lastChild.textContent)"),
+            strict=True,
+        )
+    )
+    fact = token_facts(with_marks(row.model_copy(update=columns)).scores)[at[0]]
+    assert (said["role"], said["weight in the data"]) == ("marked by a person", "−2")
+    assert fact.role == "marked"
+    assert said["share of the loss"].startswith(f"{100 * fact.share:.0f}"[:1])
+    page.fill("#settings [name=r0]", "5")  # whatever the thresholds say
+    page.keyboard.press("Tab")
+    opened.wait()
+    assert page.locator("#tokens .marked").count() == 2
+    assert opened.errors == []
+
+
 def test_filters_and_order(rows, open_page, exported):
     page = open_page(exported(rows)).page
     page.select_option("[name=verdict]", "excluded")
@@ -173,7 +221,7 @@ def test_filters_and_order(rows, open_page, exported):
     expect(page.locator("#examples .note").first).to_contain_text("row-11")
     page.fill("[name=least]", "100")
     page.keyboard.press("j")  # typed into a field, so no step
-    expect(page.locator("#position")).to_have_text("1 / 12")
+    expect(page.locator("#position")).to_have_text("12 / 12")  # the longest, from before
 
 
 def test_one_character_of_several_tokens_stays_together(open_page, exported, dress):

@@ -1,5 +1,6 @@
 """The trainer against naive twins: one example at a time, all at once, TRL's SFTTrainer."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nlft.lm.score import score_batch
 from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 from nlft.records import Judged
+from nlft.steps.step_weights import with_step_weights
 from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config, scale_cache
 
 
@@ -419,3 +421,80 @@ def test_former_names_of_the_arguments_are_accepted_with_a_warning(tmp_path: Pat
     with pytest.warns(FutureWarning, match="on= is now called target="):
         made = NLFTConfig(str(tmp_path), on="reference")  # type: ignore[call-arg]
     assert made.target == "reference"
+
+
+WEIGHTS = [{"text": "5 #", "weight": -1.0}, {"text": "3+", "weight": 0.25}]
+
+
+@pytest.mark.parametrize("objective", ["sft", "dft", "cut", "nlft"])
+def test_weights_by_text_are_a_factor_of_any_objective(objective: str, folder: Path, tmp_path: Path) -> None:
+    """The gradient is that of the sum of w_t times each token's own term, taken one token at a time."""
+    settings = {"preset": "paper", "filter": "off"}
+    row = ROWS[1].model_copy(update={"weights": WEIGHTS, "marks": [{"text": "3+4=5 #"}]})
+    made = trainer_for(folder, tmp_path / "a", [row], objective=objective, settings=settings)
+    _, found = gradients(made, [[0]])
+    (example,) = made.train_dataset.examples
+    assert sorted(set(example.span_weights)) == [-1.0, 0.25, 1.0]
+    plain = trainer_for(
+        folder, tmp_path / "b", [row.model_copy(update={"weights": None})], objective=objective, settings=settings
+    )
+    made_objective = plain.objective
+    expected: dict[str, torch.Tensor] = {}
+    plain.model.train()
+    for place, weight in enumerate(example.span_weights):
+        plain.model.zero_grad()
+        (scored,) = score_batch(plain.model, plain.train_dataset.examples, made_objective)
+
+        def only(logp: torch.Tensor | None, place: int = place) -> torch.Tensor | None:
+            keep = None if logp is None else torch.arange(len(logp)) == place
+            return None if logp is None else torch.where(keep, logp, logp.detach())
+
+        alone = replace(scored, logp_base=only(scored.logp_base), logp_judge=only(scored.logp_judge))
+        loss = made_objective.loss(alone, made_objective.weigh(alone)).total
+        if not loss.requires_grad:
+            continue
+        loss.backward()
+        for name, parameter in plain.model.named_parameters():
+            if parameter.grad is not None:
+                expected[name] = expected.get(name, 0) + weight * parameter.grad
+    same(found, expected, 2e-4)
+    _, unweighed = gradients(plain, [[0]])
+    assert any((found[name] - unweighed[name]).abs().max() > 0.01 * unweighed[name].abs().max() for name in found)
+
+
+def test_weights_by_text_alone_are_token_weights(folder: Path, tmp_path: Path) -> None:
+    """As spans under `token-weights`, as a factor under `sft`, and as a column of numbers: one gradient."""
+    spans = ROWS[1].model_copy(update={"weights": WEIGHTS})
+    made = trainer_for(folder, tmp_path / "a", [spans], objective="token-weights")
+    loss, found = gradients(made, [[0]])
+    (example,) = made.train_dataset.examples
+    assert example.span_weights is None
+    column = ROWS[1].model_copy(update={"token_weights": list(example.token_weights)})
+    by_column, other = gradients(trainer_for(folder, tmp_path / "b", [column], objective="token-weights"), [[0]])
+    same(found, other)
+    assert loss == pytest.approx(by_column)
+    _, factor = gradients(trainer_for(folder, tmp_path / "c", [spans], objective="sft"), [[0]])
+    same(factor, other)
+
+
+@pytest.mark.parametrize("objective", ["nlft", "cut", "first-error", "clipped-ratio"])
+def test_what_a_person_marked_is_the_error(objective: str, folder: Path, tmp_path: Path) -> None:
+    """Whatever the thresholds and the filter say: here no token passes the one, and all would pass the other."""
+    row = ROWS[1].model_copy(update={"marks": [{"text": "="}, {"start": 10, "end": 11}]})  # "3+4=5 #### 5"
+    rows = with_step_weights([row], load_model(str(folder), device="cpu").tokenizer)
+    strict = {"preset": "paper", "ratio_threshold": 1e6, "filter_threshold": 0.0}
+    options = {} if objective == "nlft" else {"threshold": 1e6}
+    made = trainer_for(folder, tmp_path / "a", rows, objective=objective, settings=strict, objective_options=options)
+    (example,) = made.train_dataset.examples
+    marked = [place for place, mark in enumerate(example.marks) if mark]
+    assert marked == [3, 10]
+    (scored,) = score_batch(made.model, [example], made.objective)
+    allocation = made.objective.weigh(scored)
+    assert [place for place, error in enumerate(allocation.salient.tolist()) if error] == marked
+    assert not allocation.excluded
+    assert all(float(allocation.scale[place]) > 0 for place in marked)
+    ignoring = trainer_for(
+        folder, tmp_path / "b", rows, objective=objective, settings=strict, objective_options=options, marks="ignore"
+    )
+    (unmarked,) = ignoring.train_dataset.examples
+    assert unmarked.marks is None

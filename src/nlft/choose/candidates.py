@@ -20,6 +20,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "resample": {"train": {"objective": "sft"}, "revise": {**SAMPLED, "ways": ["question"]}},
     "revise": {"train": {"objective": "sft"}, "revise": {**SAMPLED, "ways": ["correction", "judgment"]}},
     "nlft-paper": {"train": {"objective": "nlft", "preset": "paper"}},
+    "nlft-paper-unmarked": {"train": {"objective": "nlft", "preset": "paper", "marks": "ignore"}},
     "nlft-authors": {"train": {"objective": "nlft", "preset": "authors"}},
     "cut": {"train": {"objective": "cut"}},
     "first-error": {"train": {"objective": "first-error"}},
@@ -54,6 +55,12 @@ def obstacle(name: str, parts: Sequence[Sequence[Judged]]) -> str | None:
         return "every response is correct, so there is no error to learn from"
     if name == "resample":
         return None
+    if name == "nlft-paper-unmarked" and not everywhere(_is_marked):
+        return "too few wrong responses have words that a person marked, so it is the same as nlft-paper"
     if not is_plain(name) and wrong and not everywhere(lambda row: not row.verdict.correct and row.judgment):
         return "too few wrong responses have a judgment; `nlft judge` writes them"
     return None
+
+
+def _is_marked(row: Judged) -> bool:
+    return not row.verdict.correct and bool((row.model_extra or {}).get("marks"))

@@ -102,6 +102,17 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command("apply-edits")
+def apply_edits(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The file that `nlft view --edit` opened.")],
+    output: Output,
+) -> None:
+    """Merge a file with what a person changed in it (FILE's .edits.jsonl); both stay as they are."""
+    from nlft.data.step import apply_edits as merge
+
+    conclude(merge(path, output))
+
+
 @app.command()
 @with_settings(ChatSettings)
 def show(

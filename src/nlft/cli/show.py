@@ -45,13 +45,14 @@ def show(
     from nlft.saliency_map.facts import token_facts
     from nlft.saliency_map.terminal import row_view, totals_table
     from nlft.saliency_map.totals import totals
-    from nlft.score.schema import allocate_scores
+    from nlft.score.schema import allocate_scores, with_marks
 
     # Never interpret data as markup or emoji codes, and never highlight it.
     console = Console(markup=False, emoji=False, highlight=False)
     if chosen is None:
-        console.print(totals_table(*totals(rows, constants)))
+        console.print(totals_table(*totals(map(with_marks, rows), constants)))
         return
+    chosen = with_marks(chosen)
     excluded = bool(allocate_scores(chosen.scores, constants).excluded)
     facts = token_facts(chosen.scores, constants)
     console.print(row_view(chosen, facts, excluded=excluded, table=tokens))

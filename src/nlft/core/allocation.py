@@ -57,6 +57,7 @@ def allocate(
     logp_judge: Float[Tensor, " n"] | None,
     hidden_states: Float[Tensor, "n d"],
     settings: SaliencySettings,
+    marks: Bool[Tensor, " n"] | None = None,
 ) -> Allocation:
     """Find the salient tokens of one response, the phrases around them, and every token's scale.
 
@@ -69,6 +70,7 @@ def allocate(
         logp_judge: log P(y_t | judge), nats; None for a correct response.
         hidden_states: the base path's last hidden states; row t is the state that predicts y_t.
         settings: the constants.
+        marks: the errors of an incorrect response as a person marked them, whatever the ratios and the filter say.
 
     Raises:
         ValueError: for no tokens, or inputs of different lengths.
@@ -82,7 +84,7 @@ def allocate(
 
     Source: arXiv 2412.20382, sections 3.3, 3.4, 6.1.
     """  # fmt: skip
-    return allocate_by_products(logp_base, logp_standard, logp_judge, gram(hidden_states), settings)
+    return allocate_by_products(logp_base, logp_standard, logp_judge, gram(hidden_states), settings, marks)
 
 
 @torch.no_grad()
@@ -92,6 +94,7 @@ def allocate_by_products(
     logp_judge: Float[Tensor, " n"] | None,
     inner: Float[Tensor, "n n"],
     settings: SaliencySettings,
+    marks: Bool[Tensor, " n"] | None = None,
 ) -> Allocation:
     """Like `allocate`, from the inner products of the hidden states, which is all that stored scores keep."""
     correct = logp_judge is None
@@ -106,9 +109,9 @@ def allocate_by_products(
         scale = scale_correct(base, standard, salient, cluster, settings)
         return Allocation(salient, cluster, _mean_one(scale, settings), excluded=False, correct=True)
     judge = prepare(logp_judge, settings, correct=correct)
-    salient = salient_incorrect(base, standard, judge, settings)
+    salient = salient_incorrect(base, standard, judge, settings) if marks is None else marks
     cluster, share = _host_walk(salient, inner, settings)
-    filtered = settings.filter != "off" and share > settings.filter_threshold
+    filtered = marks is None and settings.filter != "off" and share > settings.filter_threshold
     scale = scale_incorrect(base, standard, judge, salient, cluster, settings, masked=filtered)
     excluded = filtered and settings.filter == "drop"
     scale = torch.zeros_like(scale) if excluded else _mean_one(scale, settings)

@@ -16,6 +16,7 @@ from nlft.grade.graders import BOTH
 from nlft.lm.config import ChatSettings
 from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Attempt, Graded, Problem
+from nlft.spans import faults
 
 __all__ = ["CheckReport", "Finding", "check_file"]
 
@@ -97,7 +98,8 @@ def check_file(
     """Read a file of any stage, or any that `load_problems` takes, and report what is in it.
 
     Errors: rows that cannot be read, ids that repeat, empty responses, paths longer than the model
-    takes, questions that are in the test set, judgments that call a wrong response correct.
+    takes, questions that are in the test set, judgments that call a wrong response correct, weights and marks
+    that match nothing in their response.
     Warnings: rows or questions that repeat or nearly do, questions much like one of the test
     set, responses cut off at their token limit, verdicts that contradict both of GSM8K's graders,
     wrong responses without a judgment.
@@ -237,6 +239,9 @@ class _Check:
         """Whether there is one, and all of it."""
         if not record.response.strip():
             self.report.find("error", "empty responses", place)
+        for column in ("weights", "marks"):
+            for told in faults(record.model_extra or {}, column, record.response):
+                self.report.find("error", f"{column} that match nothing or are no spans", f"{place}: {told}")
         if record.finish_reason == "length":
             self.report.find("warning", "responses cut off at their token limit", place)
 

@@ -11,6 +11,7 @@ from nlft.data.file_formats import FILE_FORMATS, Rows, read_rows
 from nlft.data.hub import load_hub_rows
 from nlft.data.schemas import SCHEMAS, convert, rename, schema_of
 from nlft.data.subset import subset_rows
+from nlft.edits import Edits
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem, parse_record, refuse_repeated
 
@@ -36,7 +37,7 @@ def load_problems(
 
     A row becomes the furthest record it has the fields of: a `Problem`; with a response an `Attempt`;
     with a verdict too, `Graded`; with a judgment too, `Judged`. A row without an id gets one from the
-    source's name and its row number, from 0. Other columns are kept.
+    source's name and its row number, from 0. Other columns are kept. What a person edited comes as it was left.
 
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
@@ -58,7 +59,8 @@ def load_problems(
     if n is None:
         yield from (record for _, record in reader.records())
         return
-    wanted = subset_rows(sum(1 for _ in reader.rows()), n, seed)
+    total = sum(1 for _ in (reader.records() if reader.edits else reader.rows()))
+    wanted = subset_rows(total, n, seed)
     chosen = set(wanted)
     found = {row: record for row, (_, record) in enumerate(reader.records()) if row in chosen}
     yield from (found[row] for row in wanted)
@@ -84,6 +86,7 @@ class Reader:
         path = Path(self.source)
         if path.exists() and not path.is_file() and not path.is_dir():
             raise DataError("this is a pipe, which cannot be read twice", file=path, remedy="save it to a file first")
+        self.edits = Edits.of(path)
         self.stem = Path(self.source.removeprefix("hub:")).stem
 
     def rows(self, on_error: OnError = None) -> Rows:
@@ -100,7 +103,9 @@ class Reader:
         index = -1
         for index, (line, raw) in enumerate(self.rows(on_error)):
             try:
-                row = {"id": f"{self.stem}-{index}", **self._ours(raw, line)}
+                row = self.edits.apply({"id": f"{self.stem}-{index}", **self._ours(raw, line)})
+                if row is None:  # a person skipped it
+                    continue
                 record = parse_record(row, _kind(row), file=self.source, line=line)
                 if hash(record.id) in seen:
                     self._refuse_repeated(record.id, line)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
@@ -10,11 +11,13 @@ from nlft.data.load import load_problems
 from nlft.data.reasoning_tasks import reasoning_task
 from nlft.data.sources import gsm8k, gsm_symbolic
 from nlft.data.subset import hold_out
-from nlft.files import refuse_same_file
+from nlft.edits import Edits
+from nlft.errors import DataError
+from nlft.files import read_objects, refuse_same_file, write_lines
 from nlft.progress import Outcome
 from nlft.records import Problem, write_records
 
-__all__ = ["make_problems", "run"]
+__all__ = ["apply_edits", "make_problems", "run"]
 
 Source = GSM8KSettings | GSMSymbolicSettings | ReasoningGymSettings | FileSettings
 
@@ -74,3 +77,32 @@ def run(
     kept = list(rows)
     train, held = hold_out(kept, test_n or max(1, len(kept) // 5), settings.seed)
     return Outcome(f"{write_records(test, held)} rows -> {test}\n{write_records(output, train)} rows -> {output}")
+
+
+def apply_edits(rows: Path, output: Path) -> Outcome:
+    """Merge a file of rows with what a person changed in it (`nlft.edits`); both stay as they are.
+
+    Raises:
+        DataError: if nothing was edited, or a line cannot be read.
+        ConfigError: if the output is the input.
+    """
+    refuse_same_file(rows, output)
+    edits = Edits.of(rows)
+    if not edits:
+        raise DataError("nobody has edited these rows", file=rows, remedy=f"`nlft view {rows} --serve --edit` does")
+    changed = skipped = ungraded = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal changed, skipped, ungraded
+        for _, row in read_objects(rows):
+            made = edits.apply(row)
+            skipped += made is None
+            if made is not None:
+                changed += made != row
+                ungraded += "verdict" in row and "verdict" not in made
+                yield json.dumps(made, ensure_ascii=False, allow_nan=False)
+
+    told = [f"{write_lines(output, lines())} rows, {changed} of them edited, {skipped} skipped -> {output}"]
+    if ungraded:
+        told.append(f"{ungraded} have a new response without a verdict: nlft grade {output} -o graded.jsonl")
+    return Outcome("\n".join(told))

@@ -8,13 +8,14 @@ from .jsonl import (
     refuse_same_file,
     write_lines,
 )
-from .lock import candidates_path, failed_path, journal_path, rejected_path, sole_writer
+from .lock import candidates_path, edits_path, failed_path, journal_path, rejected_path, sole_writer
 
 __all__ = [
     "AppendOnlyFile",
     "candidates_path",
     "content_hash",
     "decode",
+    "edits_path",
     "failed_path",
     "journal_path",
     "load_json",

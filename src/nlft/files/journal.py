@@ -36,8 +36,11 @@ class AppendOnlyFile:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def read(self) -> Iterator[dict[str, Any]]:
+    def read(self, *, repair: bool = True) -> Iterator[dict[str, Any]]:
         """Yield the objects of the file; once exhausted, a torn last line has been cut off.
+
+        Args:
+            repair: False leaves a torn last line where it is: another process may be writing it.
 
         Raises:
             DataError: for a damaged line that is not the last, which no crash leaves behind.
@@ -59,7 +62,7 @@ class AppendOnlyFile:
                     break
                 yield row
                 whole += len(line)
-        if whole < self.path.stat().st_size:
+        if repair and whole < self.path.stat().st_size:
             with self.path.open("r+b") as stream:
                 stream.truncate(whole)
                 os.fsync(stream.fileno())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from nlft.errors import ConfigError, DataError
+from nlft.files.lock import edits_path
 
 __all__ = ["content_hash", "decode", "load_json", "open_data", "read_objects", "refuse_same_file", "write_lines"]
 
@@ -239,11 +240,17 @@ LARGE = 1 << 20  # of a larger file its size and its last MiB tell: a model of m
 def content_hash(path: str | Path) -> str:
     """Tells one state of a file, or of the files directly in a folder, from another, wherever it lies.
 
-    Of an adapter's folder its config, weights, template and prompts count, not the logs of its training.
+    Of an adapter's folder its config, weights, template and prompts count, not the logs of its training; of a file of rows
+    also what a person changed in them.
     """
     path = Path(path)
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
+    beside = edits_path(path)
+    files = (
+        [path, *([beside] if beside.is_file() else [])]
+        if path.is_file()
+        else sorted(each for each in path.iterdir() if each.is_file())
+    )
     if (path / "adapter_config.json").is_file():
         files = [file for file in files if file.stem in ("adapter_config", "adapter_model", "chat_template", "prompts")]
     for file in files:

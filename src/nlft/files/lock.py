@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nlft.errors import DataError, LockedError
 
-__all__ = ["candidates_path", "failed_path", "journal_path", "rejected_path", "sole_writer"]
+__all__ = ["candidates_path", "edits_path", "failed_path", "journal_path", "rejected_path", "sole_writer"]
 
 
 def journal_path(output: str | Path) -> Path:
@@ -30,6 +30,11 @@ def rejected_path(output: str | Path) -> Path:
 def candidates_path(output: str | Path) -> Path:
     """What a revision chose from: `revised.candidates.jsonl`."""
     return _companion(Path(output), "candidates")
+
+
+def edits_path(rows: str | Path) -> Path:
+    """What a person changed in the rows of a file: `judged.edits.jsonl`."""
+    return _companion(Path(rows), "edits")
 
 
 def _companion(output: Path, word: str) -> Path:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nlft.edits import PERSON
 from nlft.errors import DataError
 from nlft.grade.config import GradeSettings
 from nlft.grade.graders import BOTH, get_grader
@@ -130,7 +131,7 @@ def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iter
     """Grade attempts one by one, in their order.
 
     Args:
-        records: The attempts; an earlier verdict is replaced, and other fields are kept, except what a
+        records: The attempts; an earlier verdict is replaced unless a person gave it, and other fields are kept, except what a
             changed verdict makes obsolete: scores, and a judge's words on a response that is right after all.
         grader: Decides the verdict (see `nlft.grade.get_grader`).
         also: Further graders to run; what each said goes to `grades`, by name.
@@ -160,11 +161,20 @@ def grade_one(record: Attempt, grader: str = "gsm8k-flexible", also: Iterable[st
             # Strict and flexible say nothing of a reference that holds no number; the others were asked for.
             if name in deciding:
                 raise DataError(f"row {record.id!r}: {error.message}", remedy=error.remedy) from None
-    fields = _still_true(dict(record), grades[grader])
+    if (own := _of_a_person(record)) is not None:
+        grades[PERSON] = own
+    verdict = own or grades[grader]
+    fields = _still_true(dict(record), verdict)
     kind = type(record) if isinstance(record, Graded) else Graded
     if issubclass(kind, Scored) and "scores" not in fields:
         kind = Judged
-    return kind.model_validate({**fields, "verdict": grades[grader], "grades": grades})
+    return kind.model_validate({**fields, "verdict": verdict, "grades": grades})
+
+
+def _of_a_person(record: Attempt) -> Verdict | None:
+    """The verdict that a person gave, which stands whatever a grader says."""
+    said = (dict(record).get("grades") or {}).get(PERSON)
+    return Verdict.model_validate(dict(said)) if said is not None else None
 
 
 def _still_true(fields: dict[str, Any], verdict: Verdict) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from nlft.answer.journal import Journal
 from nlft.answer.outcome import estimate_line, outcome
 from nlft.answer.step import FailedRow, ask, pending, write_or_remove
 from nlft.answer.types import Usage
+from nlft.edits import PERSON
 from nlft.errors import DataError
 from nlft.files import failed_path, journal_path, refuse_same_file, rejected_path, sole_writer
 from nlft.judge.config import JudgeSettings
@@ -86,9 +87,9 @@ def judge(
 
 
 def needs_judgment(row: Graded) -> bool:
-    """Whether a judge is asked: for a wrong response, unless the data has words for it that no judge has signed."""
+    """Whether a judge is asked: for a wrong response, unless it has words of a person, or some that no judge has signed."""
     words, judge = getattr(row, "judgment", None), getattr(row, "judge", None)
-    own = isinstance(words, str) and words.strip() and judge is None
+    own = isinstance(words, str) and words.strip() and judge in (None, PERSON)
     return not (row.verdict.correct or own)
 
 

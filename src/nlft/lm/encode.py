@@ -17,6 +17,7 @@ from nlft.lm.frame import Frame, frame_of, written
 from nlft.lm.pack import TokenPath
 from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Judged
+from nlft.spans import column_spans, marked_tokens, token_weights
 
 _QUESTION = "nlft0question"
 
@@ -32,6 +33,8 @@ class EncodedExample:
     judge: TokenPath | None
     token_weights: tuple[float, ...] | None = None
     preferred: TokenPath | None = None
+    span_weights: tuple[float, ...] | None = None
+    marks: tuple[bool, ...] | None = None
 
     @property
     def response(self) -> tuple[int, ...]:
@@ -114,8 +117,13 @@ def _after_cue(tokenizer: Any, opening: str, text: str) -> tuple[list[int], list
     Many tokenizers begin a text otherwise than they continue one, so each part is tokenised as a continuation: of what
     stands between question and response, which is the same on every path.
     """
-    cue = frame_of(tokenizer, [{"role": "user", "content": _QUESTION}]).prompt.rpartition(_QUESTION)[2]
+    cue = _cue(tokenizer)
     return _continued(tokenizer, cue, opening), _continued(tokenizer, cue + opening, text)
+
+
+def _cue(tokenizer: Any) -> str:
+    """What stands between a question and the response."""
+    return frame_of(tokenizer, [{"role": "user", "content": _QUESTION}]).prompt.rpartition(_QUESTION)[2]
 
 
 def _continued(tokenizer: Any, before: str, text: str) -> list[int]:
@@ -125,7 +133,13 @@ def _continued(tokenizer: Any, before: str, text: str) -> list[int]:
 
 
 def encode_example(
-    tokenizer: Any, record: Judged, prompts: PromptSet, *, context_length: int | None = None, target: str = "response"
+    tokenizer: Any,
+    record: Judged,
+    prompts: PromptSet,
+    *,
+    context_length: int | None = None,
+    target: str = "response",
+    partial_tokens: str = "share",
 ) -> EncodedExample:
     """Encode a judged record's paths.
 
@@ -136,6 +150,7 @@ def encode_example(
         context_length: The longest path allowed, in tokens.
         target: "response", or "reference" to train on the standard answer instead (the SFT of the paper's
             comparison).
+        partial_tokens: "share" or "refuse" a weight that ends inside a token (`nlft.spans.token_weights`).
 
     Raises:
         DataError: for a response that is empty, or a path longer than the context.
@@ -159,6 +174,7 @@ def encode_example(
         response = encode_response(tokenizer, text, frames["base"], ended=ended)
     except ModelError as error:
         raise DataError(f"row {record.id!r}: {error.message}", remedy=error.remedy) from error
+    spans = _spans(tokenizer, record, frames["base"], response, partial_tokens) if target == "response" else {}
     paths = {name: TokenPath(tuple(_ids(tokenizer, each.prompt)), response.ids) for name, each in frames.items()}
     example = EncodedExample(
         id=record.id,
@@ -168,6 +184,7 @@ def encode_example(
         judge=paths.get("judge"),
         token_weights=_token_weights(record, response) if target == "response" else None,
         preferred=_preferred(tokenizer, record, frames["base"], preferred) if preferred is not None else None,
+        **spans,
     )
     if context_length is not None and example.longest > context_length:
         raise DataError(
@@ -175,6 +192,55 @@ def encode_example(
             remedy="remove the row, shorten it, or choose shorter prompts",
         )
     return example
+
+
+def _spans(
+    tokenizer: Any, record: Judged, frame: Frame, response: EncodedResponse, partial: str
+) -> dict[str, tuple[Any, ...]]:
+    """The columns `weights` and `marks`, one value a token; what the template writes around the text weighs 1, unmarked."""
+    row, found = record.model_extra or {}, {}
+    try:
+        weights = column_spans(row, "weights", record.response)
+        marks = [] if record.verdict.correct else column_spans(row, "marks", record.response)
+        if weights or marks:
+            places = _places(tokenizer, record.response, frame)
+            before, after = len(response.opening), len(response.closing)
+        if weights:
+            values = token_weights(weights, places, record.response, partial=partial)
+            found["span_weights"] = (*[1.0] * before, *values, *[1.0] * after)
+        if marks:
+            marked = marked_tokens(marks, places, record.response)
+            found["marks"] = (*[False] * before, *marked, *[False] * after)
+    except DataError as error:
+        raise DataError(f"row {record.id!r}: {error.message}", remedy=error.remedy) from None
+    return found
+
+
+def _places(tokenizer: Any, response: str, frame: Frame) -> list[tuple[int, int]]:
+    """Start and end of each token of the text, in characters of the response, without gaps between them."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise DataError("this tokenizer does not say which characters a token holds", remedy="use a fast tokenizer")
+    text = written(tokenizer, response)
+    before = _cue(tokenizer) + frame.opening
+
+    def offsets(whole: str) -> tuple[list[int], list[tuple[int, int]]]:
+        encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+        return list(encoded.input_ids), list(encoded.offset_mapping)
+
+    head = _ids(tokenizer, before)
+    ids, spans = offsets(before + text)
+    if ids[: len(head)] == head:
+        begin, spans = len(before), spans[len(head) :]
+    else:
+        begin, spans = 0, offsets(text)[1]
+    # The template may strip the white space around a response; some tokenizers leave out that before a word.
+    begin -= len(response) - len(response.lstrip()) - (len(text) - len(text.lstrip()))
+    places, last = [], 0
+    for start, end in spans:
+        start, end = min(max(start - begin, 0), last), min(max(end - begin, last), len(response))
+        places.append((start, end))
+        last = end
+    return places
 
 
 def _preferred(tokenizer: Any, record: Judged, frame: Frame, text: object) -> TokenPath:

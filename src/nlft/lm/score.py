@@ -83,17 +83,33 @@ def _path(example: EncodedExample, name: str) -> TokenPath:
 def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], PathLogprobs]) -> Example:
     base = found[place, "base"]
     standard, judge, teacher = (found.get((place, name)) for name in ("standard", "judge", "teacher"))
+    weights = None if example.span_weights is None else torch.tensor(example.span_weights, device=base.logp.device)
     row = Example(
-        logp_base=base.logp,
+        logp_base=_weighed(base.logp, weights),
         correct=example.correct,
         logp_standard=standard.logp if standard is not None else None,
-        logp_judge=judge.logp if judge is not None else None,
+        logp_judge=_weighed(judge.logp, weights) if judge is not None else None,
         hidden_states=base.hidden_states,
     )
     if (preferred := found.get((place, "preferred"))) is not None:
         row = replace(row, logp_preferred=preferred.logp, fork=example.fork)
+    if example.marks is not None:
+        row = replace(row, marks=torch.tensor(example.marks, device=base.logp.device))
     if example.token_weights is not None:
         row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
     if teacher is not None and teacher.top is not None and base.chosen is not None:
-        row = replace(row, top_standard=TopTokens(teacher.top[0], base.chosen))
+        row = replace(row, top_standard=TopTokens(teacher.top[0], _weighed(base.chosen, weights)))
     return row
+
+
+def _weighed(logp: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """The same log-probabilities, (n,) or (n, k); the gradient of each token's is multiplied by its weight.
+
+    So a weight is a factor of its token's term under any objective, including those that users write.
+    """
+    if weights is None or not logp.requires_grad:
+        return logp
+    factor = weights.to(logp).reshape(-1, *[1] * (logp.dim() - 1))
+    logp = logp.clone()
+    logp.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
+    return logp

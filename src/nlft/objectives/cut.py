@@ -50,14 +50,14 @@ class CUT(Objective):
         return Needs() if correct else Needs(weigh=frozenset({"judge"}), loss=frozenset({"judge"}))
 
     def weigh(self, example: Example) -> Allocation:
-        """The errors p+ / p- > threshold; they have scale w, all else 1."""
+        """The errors, p+ / p- > threshold or what a person marked, have scale w, all else 1."""
         base = example.logp_base.detach()
         scale = torch.ones_like(base)
         if example.correct:
             nowhere = torch.zeros_like(base, dtype=torch.bool)
             return Allocation(nowhere, nowhere, scale)
         judge = required(example.logp_judge, "the judge path").detach()
-        error = judge - base > math.log(self.threshold)
+        error = judge - base > math.log(self.threshold) if example.marks is None else example.marks
         return Allocation(error, error, torch.where(error, self.weight, scale), correct=False)
 
     def loss(self, example: Example, allocation: Allocation | None) -> Loss:

@@ -78,7 +78,7 @@ class FirstError(Objective):
                 scale = 2.0 * torch.sigmoid(standard - base)
             return Allocation(nowhere, nowhere, scale)
         error, scale = _signed(example, base, self.threshold)
-        if self.standard_threshold:
+        if self.standard_threshold and example.marks is None:
             standard = required(example.logp_standard, "the standard path").detach().to(base)
             judge = required(example.logp_judge, "the judge path").detach().to(base)
             singled = judge - standard > math.log(self.standard_threshold)
@@ -145,9 +145,14 @@ class ClippedRatio(Objective):
 
 
 def _signed(example: Example, base: Float[Tensor, " n"], threshold: float) -> tuple[Tensor, Tensor]:
-    """A wrong row's error mask and |v|; |v| is 0 at the wrong step's tokens that the judge path does not confirm."""
+    """A wrong row's error mask and |v|; |v| is 0 at the wrong step's tokens that the judge path does not confirm.
+
+    What a person marked is the error, with |v| 1, and needs no confirmation.
+    """
     weights = required(example.token_weights, "token weights of the wrong step").detach().to(base)
     judge = required(example.logp_judge, "the judge path").detach().to(base)
+    if example.marks is not None:
+        return example.marks, torch.where(example.marks, 1.0, weights.clamp(min=0.0))
     agrees = judge - base > math.log(threshold) if threshold > 0 else torch.ones_like(base, dtype=torch.bool)
     error = (weights < 0) & agrees
     return error, torch.where(weights < 0, torch.where(error, -weights, 0.0), weights)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nlft.core.allocation import Allocation
@@ -63,6 +63,7 @@ class Example:
         top_standard: the standard path's likeliest tokens.
         logp_preferred: log P of the m tokens of the right response it is paired with, base prompt, nats, with gradient.
         fork: how many tokens the two responses share at their beginning.
+        marks: the errors of a wrong response as a person marked them, in place of those the objective would find.
     """
 
     logp_base: Float[Tensor, " n"]
@@ -74,6 +75,7 @@ class Example:
     top_standard: TopTokens | None = None
     logp_preferred: Float[Tensor, " m"] | None = None
     fork: int = 0
+    marks: Bool[Tensor, " n"] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def required(tensor: Tensor | None, what: str) -> Tensor:
 
 
 _REMEDIES = {
-    "token weights": "give each row a column of numbers, one for each token of its response",
+    "token weights": "give each row a column `weights` of spans, or `token_weights` of one number for each token of its response",
     "token weights of the wrong step": "make them with nlft.steps.step_weights.with_step_weights(rows, tokenizer)",
     "the right response of the pair": "make the rows with nlft.revise.pairs(rows)",
     "the judge path": "run `nlft judge`, or leave incorrect rows out",

@@ -41,7 +41,7 @@ class NLFT(Objective):
             hidden = base.new_zeros(len(base), 1)
         judge = None if example.correct else required(example.logp_judge, "the judge path").detach()
         standard = required(example.logp_standard, "the standard path").detach()
-        return allocate(base, standard, judge, hidden, self.settings)
+        return allocate(base, standard, judge, hidden, self.settings, example.marks)
 
     def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Eq. 5."""

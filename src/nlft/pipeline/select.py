@@ -13,6 +13,7 @@ from nlft.adapter import copy_adapter
 from nlft.answer.selection import deduplicate, limit_incorrect, mix
 from nlft.config import Config
 from nlft.data.duplicates import normalised
+from nlft.edits import without_response
 from nlft.errors import DataError
 from nlft.evaluate import read_evaluation
 from nlft.pipeline.folds import Fold
@@ -127,8 +128,8 @@ def select_rows(rows: Sequence[Judged], which: Rows, prompts: PromptSet | None =
 
 def _standard(row: Judged) -> Judged:
     right = Verdict(correct=True, reason="the standard answer, in place of a response")
-    given = {"verdict": right, "grades": {}, "judgment": None, "judge": None, "finish_reason": "stop"}
-    return row.model_copy(update={**given, "response": row.reference})
+    given = {"verdict": right, "response": row.reference, "finish_reason": "stop"}
+    return Judged.model_validate({**without_response(dict(row)), **given})
 
 
 def leave_out_file(settings: Config, pool: Path, trained: Path, output: Path) -> Outcome:

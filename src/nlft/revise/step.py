@@ -14,6 +14,7 @@ from nlft.answer.journal import Journal
 from nlft.answer.local import LocalAnswerer
 from nlft.answer.step import ask, pending, write_or_remove
 from nlft.answer.types import Answerer, Request, Usage, make_request
+from nlft.edits import without_response
 from nlft.errors import DataError
 from nlft.files import candidates_path, journal_path, refuse_same_file, sole_writer
 from nlft.grade import grade_one
@@ -27,8 +28,6 @@ from nlft.revise.ways import MARK, Asked, Way, ask_again, final_answer
 
 __all__ = ["Candidate", "Revisions", "dry_run", "revise_file", "revise_rows", "run"]
 
-# What was said of a response that no longer stands.
-FORMER = ("verdict", "grades", "judgment", "judge", "scores", "token_weights", "thoughts", "judge_thoughts")
 DEFAULT: tuple[Way, ...] = ("answer", "steps", "judgment")
 
 
@@ -176,8 +175,10 @@ def _candidate(
 
 def _graded(row: Judged, response: str, ended: str | None, grader: str) -> Graded:
     """The row with another response, graded; nothing said of the former one is kept."""
-    own = {name: value for name, value in row.model_dump().items() if name not in FORMER}
-    return grade_one(Attempt.model_validate(own | {"response": response, "finish_reason": ended}), grader)
+    return grade_one(
+        Attempt.model_validate(without_response(row.model_dump()) | {"response": response, "finish_reason": ended}),
+        grader,
+    )
 
 
 def _choose(

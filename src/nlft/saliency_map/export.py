@@ -15,6 +15,7 @@ from nlft.files import refuse_same_file
 from nlft.progress import Outcome
 from nlft.records import Scored, read_records, write_lines
 from nlft.saliency_map.bundle import Page, assemble
+from nlft.score.schema import with_marks
 
 __all__ = ["Exported", "export_page", "page_file", "page_row", "render_page"]
 
@@ -62,7 +63,7 @@ def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | N
     Raises:
         DataError: if there are no rows.
     """
-    rows = list(rows)
+    rows = [with_marks(row) for row in rows]
     if not rows:
         raise DataError("no scored rows to show", remedy="run `nlft score` on judged answers first")
     own = SaliencySettings.from_mapping(rows[0].scores.settings)
@@ -82,8 +83,8 @@ def page_row(row: Scored) -> dict[str, Any]:
     """What the page needs from a record, without scales: the page computes them."""
     left_out = {"scale", "version", "model", *(row.scores.model_extra or {})}
     scores = row.scores.model_dump(mode="json", exclude=left_out)
-    for mask in ("salient", "cluster"):
-        scores[mask] = [int(value) for value in scores[mask]]
+    for mask in ("salient", "cluster", "marks"):
+        scores[mask] = scores[mask] and [int(value) for value in scores[mask]]
     return {
         "id": row.id,
         "question": row.question,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,12 +18,12 @@ from nlft.score.sketch import decode_sketch
 
 __all__ = ["Role", "TokenFacts", "loss_terms", "roles_of", "similarities", "token_facts"]
 
-Role = Literal["irrelevant", "sub_salient", "salient", "near_error", "error"]
+Role = Literal["irrelevant", "sub_salient", "salient", "near_error", "error", "marked"]
 
 
 @dataclass(frozen=True)
 class TokenFacts:
-    """One token: probabilities, ratios (None for a correct response), role, and its part in the loss."""
+    """One token: probabilities, ratios (None for a correct response), role, the user's factor, its part in the loss."""
 
     piece: str
     p_base: float
@@ -33,6 +34,7 @@ class TokenFacts:
     similarity: float | None
     role: Role
     scale: float
+    weight: float
     share: float
 
 
@@ -41,7 +43,7 @@ def token_facts(scores: Scores, settings: SaliencySettings | None = None) -> lis
     settings = settings or SaliencySettings.from_mapping(scores.settings)
     allocation = allocate_scores(scores, settings)
     salient, cluster = allocation.salient.tolist(), allocation.cluster.tolist()
-    roles = roles_of(salient, cluster, correct=scores.logp_judge is None)
+    roles = roles_of(salient, cluster, correct=scores.logp_judge is None, marks=scores.marks)
     inner = decode_sketch(scores.sketch, len(salient)).numpy()
     near = similarities(inner, np.array(salient, dtype=bool), settings)
     terms = loss_terms(scores, allocation, settings)
@@ -61,15 +63,19 @@ def token_facts(scores: Scores, settings: SaliencySettings | None = None) -> lis
                 similarity=None if math.isnan(near[t]) else float(near[t]),
                 role=roles[t],
                 scale=float(allocation.scale[t]),
+                weight=1.0 if scores.weights is None else scores.weights[t],
                 share=terms[t] / whole if whole > 0 else 0.0,
             )
         )
     return facts
 
 
-def roles_of(salient: list[bool], cluster: list[bool], *, correct: bool) -> list[Role]:
-    """Each token's role; in an incorrect response a salient token is an error."""
-    high, low = ("salient", "sub_salient") if correct else ("error", "near_error")
+def roles_of(
+    salient: Sequence[bool], cluster: Sequence[bool], *, correct: bool, marks: Sequence[bool] | None = None
+) -> list[Role]:
+    """Each token's role; in an incorrect response a salient token is an error, found by the ratios or marked by a person."""
+    wrong = "error" if marks is None else "marked"
+    high, low = ("salient", "sub_salient") if correct else (wrong, "near_error")
     roles: list[Role] = []
     for is_salient, is_near in zip(salient, cluster, strict=True):
         role = high if is_salient else low if is_near else "irrelevant"
@@ -120,10 +126,16 @@ def _walk(inner: npt.NDArray[np.float64], start: int, settings: SaliencySettings
 
 
 def loss_terms(scores: Scores, allocation: Allocation, settings: SaliencySettings) -> list[float]:
-    """Each token's absolute term of the weighted loss (eq. 5, not divided by n); all 0 in an excluded response."""
+    """Each token's absolute term of the weighted loss (eq. 5, not divided by n), times the user's factor.
+
+    All are 0 in an excluded response.
+    """
     logp = torch.tensor(scores.logp_base, dtype=torch.float64)
-    terms: list[float] = token_terms(logp, allocation, settings, correct=allocation.correct).abs().tolist()
-    return terms
+    terms = token_terms(logp, allocation, settings, correct=allocation.correct)
+    if scores.weights is not None:
+        terms = terms * torch.tensor(scores.weights, dtype=torch.float64)
+    found: list[float] = terms.abs().tolist()
+    return found
 
 
 def _exp(x: float) -> float:

@@ -27,12 +27,14 @@ HUES: dict[Role, tuple[int, int, int]] = {
     "salient": (0, 114, 178),
     "near_error": (230, 159, 0),
     "error": (213, 94, 0),
+    "marked": (204, 121, 167),
 }
 NAMES: dict[Role, str] = {
     "salient": "salient",
     "sub_salient": "sub-salient",
     "irrelevant": "irrelevant",
     "error": "error",
+    "marked": "marked by a person",
     "near_error": "beside an error",
 }
 # As on the page: control characters, and characters that hide or reorder their neighbours.
@@ -56,7 +58,7 @@ def token_view(scored: Scored) -> Text:
     from nlft.saliency_map.facts import roles_of
 
     scores = scored.scores
-    roles = roles_of(scores.salient, scores.cluster, correct=scores.logp_judge is None)
+    roles = roles_of(scores.salient, scores.cluster, correct=scores.logp_judge is None, marks=scores.marks)
     return _coloured(scores.pieces, roles, scores.scale)
 
 
@@ -77,16 +79,18 @@ def row_view(scored: Scored, facts: Sequence[TokenFacts], *, excluded: bool, tab
     note = "  excluded by the filter" if excluded else ""
     parts.append(Text.assemble(("\nresponse", "bold"), (note, "italic")))
     parts.append(_coloured([f.piece for f in facts], [f.role for f in facts], [f.scale for f in facts]))
-    parts.append(legend(correct=scored.scores.logp_judge is None))
+    parts.append(legend(correct=scored.scores.logp_judge is None, marked=scored.scores.marks is not None))
     if table:
         parts += [Text(""), token_table(facts)]
     return Group(*parts)
 
 
-def legend(*, correct: bool) -> Text:
+def legend(*, correct: bool, marked: bool = False) -> Text:
     """What the colours mean in a correct, or an incorrect, response."""
     wanted: tuple[Role, ...] = (
-        ("salient", "sub_salient", "irrelevant") if correct else ("error", "near_error", "irrelevant")
+        ("salient", "sub_salient", "irrelevant")
+        if correct
+        else ("marked" if marked else "error", "near_error", "irrelevant")
     )
     parts = [piece for role in wanted for piece in ((NAMES[role], _style(role, 1.0)), "  ")]
     return Text.assemble("\n", *parts, ("deeper: larger scale", "dim"))
@@ -110,7 +114,7 @@ def token_table(facts: Sequence[TokenFacts]) -> Table:
             str(t),
             Text(token[:60], style=_style(fact.role, fact.scale)),
             *(Text(figure(number)) for number in numbers),
-            "beside" if fact.role == "near_error" else NAMES[fact.role],
+            {"near_error": "beside", "marked": "marked"}.get(fact.role, NAMES[fact.role]),
             figure(fact.scale),
             f"{fact.share:.1%}",
         )
@@ -126,7 +130,7 @@ def totals_table(right: Totals, wrong: Totals) -> Table:
     lines: list[tuple[Totals, Role | None, RoleTotals]] = []
     for side, wanted in (
         (right, ("salient", "sub_salient", "irrelevant")),
-        (wrong, ("error", "near_error", "irrelevant")),
+        (wrong, ("marked", "error", "near_error", "irrelevant")),
     ):
         lines += [(side, role, side.roles[role]) for role in wanted if role in side.roles]
         if side.excluded:
@@ -182,6 +186,7 @@ def _style(role: Role, scale: float) -> Style:
         color="black",
         bgcolor=f"rgb({red},{green},{blue})",
         underline=role == "salient",
-        underline2=role == "error",
+        underline2=role in {"error", "marked"},
+        bold=role == "marked",
         italic=role in {"sub_salient", "near_error"},
     )

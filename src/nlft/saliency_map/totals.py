@@ -65,7 +65,7 @@ def totals(rows: Iterable[Scored], settings: SaliencySettings | None = None) -> 
         side = right if correct else wrong
         side.rows += 1
         side.excluded += bool(allocation.excluded)
-        roles = roles_of(allocation.salient.tolist(), allocation.cluster.tolist(), correct=correct)
+        roles = roles_of(allocation.salient.tolist(), allocation.cluster.tolist(), correct=correct, marks=scores.marks)
         terms = loss_terms(scores, allocation, chosen)
         for role, logp, scale, term in zip(roles, scores.logp_base, allocation.scale.tolist(), terms, strict=True):
             if allocation.excluded:

@@ -86,6 +86,8 @@ def _record(
         logp_judge=paths.logp_judge,
         hidden_states=paths.hidden_states,
         settings=settings,
+        marks=example.marks,
+        weights=example.span_weights,
     )
     # Rescore a row that has scores: its old ones are not a field to keep.
     given = row.model_dump()

@@ -17,6 +17,7 @@
                    any threshold and either measure, runs on these in float64, so that every reader
                    gets the same phrases; `nlft.score.sketch` says how close they are to the model's.
     settings       the `SaliencySettings` in force, as a mapping
+    marks, weights the tokens that a person marked, and each token's factor; null without the row's columns
     salient, cluster, scale, excluded
                    the allocation under these settings, computed only from the numbers
                    above: a page that opens the file recomputes exactly these.
@@ -34,10 +35,11 @@ from torch import Tensor
 
 from nlft.core import Allocation, SaliencySettings, allocate_by_products
 from nlft.errors import ModelError
-from nlft.records import SCORES_VERSION, Scores
+from nlft.records import SCORES_VERSION, Scored, Scores
 from nlft.score.sketch import decode_sketch, encode_sketch
+from nlft.spans import column_spans, marked_tokens, piece_places, token_weights
 
-__all__ = ["allocate_scores", "make_scores", "settings_of"]
+__all__ = ["allocate_scores", "make_scores", "settings_of", "with_marks"]
 
 # exp of this is 0 in float64: a probability of zero, in a form JSON can hold.
 LOWEST_LOGP = -1e4
@@ -53,6 +55,8 @@ def make_scores(
     logp_judge: Tensor | None,
     hidden_states: Tensor,
     settings: SaliencySettings,
+    marks: Sequence[bool] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> Scores:
     """Store one response's scores, with the allocation that follows from them.
 
@@ -65,6 +69,8 @@ def make_scores(
         logp_judge: (n,) the same; None for a correct response.
         hidden_states: (n, d) last hidden states of the base path at the positions that predict the tokens.
         settings: The constants for roles and scales.
+        marks: The tokens that a person marked as errors.
+        weights: The n factors of the column `weights`.
 
     Raises:
         ModelError: for log-probabilities that are NaN or above zero.
@@ -84,9 +90,29 @@ def make_scores(
         salient=[False] * n,
         cluster=[False] * n,
         scale=[0.0] * n,
+        marks=None if marks is None else list(marks),
+        weights=None if weights is None else list(weights),
         excluded=False,
         settings=settings.to_mapping(),
     )
+    return _allocated(bare, settings)
+
+
+def with_marks(row: Scored) -> Scored:
+    """A row whose scores know what was marked and weighed since they were computed; see `nlft.spans`."""
+    columns = row.model_extra or {}
+    places = piece_places(row.scores.pieces, row.response)
+    spans = [] if row.verdict.correct else column_spans(columns, "marks", row.response)
+    marks = marked_tokens(spans, places, row.response) if spans else None
+    weights = column_spans(columns, "weights", row.response)
+    factors = token_weights(weights, places, row.response) if weights else None
+    if (marks, factors) == (row.scores.marks, row.scores.weights):
+        return row
+    scores = row.scores.model_copy(update={"marks": marks, "weights": factors})
+    return row.model_copy(update={"scores": _allocated(scores, settings_of(scores))})
+
+
+def _allocated(bare: Scores, settings: SaliencySettings) -> Scores:
     allocation = allocate_scores(bare, settings)
     return bare.model_copy(
         update={
@@ -115,6 +141,7 @@ def allocate_scores(scores: Scores, settings: SaliencySettings | None = None) ->
         None if judge is None else torch.tensor(judge, dtype=torch.float64),
         decode_sketch(scores.sketch, len(scores.token_ids)),
         settings or settings_of(scores),
+        None if scores.marks is None else torch.tensor(scores.marks),
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from nlft.records import Judged
+from nlft.spans import column_spans, marked_tokens
 from nlft.steps.first_error import Located, locate_first_error
 
 __all__ = ["signed_weights", "with_step_weights"]
 
 
 def with_step_weights(
-    rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False, after: float = 0.0
+    rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False, after: float = 0.0, marks: bool = True
 ) -> list[Judged]:
     """The rows, each wrong one with a column `token_weights` for this tokenizer; correct rows are unchanged.
 
@@ -22,8 +23,9 @@ def with_step_weights(
         narrow: See `nlft.steps.first_error.locate_first_error`.
         after: The weight of what follows the wrong step, including the answer; 1 trains on it, which suits an error
             that is carried through correctly.
+        marks: Take the words that a person marked, rather than the quoted step, as what is wrong.
     """
-    return [row if row.verdict.correct else _weighed(row, tokenizer, narrow, after) for row in rows]
+    return [row if row.verdict.correct else _weighed(row, tokenizer, narrow, after, marks) for row in rows]
 
 
 def signed_weights(located: Located, spans: Iterable[tuple[int, int]], after: float = 0.0) -> list[float]:
@@ -46,8 +48,14 @@ def signed_weights(located: Located, spans: Iterable[tuple[int, int]], after: fl
     return weights
 
 
-def _weighed(row: Judged, tokenizer: Any, narrow: bool, after: float) -> Judged:
+def _weighed(row: Judged, tokenizer: Any, narrow: bool, after: float, use_marks: bool) -> Judged:
     encoded = tokenizer(row.response, add_special_tokens=False, return_offsets_mapping=True)
-    weights = signed_weights(locate_first_error(row, narrow=narrow), encoded["offset_mapping"], after)
+    located, places = locate_first_error(row, narrow=narrow), encoded["offset_mapping"]
+    marks = column_spans(row.model_extra or {}, "marks", row.response) if use_marks else []
+    if marks:
+        located = located._replace(agreed=marks[0].start, wrong=marks[0][:2])
+    weights = signed_weights(located, places, after)
+    for place, marked in enumerate(marked_tokens(marks, places, row.response)):
+        weights[place] = -1.0 if marked else weights[place]
     ended = row.finish_reason != "length"  # the end of turn is part of the closing form
     return row.model_copy(update={"token_weights": [*weights, *[1.0] * ended]})

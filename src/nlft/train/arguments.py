@@ -67,6 +67,8 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     )
     scale_schedule: Literal["step", "epoch", "once"] = setting("scale_schedule")
     target: Literal["response", "reference"] = setting("target")
+    marks: Literal["use", "ignore"] = setting("marks")
+    partial_tokens: Literal["share", "refuse"] = setting("partial_tokens")
     prompts: str = setting("prompts")
     system: str | None = setting("system")
     loss_average: Literal["example", "token"] = setting("loss_average")
@@ -91,7 +93,7 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
-        for name in ("scale_schedule", "target", "loss_average"):
+        for name in ("scale_schedule", "target", "marks", "partial_tokens", "loss_average"):
             if getattr(self, name) not in choices(name):
                 remedy = "one of " + ", ".join(choices(name))
                 raise ConfigError(f'{name} cannot be "{getattr(self, name)}"', remedy=remedy)

@@ -21,7 +21,11 @@ REFT_ONLY = frozenset(
     {"warm_up_epochs", "warm_up_learning_rate", "ppo_epochs", "kl_coefficient", "max_new_tokens", "grader"}
 )
 # Only the other objectives' trainer reads these.
-NOT_REFT = frozenset({"objective_option", "scale_schedule", "loss_average", "full", "max_length", "score_cache"})
+NOT_REFT = frozenset(
+    {"objective_option", "scale_schedule", "loss_average", "full", "max_length", "score_cache", "partial_tokens"}
+)
+# Those that look for errors, in whose place the words that a person marked may stand.
+FINDS_ERRORS = ("nlft", "cut", "first-error", "clipped-ratio")
 
 
 def _names(value: Any) -> Any:
@@ -46,6 +50,14 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     )
     target: Annotated[Literal["response", "reference"], Renamed("on")] = Field(
         default="response", description="train on the response or on the standard answer"
+    )
+    marks: Literal["use", "ignore"] = Field(
+        default="use",
+        description="words that a person marked: take them, and no others, as a response's errors, or ignore them",
+    )
+    partial_tokens: Literal["share", "refuse"] = Field(
+        default="share",
+        description="a weight of the column `weights` that ends inside a token: share it by length, or refuse the row",
     )
     correct_only: bool = Field(default=False, description="train only on correct responses")
     n: int | None = Field(default=None, ge=1, description="train only on the first n rows")
@@ -105,6 +117,9 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
             raise refused(
                 ConfigError(f'training always uses the first visible GPU, not "{self.device}"', remedy=remedy)
             )
+        if self.objective not in FINDS_ERRORS and "marks" in self.model_fields_set:
+            told = f"{self.objective} looks for no errors, so `marks` has no effect"
+            raise refused(ConfigError(told, remedy="remove it, or choose " + ", ".join(FINDS_ERRORS)))
         if self.objective_option and self.objective != REFT:
             from nlft.objectives import get_objective
 

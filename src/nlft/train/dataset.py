@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -43,6 +45,8 @@ def encode_dataset(
     objective: Objective,
     context_length: int | None = None,
     target: str = "response",
+    partial_tokens: str = "share",
+    marks: bool = True,
 ) -> EncodedDataset:
     """Encode the rows that can be trained on under `objective`.
 
@@ -56,6 +60,8 @@ def encode_dataset(
         objective: Decides which paths a row needs.
         context_length: The longest path allowed, in tokens.
         target: "response" or "reference".
+        partial_tokens: See `encode_example`.
+        marks: Whether the words that a person marked are the errors.
 
     Raises:
         DataError: for a row that is invalid, cannot be encoded, or has no trained token; for a
@@ -73,7 +79,21 @@ def encode_dataset(
                 line=number,
                 remedy="give each row a unique id, such as id#0, id#1, ...",
             )
-        example = encode_example(tokenizer, record, prompts, context_length=context_length, target=target)
+        if not marks:
+            record = record.model_copy(update={"marks": None})
+        example = encode_example(
+            tokenizer,
+            record,
+            prompts,
+            context_length=context_length,
+            target=target,
+            partial_tokens=partial_tokens,
+        )
+        if objective.name == "token-weights" and example.span_weights is not None:
+            # Here they are the weight itself, or a factor of that in the column.
+            own = example.token_weights or (1.0,) * len(example.response)
+            weights = tuple(map(operator.mul, own, example.span_weights))
+            example = replace(example, token_weights=weights, span_weights=None)
         needs = objective.needs(correct=example.correct)
         if "judge" in needs.weigh | needs.loss and example.judge is None:
             left_out += 1

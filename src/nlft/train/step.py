@@ -77,10 +77,12 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, **how: Any
         loss_average=settings.loss_average,
         max_length=settings.max_length,
         score_cache=settings.score_cache,
+        marks=settings.marks,
+        partial_tokens=settings.partial_tokens,
         **_shared(settings, output),
     )
     if settings.objective in ("first-error", "clipped-ratio") and not any(_has_weights(row) for row in rows):
-        rows = with_step_weights(rows, lm.tokenizer)
+        rows = with_step_weights(rows, lm.tokenizer, marks=settings.marks == "use")
     return train(rows, lm, config, lora=settings.lora, full=settings.full, **how)
 
 

@@ -102,6 +102,8 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
                 objective=self.objective,
                 context_length=limit,
                 target=args.target,
+                partial_tokens=args.partial_tokens,
+                marks=args.marks == "use",
             )
 
         taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))

@@ -81,27 +81,29 @@ export function allocate(scores, settings) {
     standard: prepare(scores.logp_standard, settings, correct),
     judge: correct ? null : prepare(scores.logp_judge, settings, correct),
   };
-  const salient = findSalient(paths, settings);
+  const marks = correct ? null : scores.marks; // a person's word stands, whatever the thresholds say
+  const salient = marks ? Uint8Array.from(marks) : findSalient(paths, settings);
   const cluster = phrases(scores, salient, settings);
   if (correct) {
     const scale = meanOne(scaleCorrect(paths, salient, cluster, settings), settings);
     return { salient, cluster, scale, excluded: false, correct };
   }
   const share = salient.reduce((sum, s) => sum + s, 0) / n;
-  const masked = settings.filter !== "off" && share > settings.filter_threshold;
+  const masked = !marks && settings.filter !== "off" && share > settings.filter_threshold;
   const excluded = masked && settings.filter === "drop";
   const scale = excluded
     ? new Float64Array(n)
     : meanOne(scaleIncorrect(paths, salient, cluster, settings, masked), settings);
-  return { salient, cluster, scale, excluded, correct };
+  return { salient, cluster, scale, excluded, correct, marks };
 }
 
-/** What each token adds to n times the weighted loss (eq. 5, as something to minimise). */
+/** What each token adds to n times the weighted loss (eq. 5, as something to minimise), times the user's factor. */
 export function lossTerms(scores, allocation, settings) {
   const { salient, scale, correct } = allocation;
   return prepare(scores.logp_base, settings, correct, true).map((logp, t) => {
-    if (correct || !salient[t]) return -scale[t] * logp;
-    if (settings.incorrect_term === "literal") return -scale[t] * (1 - logp);
-    return -scale[t] * Math.log(Math.max(-Math.expm1(logp), settings.unlikelihood_floor));
+    const weight = scores.weights ? scores.weights[t] : 1;
+    if (correct || !salient[t]) return -weight * scale[t] * logp;
+    if (settings.incorrect_term === "literal") return -weight * scale[t] * (1 - logp);
+    return -weight * scale[t] * Math.log(Math.max(-Math.expm1(logp), settings.unlikelihood_floor));
   });
 }

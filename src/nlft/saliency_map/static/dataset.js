@@ -24,7 +24,7 @@ export function summarise(scores, settings) {
       histogram[Math.min(BINS - 1, Math.floor((scale / 2) * BINS))] += 1;
     }
   }
-  const share = (counts[2] + counts[4]) / (roles.length || 1);
+  const share = (counts[2] + counts[4] + counts[5]) / (roles.length || 1);
   return { counts, histogram, sum, squares, trained, share, excluded: allocation.excluded, roles };
 }
 

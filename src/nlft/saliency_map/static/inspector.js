@@ -11,6 +11,7 @@ const ROWS = [
   ["similarity to centre", (f, t) => figure(f.similarity()[t])],
   ["role", (f, t) => ROLE_NAMES[ROLES[f.roles[t]]]],
   ["scale S", (f, t) => figure(f.allocation.scale[t])],
+  ["weight in the data", (f, t) => (f.scores.weights ? figure(f.scores.weights[t]) : "–")],
   ["share of the loss", (f, t) => (f.loss > 0 ? percent(Math.abs(f.terms[t]) / f.loss) : "–")],
 ];
 

@@ -15,7 +15,10 @@ export class ExampleList {
   /** `form` holds the filters, `list` the rows; `onChoose(index)` hears of a choice. */
   constructor(form, list, count, onChoose) {
     Object.assign(this, { form, list, count, onChoose, entries: [], shown: [], current: 0, drawn: PAGE });
-    form.addEventListener("input", () => this.refresh(true));
+    form.addEventListener("input", () => {
+      this.refresh(true);
+      if (this.shown.length > 0) this.onChoose(this.shown[0].index); // what is on screen is in the list, and its first
+    });
     form.addEventListener("submit", (event) => event.preventDefault());
     list.addEventListener("click", (event) => {
       const button = event.target.closest("button");

@@ -71,7 +71,7 @@ function choose(index) {
   $("#row-name").textContent = clipped(visible(row.id), 80);
   $("#position").textContent = `${index + 1} / ${rows.length}`;
   $("#cut-box").hidden = row.scores.logp_judge === null || !$("#show-cut").checked;
-  tokens.load(row.scores.pieces);
+  tokens.load(row.scores.pieces, row.scores.weights);
   cutTokens.load(row.scores.pieces);
   list.choose(index);
   paint();

@@ -1,6 +1,6 @@
 // What a token can be, in the order of how much it matters to the eye.
 
-export const ROLES = ["irrelevant", "sub_salient", "salient", "near_error", "error"];
+export const ROLES = ["irrelevant", "sub_salient", "salient", "near_error", "error", "marked"];
 
 export const ROLE_NAMES = {
   irrelevant: "irrelevant",
@@ -8,11 +8,12 @@ export const ROLE_NAMES = {
   salient: "salient",
   near_error: "beside an error",
   error: "error",
+  marked: "marked by a person",
 };
 
 /** The role of each token as an index into ROLES. */
-export function rolesOf({ salient, cluster, correct }) {
-  const [high, low] = correct ? [2, 1] : [4, 3];
+export function rolesOf({ salient, cluster, correct, marks }) {
+  const [high, low] = correct ? [2, 1] : [marks ? 5 : 4, 3];
   return Uint8Array.from(salient, (isSalient, t) => (isSalient ? high : cluster[t] ? low : 0));
 }
 

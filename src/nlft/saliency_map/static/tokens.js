@@ -42,7 +42,8 @@ export class TokenView {
   }
 
   /** Show another response. */
-  load(pieces) {
+  load(pieces, weights = null) {
+    this.weights = weights;
     this.groups = groupsOf(pieces);
     this.spans = this.groups.map(([, last], index) => {
       const span = element("span", "token", ...content(pieces[last]));
@@ -70,7 +71,9 @@ export class TokenView {
         changed ||= before !== null && before[t] !== roles[t];
       }
       const depth = depthOf(most);
-      const name = `token ${ROLES[role]} d${depth}${changed ? " changed" : ""}`;
+      const weighed = this.weights && this.weights[last] !== 1;
+      const more = (changed ? " changed" : "") + (weighed ? " weighed" : "");
+      const name = `token ${ROLES[role]} d${depth}${more}`;
       const span = this.spans[index];
       if (span.looks === name) return;
       span.looks = name;
@@ -83,7 +86,8 @@ export class TokenView {
   /** What colour says, said in words; for the current group only, since words for all would cost a repaint. */
   #describe(index) {
     const [, last] = this.groups[index];
-    const words = `${ROLE_NAMES[ROLES[this.painted.roles[last]]]}, scale ${figure(this.painted.scale[last])}`;
+    const weight = this.weights ? `, weight ${figure(this.weights[last])}` : "";
+    const words = `${ROLE_NAMES[ROLES[this.painted.roles[last]]]}, scale ${figure(this.painted.scale[last])}${weight}`;
     this.spans[index].setAttribute("aria-description", words);
   }
 
@@ -127,7 +131,7 @@ export class TokenView {
   #nextMarked(step) {
     for (let at = this.current + step; at >= 0 && at < this.spans.length; at += step) {
       const { classList } = this.spans[at];
-      if (classList.contains("salient") || classList.contains("error")) return at;
+      if (["salient", "error", "marked"].some((role) => classList.contains(role))) return at;
     }
     return this.current;
   }

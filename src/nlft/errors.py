@@ -76,3 +76,25 @@ class LimitError(NLFTError):
 
 class LockedError(NLFTError):
     """Another process is writing the same output."""
+
+
+def hub_remedy(error: BaseException | None, name: str, otherwise: str) -> str:
+    """What to do about an error of the Hugging Face hub, told by its class, or by that of its cause.
+
+    Args:
+        error: What transformers, datasets or huggingface_hub raised.
+        name: The model or data set.
+        otherwise: The remedy for any other error.
+    """
+    kinds: set[str] = set()
+    while error is not None and type(error).__name__ not in kinds:
+        kinds |= {kind.__name__ for kind in type(error).__mro__}
+        error = error.__cause__ or error.__context__
+    if "GatedRepoError" in kinds:
+        page = f"https://huggingface.co/{name}"
+        return f"ask for access at {page}, then log in with `hf auth login` (or set HF_TOKEN), and try again"
+    if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}:
+        return f"check the name; if it is private or gated, log in with `hf auth login` (or set HF_TOKEN); {otherwise}"
+    if kinds & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError"}:
+        return f"connect, or fetch it elsewhere with `hf download {name} --local-dir FOLDER`; {otherwise}"
+    return otherwise

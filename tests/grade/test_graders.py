@@ -34,6 +34,29 @@ def test_number(response: str, reference: str, correct: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("response", "reference", "value", "correct"),
+    [
+        ("3 * 6 = 18\n#### 18", "3*6=18\n#### 18", "18", True),
+        ("#### $18 of 20", "#### 18", "18", True),
+        ("#### 18\n#### 20", "#### 18", "18", True),  # the first marker
+        ("#### 1,072", "#### 1072", "1072", True),
+        ("#### 18.0", "#### 18", "18.0", False),  # as text
+        ("#### -3", "#### 3", "-3", False),
+        ("first 3, so 18 in all", "#### 18", "18", True),  # no marker: the last number
+        ("It is 18.\n####", "#### 18", "18", True),  # nothing after the marker
+        ("18 apples\n#### none", "#### 18", "18", True),
+        ("none", "#### 18", None, False),
+        ("", "#### 18", None, False),
+    ],
+)
+def test_authors(response: str, reference: str, value: str | None, correct: bool) -> None:
+    verdict = grade_response(response, reference, "authors")
+    assert (verdict.value, verdict.correct) == (value, correct)
+    with pytest.raises(DataError, match="no number can be read from the reference"):
+        grade_response(response, "none", "authors")
+
+
+@pytest.mark.parametrize(
     ("response", "reference", "value"),
     [
         ("B", "B", "B"),

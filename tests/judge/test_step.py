@@ -107,6 +107,26 @@ def test_a_judgment_that_contradicts_the_grade_is_set_aside(prompt: Any) -> None
     assert [(r.id, r.failure) for r in judgments.failed] == [("c", "no luck")]
 
 
+def test_a_judge_that_calls_a_response_correct_may_be_believed(tmp_path: Path, capsys: Any) -> None:
+    """As in the authors' code: the judgment is dropped, and the row is trained on as correct."""
+    who = Saying(a=A1_CORRECT, b="It adds wrongly.")
+    judgments = judge([row("a", False), row("b", False)], ModelJudge(who, PAPER, prompt="a1"), contradictions="accept")
+    assert [(r.id, r.verdict.correct, r.judgment, r.judge) for r in judgments.judged] == [
+        ("a", True, None, None),
+        ("b", False, "It adds wrongly.", "saying"),
+    ]
+    assert judgments.judged[0].verdict.reason == "the judge calls it correct, against the grade (made up)"
+    assert (judgments.rejected, judgments.accepted) == ([], 1)
+    write_records(tmp_path / "graded.jsonl", [row("a", False)])
+    recorded = tmp_path / "recorded.jsonl"
+    write_records(recorded, [Judged(**row("a", False).model_dump(), judgment=A1_CORRECT)])
+    words = ["judge", str(tmp_path / "graded.jsonl"), "-o", str(tmp_path / "judged.jsonl")]
+    assert run([*words, "--judge", f"replay:{recorded}", "--contradictions", "accept"]) == 0
+    assert "1 wrong responses count as correct now" in capsys.readouterr().out
+    assert run([*words, "--contradictions", "accept"]) == 2
+    assert "no effect with the rule" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -59,6 +59,23 @@ def test_the_authors_order_puts_what_is_asked_first() -> None:
     assert example.judge.prompt[:30] != example.base.prompt[:30]
 
 
+def test_the_authors_form_has_a2_inside_all_three_paths() -> None:
+    authors, paper = load_prompts("authors"), load_prompts("paper")
+    assert authors.solve == f"### Instruction\n\n{paper.solve}"
+    assert authors.judging == paper.judging
+    base, standard, judge = authors.base("Q?"), authors.standard("Q?", "S"), authors.judge("Q?", "J")
+    assert [path[-1]["content"] for path in (base, standard, judge)] == [
+        "### Question\n\nQ?",
+        "### Question\n\nQ?\n\n### Standard Answer\n\nS",
+        "### Question\n\nQ?\n\n### Judgment\n\nJ",
+    ]
+    assert [path[0]["content"].partition(authors.solve)[::2] for path in (base, standard, judge)] == [
+        ("", ""),
+        (f"{authors.standard_first}\n\n", ""),
+        (f"{authors.judge_first}\n\n", ""),
+    ]
+
+
 def test_what_has_no_judge_path() -> None:
     right = Verdict(correct=True, reason="yes")
     assert encode_example(TOKENIZER, judged(verdict=right), SHORT).judge is None

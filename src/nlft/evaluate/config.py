@@ -22,7 +22,7 @@ class EvaluateSettings(AnswererSettings, ChatSettings):
     n: int | None = Field(default=None, ge=1, description="evaluate only on the first n problems")
     grader: GraderName | None = Field(
         default=None,
-        description="one grader for both counts (number, choice, exact, math, reasoning-gym or code:FILE.py); by "
+        description="one grader for both counts (number, authors, choice, exact, math, reasoning-gym or code:FILE.py); by "
         "default, GSM8K's strict and flexible",
     )
 

@@ -20,6 +20,6 @@ class GradeSettings(Config):
 
     grader: GraderName = Field(
         default="gsm8k-flexible",
-        description="grader that decides: gsm8k-strict, gsm8k-flexible, number, choice, exact, math, reasoning-gym, or "
-        "code:FILE.py",
+        description="grader that decides: gsm8k-strict, gsm8k-flexible, number, authors, choice, exact, math, "
+        "reasoning-gym, or code:FILE.py",
     )

@@ -7,7 +7,7 @@ from functools import cache, partial
 
 from nlft.config import did_you_mean
 from nlft.errors import ConfigError
-from nlft.grade.numeric import flexible, number, strict
+from nlft.grade.numeric import authors, flexible, number, strict
 from nlft.grade.task_scorer import grade_by_task
 from nlft.grade.textual import choice, exact
 from nlft.records import Attempt, Verdict
@@ -30,6 +30,7 @@ _IN_PROCESS: dict[str, Grader] = {
     "gsm8k-strict": _by_text(strict),
     "gsm8k-flexible": _by_text(flexible),
     "number": _by_text(number),
+    "authors": _by_text(authors),
     "choice": _by_text(choice),
     "exact": _by_text(exact),
     "reasoning-gym": grade_by_task,
@@ -46,7 +47,7 @@ def grader_names() -> list[str]:
 def get_grader(name: str) -> Grader:
     """The grader of that name.
 
-    - `gsm8k-strict`, `gsm8k-flexible`, `number`: see `nlft.grade.numeric`
+    - `gsm8k-strict`, `gsm8k-flexible`, `number`, `authors`: see `nlft.grade.numeric`
     - `choice`, `exact`: see `nlft.grade.textual`
     - `reasoning-gym`, `reasoning-gym-strict`: the task's own scorer; see `nlft.grade.task_scorer`
     - `math`: math-verify's symbolic comparison, in a worker process with a deadline

@@ -1,4 +1,4 @@
-"""Graders that compare a number: GSM8K's strict and flexible conventions, and `number`."""
+"""Graders that compare a number: GSM8K's strict and flexible conventions, `number`, and the NLFT authors'."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from nlft.errors import DataError
 from nlft.grade.numbers import Number, canonical, first_number, last_number, read_plain
 from nlft.records import Verdict
 
-__all__ = ["MARKER", "boxed", "flexible", "number", "reference_value", "strict"]
+__all__ = ["MARKER", "authors", "boxed", "flexible", "number", "reference_value", "strict"]
 
 MARKER = "####"
 # GSM8K's own pattern (`ANS_RE` in its authors' grading code): one space, ASCII digits, no currency sign.
 OFFICIAL = re.compile(r"#### (-?[0-9.,]+)")
+# As text: thousands' commas are removed before.
+DIGITS = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 SHOWN = 200  # characters of an extracted piece that a verdict keeps
 
 
@@ -99,6 +101,36 @@ def number(response: str, reference: str) -> Verdict:
     if mark >= 0 and (found := first_number(response, mark + len(MARKER))) is not None:
         return _found(found, response, wanted)
     return _found(last_number(response), response, wanted)
+
+
+def authors(response: str, reference: str) -> Verdict:
+    """The first number after the first `####`, else the last number, compared as text: 18.0 is not 18.
+
+    What counts as a number is ours: ASCII digits, thousands' commas removed.
+
+    >>> [authors(response, "#### 18").correct for response in ("#### $18 of 20", "so 18", "#### 18.0")]
+    [True, True, False]
+
+    Raises:
+        DataError: when there is no number in the reference.
+
+    Source: the grader of the released code of arXiv 2412.20382.
+    """
+    wanted, found = _as_text(reference), _as_text(response)
+    if wanted is None:
+        raise DataError("no number can be read from the reference", remedy="end the reference in `#### number`")
+    if found is None:
+        reason = "no number in the response" if response.strip() else "the response is empty"
+        return Verdict(correct=False, reason=reason)
+    reason = f"is the reference's {wanted}" if found == wanted else f"the reference says {wanted}"
+    return Verdict(correct=found == wanted, value=found[:SHOWN], extracted=found[:SHOWN], reason=reason[:SHOWN])
+
+
+def _as_text(text: str) -> str | None:
+    plain = text.replace(",", "")
+    after = DIGITS.search(plain.partition(MARKER)[2])
+    found = [after[0]] if after is not None else DIGITS.findall(plain)
+    return found[-1] if found else None
 
 
 def boxed(text: str) -> str | None:

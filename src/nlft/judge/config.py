@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nlft.answer.config import AskSettings, check_kind
-from nlft.config import Idle, NamesFile
+from nlft.config import Idle, NamesFile, refused
+from nlft.errors import ConfigError
 from nlft.prompts import PromptSetName
 
 __all__ = ["JudgeSettings"]
@@ -24,6 +25,11 @@ class JudgeSettings(AskSettings):
         default="known-wrong",
         description="tell the judge that the response is wrong, or let it decide first (a1: the paper's A.1)",
     )
+    contradictions: Literal["reject", "accept"] = Field(
+        default="reject",
+        description="a wrong response that the judge calls correct: set it aside, or train on it as correct (accept: the "
+        "authors' code)",
+    )
     temperature: float = Field(default=0.0, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: int = Field(default=256, ge=1, description="longest judgment, in tokens")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
@@ -37,3 +43,10 @@ class JudgeSettings(AskSettings):
     @classmethod
     def _exists(cls, value: str) -> str:
         return check_kind("judge", value, ("rule", "openai", "local", "self"))
+
+    @model_validator(mode="after")
+    def _can_contradict(self) -> Self:
+        if self.kind == "rule" and self.contradictions == "accept":
+            told = "`contradictions` has no effect with the rule, which calls no wrong response correct"
+            raise refused(ConfigError(told, remedy="leave it out"))
+        return self

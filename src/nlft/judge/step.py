@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -37,7 +38,8 @@ class Judgments:
     """What the judge stage made of the graded attempts, each list in input order.
 
     `judged` holds the correct responses too, without a judgment. `failed` got no judgment for good,
-    `aside` one that contradicts the grade; `unanswered` counts what a limit on cost or requests left.
+    `rejected` one that contradicts the grade; `accepted` counts those that were believed instead; `unanswered`
+    counts what a limit on cost or requests left.
     """
 
     judged: list[Judged] = field(default_factory=list)
@@ -45,10 +47,16 @@ class Judgments:
     rejected: list[RejectedRow] = field(default_factory=list)
     unanswered: int = 0
     usage: Usage = field(default_factory=Usage)
+    accepted: int = 0
 
 
 def judge(
-    graded: Iterable[Graded], judge: Judge, *, journal: Journal | None = None, retry_failed: bool = False
+    graded: Iterable[Graded],
+    judge: Judge,
+    *,
+    journal: Journal | None = None,
+    retry_failed: bool = False,
+    contradictions: Literal["reject", "accept"] = "reject",
 ) -> Judgments:
     """Get words for every incorrect response that has none of the data's own; a correct one passes through as it is.
 
@@ -57,13 +65,14 @@ def judge(
         judge: Who judges.
         journal: Where judgments are kept and looked up; in memory where None.
         retry_failed: Ask again what failed for good in an earlier run.
+        contradictions: What becomes of a wrong response that the judge calls correct: set aside, or correct from now on.
     """
     rows = list(graded)
     journal = journal if journal is not None else Journal()
     requests = {place: judge.request(row) for place, row in enumerate(rows) if needs_judgment(row)}
     usage = ask(list(requests.values()), judge.reply, journal, retry_failed=retry_failed, label="judging")
     result = Judgments(usage=usage)
-    unanswered = 0
+    unanswered = accepted = 0
     for place, row in enumerate(rows):
         fields = row.model_dump()
         reply = journal.get(requests[place].key) if place in requests else None
@@ -77,13 +86,18 @@ def judge(
             unanswered += 1
         elif reply.failure is not None:
             result.failed.append(FailedRow.model_validate(fields | {"failure": reply.failure}))
+        elif judge.contradicts(row, reply.text) and contradictions == "accept":
+            reason = f"the judge calls it correct, against the grade ({row.verdict.reason})"
+            verdict = row.verdict.model_copy(update={"correct": True, "reason": reason})
+            result.judged.append(Judged.model_validate(fields | {"verdict": verdict, "judgment": None, "judge": None}))
+            accepted += 1
         elif judge.contradicts(row, reply.text):
             words = {"contradiction": "the judge calls the response correct, the grade calls it wrong"}
             fields |= {"judgment": reply.text, "judge": judge.name}
             result.rejected.append(RejectedRow.model_validate(fields | words))
         else:
             result.judged.append(Judged.model_validate(fields | {"judgment": reply.text, "judge": judge.name}))
-    return Judgments(result.judged, result.failed, result.rejected, unanswered, usage)
+    return Judgments(result.judged, result.failed, result.rejected, unanswered, usage, accepted)
 
 
 def needs_judgment(row: Graded) -> bool:
@@ -93,7 +107,14 @@ def needs_judgment(row: Graded) -> bool:
     return not (row.verdict.correct or own)
 
 
-def judge_file(graded: str | Path, output: str | Path, judge_with: Judge, *, retry_failed: bool = False) -> Judgments:
+def judge_file(
+    graded: str | Path,
+    output: str | Path,
+    judge_with: Judge,
+    *,
+    retry_failed: bool = False,
+    contradictions: Literal["reject", "accept"] = "reject",
+) -> Judgments:
     """`judge` from file to file, with journal, lock, and files for what failed or contradicts the grade.
 
     Rows that failed stand in `<output stem>.failed.jsonl`, contradictions in `<output stem>.rejected.jsonl`.
@@ -106,7 +127,7 @@ def judge_file(graded: str | Path, output: str | Path, judge_with: Judge, *, ret
     refuse_same_file(graded, output)
     rows = read_graded(graded)
     with sole_writer(output), Journal(journal_path(output) if judge_with.cacheable else None) as journal:
-        judgments = judge(rows, judge_with, journal=journal, retry_failed=retry_failed)
+        judgments = judge(rows, judge_with, journal=journal, retry_failed=retry_failed, contradictions=contradictions)
         write_or_remove(failed_path(output), judgments.failed)
         write_or_remove(rejected_path(output), judgments.rejected)
         write_records(output, judgments.judged)
@@ -136,7 +157,7 @@ def run(settings: JudgeSettings, graded: Path, output: Path, *, report: bool = F
         LockedError, DataError, EndpointError: as `judge_file`.
     """
     who = make_judge(settings, load_prompts(settings.prompts))
-    found = judge_file(graded, output, who, retry_failed=settings.retry_failed)
+    found = judge_file(graded, output, who, retry_failed=settings.retry_failed, contradictions=settings.contradictions)
     words = sum(row.judgment is not None for row in found.judged)
     own = sum(row.judgment is not None and row.judge is None for row in found.judged)
     lines = [f"{output}: {len(found.judged)} rows, {words - own} of them with a judgment by {who.name}"]
@@ -144,6 +165,8 @@ def run(settings: JudgeSettings, graded: Path, output: Path, *, report: bool = F
         lines.append(f"judgments of the data kept: {own}; remove the column `judgment` to judge those rows too")
     if found.rejected:
         lines.append(f"{len(found.rejected)} judgments contradict the grade; they are in {rejected_path(output)}")
+    if found.accepted:
+        lines.append(f"{found.accepted} wrong responses count as correct now, as the judge calls them")
     if report:
         lines.append(report_text(output))
     return outcome(lines, found.usage, settings, output, failed=len(found.failed), unanswered=found.unanswered)

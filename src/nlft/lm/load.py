@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nlft.adapter.record import TEMPLATE, read_told, trained_file
-from nlft.errors import ConfigError, ModelError
+from nlft.errors import ConfigError, ModelError, hub_remedy
 from nlft.lm.config import LoadSettings, TemplateSettings
 from nlft.lm.frame import frame_of
 from nlft.lm.quiet import quiet
@@ -279,7 +279,7 @@ def _quantization(kind: str, dtype: torch.dtype) -> Any:
 def _cannot_load(what: str, name: str, error: Exception) -> ModelError:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     offline = os.environ.get("HF_HUB_OFFLINE") == "1"
-    remedy = "give a folder with config.json and model.safetensors, a hub id, or a .gguf file"
+    remedy = hub_remedy(error, name, "give a folder with config.json and model.safetensors, a hub id, or a .gguf file")
     if offline:
         remedy += "; HF_HUB_OFFLINE=1 keeps the hub out of reach"
     return ModelError(f"the {what} of {name} cannot be loaded: {first}", remedy=remedy)

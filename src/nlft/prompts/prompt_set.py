@@ -31,6 +31,7 @@ class PromptSet(Config):
     solve: str = Field(description="the solving instruction (paper A.2); the system message")
     standard_first: str = Field(default="", description="put before the instruction on the standard path")
     judge_first: str = Field(default="", description="put before the instruction on the judge path")
+    question_heading: str = Field(default="", description="before the question")
     standard_heading: str = Field(description="between question and standard answer")
     standard_after: str = Field(default="", description="after the standard answer")
     judge_heading: str = Field(description="between question and judgment")
@@ -76,17 +77,17 @@ class PromptSet(Config):
 
     def base(self, question: str, context: Context = ALONE) -> list[Message]:
         """X_base = ⟨question⟩; what the row's conversation holds besides it stands before it on every path."""
-        return _chat(self._instruction(context), question, context)
+        return _chat(self._instruction(context), self._asked(question), context)
 
     def standard(self, question: str, reference: str, context: Context = ALONE) -> list[Message]:
         """X_standard = ⟨question, standard answer⟩."""
         system = _join(self.standard_first, self._instruction(context))
-        return _chat(system, _join(question, self.standard_heading, reference, self.standard_after), context)
+        return _chat(system, self._asked(question, self.standard_heading, reference, self.standard_after), context)
 
     def judge(self, question: str, judgment: str, context: Context = ALONE) -> list[Message]:
         """X_judge = ⟨question, judgment⟩."""
         system = _join(self.judge_first, self._instruction(context))
-        return _chat(system, _join(question, self.judge_heading, judgment, self.judge_after), context)
+        return _chat(system, self._asked(question, self.judge_heading, judgment, self.judge_after), context)
 
     def ask_judgment(
         self, question: str, response: str, reference: str, context: Context = ALONE, *, known_wrong: bool
@@ -99,17 +100,22 @@ class PromptSet(Config):
     def with_answer(self, question: str, answer: str, context: Context = ALONE) -> list[Message]:
         """⟨question, final answer⟩: to answer again knowing where the steps must lead."""
         return _chat(
-            self._instruction(context), _join(question, self.answer_heading, answer, self.answer_after), context
+            self._instruction(context), self._asked(question, self.answer_heading, answer, self.answer_after), context
         )
 
     def with_steps(self, question: str, steps: str, context: Context = ALONE) -> list[Message]:
         """⟨question, first steps of the standard answer⟩."""
-        return _chat(self._instruction(context), _join(question, self.steps_heading, steps, self.steps_after), context)
+        asked = self._asked(question, self.steps_heading, steps, self.steps_after)
+        return _chat(self._instruction(context), asked, context)
 
     def correct(self, question: str, response: str, judgment: str, context: Context = ALONE) -> list[Message]:
         """⟨question, response, judgment⟩: to correct the response."""
-        told = _join(self.response_heading, response, self.judgment_heading, judgment, self.correct_after)
-        return _chat(self._instruction(context), _join(question, told), context)
+        told = (self.response_heading, response, self.judgment_heading, judgment, self.correct_after)
+        return _chat(self._instruction(context), self._asked(question, *told), context)
+
+    def _asked(self, question: str, *more: str) -> str:
+        """What the user says: the question under its heading, and what follows it."""
+        return _join(self.question_heading, question, *more)
 
     def _instruction(self, context: Context) -> str:
         """The solving instruction with the row's own system message."""

@@ -10,7 +10,7 @@ from nlft.grade.numeric import MARKER
 from nlft.records import Attempt, Problem
 
 # These accept an answer without the marker; a reward requires it after the marker.
-LENIENT = ("gsm8k-strict", "gsm8k-flexible", "number", "reasoning-gym")
+LENIENT = ("gsm8k-strict", "gsm8k-flexible", "number", "authors", "reasoning-gym")
 
 
 def answer_reward(

@@ -13,6 +13,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -102,8 +103,10 @@ class Config(BaseModel):
                 if isinstance(mark, Renamed) and mark.old in data and name not in data:
                     logger.warning('"%s" is now called "%s"; the next version drops the old name', mark.old, name)
                     data = {name if key == mark.old else key: value for key, value in data.items()}
-                elif isinstance(mark, NamesFile) and folder is not None and isinstance(data.get(name), str):
-                    data = {**data, name: mark.beside(data[name], folder)}
+                elif isinstance(mark, NamesFile) and folder is not None:
+                    data = (
+                        {**data, name: _each(data[name], partial(mark.beside, folder=folder))} if name in data else data
+                    )
         return data
 
     def identity(self, inside: Path | None = None) -> dict[str, Any]:
@@ -117,9 +120,16 @@ class Config(BaseModel):
             for mark in field.metadata:
                 if isinstance(mark, Idle):
                     row.pop(name, None)
-                elif isinstance(mark, NamesFile) and isinstance(row.get(name), str):
-                    row[name] = mark.content(row[name], inside)
+                elif isinstance(mark, NamesFile):
+                    row[name] = _each(row.get(name), partial(mark.content, inside=inside))
         return row
+
+
+def _each(value: Any, change: Callable[[str], str]) -> Any:
+    """A name, or each of a list of names, changed; any other value as it is."""
+    if isinstance(value, list):
+        return [_each(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
 
 
 C = TypeVar("C", bound=Config)

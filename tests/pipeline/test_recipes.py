@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from nlft.cli.app import run
 from nlft.lm.config import ChatSettings
-from nlft.pipeline.experiment import cells, load_experiment
+from nlft.pipeline.experiment import Split, cells, load_experiment
 from nlft.pipeline.plan import plan, plan_cells
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.results import read_result
@@ -15,7 +16,7 @@ from nlft.pipeline.results import read_result
 RECIPES = Path(__file__).parents[2] / "recipes"
 LAUNCHERS = sorted(RECIPES.glob("accelerate/*.yaml"))
 ALL = sorted(set(RECIPES.glob("*/*.yaml")) - {*LAUNCHERS})
-EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data")]
+EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data", "self-study")]
 FIGURES = {"fig1-fig6-50-examples", "fig4-fractions", "fig5-sizes", "fig7-memory", "fig8-time", "fig9-800"}
 
 
@@ -24,25 +25,31 @@ def name(path: Path) -> str:
 
 
 def test_every_figure_has_both_sizes() -> None:
-    folders = FIGURES | {"fig10-tokens", "readme-same-responses", "ablations"}
+    folders = FIGURES | {"fig10-tokens", "readme-same-responses", "ablations", "incorrect-share", "self-study"}
     assert {f"{folder}/{size}" for folder in folders for size in ("small", "paper")} <= {name(path) for path in ALL}
     assert all((path.parent / "README.md").exists() for path in ALL)
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
-@pytest.mark.parametrize("split", ["dev", "test"])
-def test_every_cell_of_an_experiment_has_commands(path: Path, split: str) -> None:
+def splits(path: Path) -> list[Split]:
+    """The splits an experiment has problems for."""
     experiment = load_experiment(path)
-    _, runs = plan_cells(experiment, split, file=path)  # type: ignore[arg-type]
-    planned = [cell for each in runs for cell in each.evaluations]
-    assert sorted(planned, key=str) == sorted(cells(experiment), key=str)
+    return [split for split in get_args(Split) if getattr(experiment, split) is not None]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_every_cell_of_an_experiment_has_commands(path: Path) -> None:
+    experiment = load_experiment(path)
+    for split in splits(path):
+        _, runs = plan_cells(experiment, split, file=path)
+        planned = [cell for each in runs for cell in each.evaluations]
+        assert sorted(planned, key=str) == sorted(cells(experiment, split), key=str)
     assert experiment.estimate is not None
     assert len({cell.id for cell in planned}) == len(planned)
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
 def test_the_dry_run_lists_the_cells_and_what_they_cost(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["experiment", str(path), "--dry-run", "--results", "nowhere"]) == 0
+    assert run(["experiment", str(path), "--dry-run", "--results", "nowhere", "--split", splits(path)[-1]]) == 0
     out = capsys.readouterr().out
     wanted = cells(load_experiment(path))
     assert all(cell.id in out for cell in wanted)
@@ -104,12 +111,15 @@ def test_the_commands_for_two_gpus_are_commands() -> None:
 # One trained method of each recipe: the whole of an experiment is in test_experiment.py, every objective here.
 CHOSEN = {
     "ablations": "log-ratio",
-    "fig1-fig6-50-examples": "sdft",
+    "fig1-fig6-50-examples": "sft-correct",
     "fig4-fractions": "sft-reference",
-    "fig5-sizes": "nlft-200-steps",
+    "fig5-sizes": "nlft-paper",
     "fig7-memory": "cut",
     "fig8-time": "dft",
     "fig9-800": "reft",
+    "incorrect-share": "nlft-50",  # of four rows, two are wrong
+    "judgments": "nlft-rule",
+    "learning-rates": "cut-1e-3",
     "readme-same-responses": "sft-correct",
 }
 
@@ -123,7 +133,10 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
         "data": f"{{source: {world / 'train.jsonl'}}}",
         "answer": "null",
         "judge": "{judge: rule}",
-        "test": f"{{source: {world / 'test.jsonl'}}}",
+        "grade": "{}",
+        "chat_template": "null",
+        "incorrect_share": "null",
+        f"{splits(path)[-1]}": f"{{source: {world / 'test.jsonl'}}}",
         "evaluate": "{max_new_tokens: 3, dtype: float32, device: cpu}",
         "train.dtype": "float32",
         "train.device": "cpu",
@@ -136,13 +149,16 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
     }
     assigned = [word for key, value in words.items() for word in ("--set", f"{key}={value}")]
     results = tmp_path / "results"
-    assert run(["experiment", str(path), *assigned, "--results", str(results), "--method", method]) == 0
-    (found,) = (results / "test").glob("*.json")
+    split = splits(path)[-1]
+    assert (
+        run(["experiment", str(path), *assigned, "--results", str(results), "--method", method, "--split", split]) == 0
+    )
+    (found,) = (results / split).glob("*.json")
     result = read_result(found)
     assert result.training is not None
     assert result.training.steps == 2
     assert result.evaluation.n == 3
-    assert (results / "test" / "figure.png").stat().st_size > 5000
+    assert (results / split / "figure.png").stat().st_size > 5000
 
 
 def test_figure_10_scores_and_shows(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +209,9 @@ def test_recipes_are_listed_and_copied(
     listed = capsys.readouterr().out
     assert all(path.parent.name in listed for path in ALL)
     assert run(["recipes", "copy", "fig10-tokens"]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"fig10-tokens", "gsm8k-100.jsonl", "run.schema.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "DATA.md", "fig10-tokens", "gsm8k-100.jsonl", "run.schema.json"
+    }  # fmt: skip
     assert run(["run", "fig10-tokens/small.yaml", "--dry-run"]) == 0
     assert run(["recipes", "copy", "fig10-tokens"]) == 2, "what is there is not overwritten"
     assert run(["recipes", "copy", "fig10-token"]) == 2

@@ -17,7 +17,6 @@ SAME = {
     **{name: name for name in ("max_length", "score_cache")},
     "objective_option": "objective_options",
     "epochs": "num_train_epochs",
-    "warmup": "warmup_steps",
 }
 
 
@@ -31,7 +30,11 @@ def test_a_field_has_one_default_and_one_help(own: str, theirs: str) -> None:
 
 def test_defaults_that_depend_on_the_objective_are_what_the_help_says(tmp_path: object) -> None:
     settings = TrainSettings.model_fields
-    for name, theirs in (("learning_rate", "learning_rate"), ("batch_size", "per_device_train_batch_size")):
+    for name, theirs in (
+        ("learning_rate", "learning_rate"),
+        ("batch_size", "per_device_train_batch_size"),
+        ("warmup", "warmup_steps"),
+    ):
         mine, reft = (
             {each.name: each.default for each in dataclasses.fields(kind)}[theirs] for kind in (NLFTConfig, ReFTConfig)
         )

@@ -87,6 +87,9 @@ class FileSettings(Config):
     """Any file of questions and answers, or a data set of the hub."""
 
     source: Annotated[str, NamesFile()] = Field(description="a file, or hub:NAME for a data set of the hub")
+    also: Annotated[list[str], NamesFile()] = Field(
+        default_factory=list, description="further files of the same kind, whose rows all follow"
+    )
     format: str = Field(
         default="auto",
         description="auto; a file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca, "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
@@ -36,16 +38,15 @@ def make_problems(settings: Source) -> Iterable[Problem]:
         return gsm_symbolic(settings.n, settings.seed, kinds, settings.difficulty)
     if isinstance(settings, ReasoningGymSettings):
         return reasoning_task(settings.task, settings.n, settings.seed, settings.config, form=settings.form)
-    return load_problems(
-        settings.source,
+    read = partial(
+        load_problems,
         format=settings.format,
         columns=settings.map,
-        n=settings.n,
-        seed=settings.seed,
         split=settings.split,
         config=settings.config,
         first_exchange=settings.first_exchange,
     )
+    return chain(read(settings.source, n=settings.n, seed=settings.seed), *map(read, settings.also))
 
 
 def run(
@@ -66,9 +67,9 @@ def run(
     Raises:
         ConfigError, DataError: as `make_problems`; where an output is an input.
     """
-    source = settings.source if isinstance(settings, FileSettings) else None
+    sources = [settings.source, *settings.also] if isinstance(settings, FileSettings) else []
     for path in [output] if test is None else [output, test]:
-        if source is not None:
+        for source in sources:
             refuse_same_file(source, path)
     rows = make_problems(settings)
     if test is None:

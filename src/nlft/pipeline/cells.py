@@ -80,7 +80,8 @@ def run_cells(
     if not wanted:
         return 0
     with sole_writer(experiment.folder / "experiment"):
-        for step in shared:
+        own = {step.name: step for run in wanted for step in run.judge}
+        for step in [*shared, *own.values()]:
             run_step(step, experiment.folder, tell=_tell)
 
     with progress("cells", len(todo), each=True) as bar:
@@ -167,7 +168,7 @@ class Hashes(NamedTuple):
 
 def _hashes(experiment: Experiment, shared: Iterable[Step], run: Run, cell: Cell) -> Hashes:
     """Hashes of the settings a cell depends on, and of the files they read, wherever those are."""
-    steps = [*shared, *run.train, run.evaluations[cell]]
+    steps = [*shared, *run.judge, *run.train, run.evaluations[cell]]
     folder = experiment.folder
     return Hashes(settings_hash(steps, folder)[:16], sources_hash(steps, folder)[:16])
 

@@ -16,8 +16,9 @@ from nlft.data.config import DataSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
+from nlft.judge.config import JudgeSettings
 from nlft.pipeline.recipe import Preparation, Revision, graded_as, refuse_elsewhere, with_shared
-from nlft.pipeline.select import ROWS_HELP, Rows
+from nlft.pipeline.select import ROWS_HELP, SHARE_HELP, Rows
 from nlft.train.config import TrainSettings
 
 __all__ = ["Cell", "Experiment", "Method", "Split", "cells", "fold_list", "load_experiment"]
@@ -46,6 +47,12 @@ class Method(Config):
     rows: Rows = Field(default="all", description=ROWS_HELP)
     revise: Revision | None = Field(
         default=None, description="revise wrong responses among these rows first, as the section `revise` of a run does"
+    )
+    judge: JudgeSettings | None = Field(
+        default=None, description="who judges for this method, if not the experiment's judge"
+    )
+    incorrect_share: float | None = Field(
+        default=None, ge=0, le=1, description=f"{SHARE_HELP}, or as the experiment says"
     )
     evaluate: EvaluateSettings = Field(description="evaluation settings that add to the experiment's")
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
@@ -90,9 +97,12 @@ class Experiment(Preparation):
         min_length=1, description="methods by name, in the order of the tables"
     )
     sizes: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, description="training examples: the first k rows")
-    epochs: list[Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="epochs of a training run after which to evaluate; null: only at its end"
+    epochs: list[Annotated[int, Field(ge=1)] | Literal["end"]] | None = Field(
+        default=None,
+        description="epochs of a training run after which to evaluate, the last of which is its length; with `end`, the "
+        "section `train` sets the length, and its end is evaluated, too; null: only at its end",
     )
+    incorrect_share: float | None = Field(default=None, ge=0, le=1, description=SHARE_HELP)
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         default=[0], min_length=1, description="seeds for training and sampling"
     )
@@ -137,6 +147,8 @@ class Experiment(Preparation):
             section, shared = own.get(verb, {}), data.get(verb, {})
             if isinstance(section, dict) and isinstance(shared, dict):
                 own[verb] = with_shared(top, verb, {**shared, **section})
+        if isinstance(own.get("judge"), dict):
+            own["judge"] = with_shared(top, "judge", own["judge"])
         if isinstance(own.get("revise"), dict):
             own["revise"] = {**graded_as(data), **with_shared(top, "revise", own["revise"])}
         if isinstance(own["train"], dict) and method.get("settings"):
@@ -144,9 +156,14 @@ class Experiment(Preparation):
         return own
 
     @property
+    def between(self) -> list[int]:
+        """The epochs after which a checkpoint is evaluated."""
+        return sorted(epoch for epoch in self.epochs or [] if epoch != "end")
+
+    @property
     def last_epoch(self) -> int | None:
         """How long each training run is, in epochs; None if the `train` section sets it."""
-        return max(self.epochs) if self.epochs else None
+        return None if not self.epochs or "end" in self.epochs else self.between[-1]
 
 
 @dataclass(frozen=True, order=True)
@@ -181,7 +198,8 @@ def cells(experiment: Experiment, split: Split = "test") -> list[Cell]:
                 found.append(Cell(name, UNTRAINED, None, seed, fold))
                 continue
             for size in experiment.sizes:
-                epochs: list[int | None] = [*sorted(experiment.epochs or [])] or [None]
+                epochs: list[int | None] = [*experiment.between]
+                epochs += [None] if experiment.last_epoch is None else []
                 found += [Cell(name, size, epoch, seed, fold) for epoch in epochs]
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nlft.config import Config
 from nlft.errors import ConfigError
@@ -17,6 +17,8 @@ from nlft.pipeline.select import Mixture, RowsSettings
 from nlft.train.config import TrainSettings
 
 __all__ = ["Run", "plan", "plan_cells"]
+
+ALL = 10_000  # checkpoints: more than a run has
 
 
 def plan(recipe: Recipe) -> list[Step]:
@@ -133,6 +135,7 @@ class Run(NamedTuple):
 
     train: tuple[Step, ...]  # rows and training; none for the untrained model
     evaluations: dict[Cell, Step]
+    judge: tuple[Step, ...] = ()  # the method's own judge, whose judgments its runs share
 
 
 def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None = None) -> tuple[list[Step], list[Run]]:
@@ -144,11 +147,14 @@ def plan_cells(experiment: Experiment, split: Split, *, file: str | Path | None 
     shared = Plan(experiment)
     judged = shared.prepare()
     problems = _problems(experiment, split, shared, judged, file)
+    judges = {name: _judge(experiment, name) for name in experiment.methods}
     runs: dict[tuple[str, int], Run] = {}
     for cell in cells(experiment, split):
         key = (cell.run, cell.seed)
         if key not in runs:
-            runs[key] = Run(_training(experiment, cell, judged), {})
+            judge = judges[cell.method]
+            training = _training(experiment, cell, judge[-1].output if judge else judged)
+            runs[key] = Run(training, {}, judge)
         runs[key].evaluations[cell] = _evaluation(experiment, cell, split, problems[cell.fold], runs[key].train)
     return shared.steps, list(runs.values())
 
@@ -180,16 +186,30 @@ def _fold(experiment: Experiment, number: int | None) -> Fold | None:
     return Fold(folds=experiment.folds, fold=number, seed=experiment.seed)
 
 
+def _judge(experiment: Experiment, name: str) -> tuple[Step, ...]:
+    """The step of a method's own judge, if it has one."""
+    steps = Plan(experiment)
+    judge = experiment.methods[name].judge
+    if judge is not None:
+        steps.add("judge", judge, (steps.folder / "graded.jsonl",), f"judged-{name}.jsonl", name=f"judge-{name}")
+    return tuple(steps.steps)
+
+
 def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, ...]:
     method = experiment.methods[cell.method]
     if method.train is None:
         return ()
     steps = Plan(experiment)
-    rows = RowsSettings.of(method.rows, experiment.prompts, cell.size, _fold(experiment, cell.fold))
-    name = f"{method.rows}-{cell.size}" + ("" if cell.fold is None else f"-f{cell.fold}")
-    chosen = steps.add("rows", rows, (judged,), f"rows/{name}.jsonl", name=f"rows-{name}")
+    share = method.incorrect_share if method.incorrect_share is not None else experiment.incorrect_share
+    rows = RowsSettings.of(method.rows, experiment.prompts, cell.size, _fold(experiment, cell.fold), share)
+    name = f"{method.rows}-{cell.size}" + ("" if share is None else f"-{share:g}")
+    name += (f"-{cell.method}" if method.judge is not None else "") + ("" if cell.fold is None else f"-f{cell.fold}")
+    problems = steps.folder / "problems.jsonl"
+    chosen = steps.add("rows", rows, (judged, problems), f"rows/{name}.jsonl", name=f"rows-{name}")
     last = experiment.last_epoch
-    changes = {"seed": cell.seed} | ({"epochs": float(last), "keep_checkpoints": last} if last is not None else {})
+    changes: dict[str, Any] = {"seed": cell.seed}
+    changes |= {"epochs": float(last)} if last is not None else {}
+    changes |= {"keep_checkpoints": last or ALL} if experiment.between else {}
     settings = method.train.model_copy(update=changes)
     run = f"{cell.run}-s{cell.seed}"
     if method.revise is not None:

@@ -211,6 +211,7 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
                 share = 100 * p.accuracy(experiment.grader)
                 axis.axhline(share, color=colour, linestyle=":", linewidth=1.2, label=plain(method))
         title = f"{panel} examples" if by_epoch else (f"after {panel} epochs" if panel else "")
+        title = title or ("at the end" if len(panels) > 1 else "")
         axis.set(xlabel="epoch" if by_epoch else "examples", title=title, xticks=values)
     axes[0].set_ylabel(f"correct ({experiment.grader}), %")
     top = max(100 * p.interval(experiment.grader).high for p in found)

@@ -46,6 +46,11 @@ ROWS_HELP = (
     "under a prompt that asks for an incorrect answer (verdict-prompt; swapped: right ones, the control)"
 )
 
+SHARE_HELP = (
+    "exact share of incorrect rows among the training rows, one row a question: the first incorrect rows, and the first "
+    "correct ones of other questions; by default as they come"
+)
+
 
 class RowsSettings(Config):
     """The training rows of one method and size."""
@@ -54,11 +59,14 @@ class RowsSettings(Config):
     size: int | None = Field(default=None, ge=1, description="number of rows, from the first; all by default")
     fold: Fold | None = Field(default=None, description="a fold to leave out of them")
     prompts: PromptSetName | None = Field(default=None, description="the prompt set, where rows get another prompt")
+    incorrect_share: float | None = Field(default=None, ge=0, le=1, description=SHARE_HELP)
 
     @classmethod
-    def of(cls, rows: Rows, prompts: str, size: int | None = None, fold: Fold | None = None) -> RowsSettings:
+    def of(
+        cls, rows: Rows, prompts: str, size: int | None = None, fold: Fold | None = None, share: float | None = None
+    ) -> RowsSettings:
         """These rows; with the prompt set only if it makes a difference."""
-        return cls(rows=rows, size=size, fold=fold, prompts=prompts if rows in WORDED else None)
+        return cls(rows=rows, size=size, fold=fold, prompts=prompts if rows in WORDED else None, incorrect_share=share)
 
 
 class Mixture(Config):
@@ -76,25 +84,56 @@ class Mixture(Config):
     seed: int = Field(default=0, ge=0, description="seed for choosing the rows")
 
 
-def rows_file(settings: RowsSettings, judged: Path, output: Path) -> Outcome:
-    """Write the training rows of a method and size.
+def rows_file(settings: RowsSettings, judged: Path, *paths: Path) -> Outcome:
+    """Write the training rows of a method and size; `paths` are the problems they came from, if known, and the output.
+
+    Rows lost on the way (no answer, no judgment, or a judgment that contradicts the grade) shrink the largest size.
 
     Raises:
         DataError: if there are too few rows.
     """
+    *problems, output = paths
     rows = list(read_records(judged, Judged))
-    if settings.size is not None and settings.size > len(rows):
-        raise DataError(
-            f"the recipe asks for {settings.size} training rows, but there are {len(rows)}",
-            file=judged,
-            remedy="lower `sizes`, or raise `n` in the section `data`",
+    size, told = settings.size, ""
+    if size is not None and size > len(rows):
+        asked = sum(1 for _ in read_records(problems[0], Problem)) if problems else 0
+        if size > asked:
+            raise DataError(
+                f"the recipe asks for {size} training rows, but there are {len(rows)}",
+                file=judged,
+                remedy="lower `sizes`, or raise `n` in the section `data`",
+            )
+        told = (
+            f"\nwarning: {size} rows were asked for, but {asked - len(rows)} of {asked} got no answer or no judgment that "
+            "agrees with the grade (*.failed.jsonl, *.rejected.jsonl); training on the others"
         )
     out = settings.fold.left_out(rows) if settings.fold is not None else [False] * len(rows)
-    kept = [row for row, is_out in list(zip(rows, out, strict=True))[: settings.size] if not is_out]
+    left_out = {row.id for row, is_out in zip(rows, out, strict=True) if is_out}
+    first = (
+        rows[:size] if settings.incorrect_share is None else _shared_out(rows, settings.incorrect_share, size, judged)
+    )
+    kept = [row for row in first if row.id not in left_out]
     chosen = select_rows(kept, settings.rows, load_prompts(settings.prompts) if settings.prompts else None)
     if not chosen:
         raise DataError(f"no row is left of `rows: {settings.rows}`", file=judged, remedy="choose other rows")
-    return Outcome(f"{write_records(output, chosen)} rows -> {output}")
+    return Outcome(f"{write_records(output, chosen)} rows -> {output}{told}")
+
+
+def _shared_out(rows: Sequence[Judged], share: float, size: int | None, file: Path) -> list[Judged]:
+    """`size` rows, one a question, with this share of incorrect ones, in input order."""
+    size = len({normalised(row.question) for row in rows}) if size is None else size
+    incorrect = [row for row in rows if not row.verdict.correct][: round(size * share)]
+    asked = {normalised(row.question) for row in incorrect}
+    others = [row for row in rows if row.verdict.correct and normalised(row.question) not in asked]
+    wanted = {row.id for row in [*incorrect, *others[: size - len(incorrect)]]}
+    if len(incorrect) < round(size * share) or len(wanted) < size:
+        raise DataError(
+            f"{size} rows, {share:.0%} of them incorrect, are asked for, but there are {len(incorrect)} incorrect rows and "
+            f"{len(others)} correct ones of other questions",
+            file=file,
+            remedy="lower `sizes`, or choose another incorrect_share",
+        )
+    return [row for row in rows if row.id in wanted]
 
 
 def select_rows(rows: Sequence[Judged], which: Rows, prompts: PromptSet | None = None) -> list[Judged]:

@@ -43,7 +43,7 @@ def shipped_recipes() -> list[Shipped]:
 
 
 def copy_recipe(name: str, target: Path) -> list[Path]:
-    """Copy a recipe's YAML files and README to a new folder, and the data it reads next to that folder.
+    """Copy a recipe's YAML files and README to a new folder, and the data it reads, with its licence, next to that folder.
 
     Raises:
         ConfigError: for an unknown name, or an existing folder.
@@ -58,6 +58,8 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
     for data in sorted(path for path in _home().iterdir() if path.suffix in (".json", ".jsonl")):
         if any(data.name in path.read_text(encoding="utf-8") for path in copied if path.suffix == ".yaml"):
             copied.append(Path(shutil.copy(data, target.parent / data.name)))
+    if any(path.suffix == ".jsonl" for path in copied):
+        copied.append(Path(shutil.copy(_home() / "DATA.md", target.parent / "DATA.md")))
     return copied
 
 

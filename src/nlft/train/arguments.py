@@ -78,7 +78,7 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     # The paper's §4.2 and appendix B.
     learning_rate: float = field(default=5e-5, metadata={"help": "paper 4.2"})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "paper 4.2"})
-    warmup_steps: float = setting("warmup")
+    warmup_steps: float = field(default=0.1, metadata={"help": "as a share of all steps, or a number of steps"})
     per_device_train_batch_size: int = field(default=4, metadata={"help": "paper 4.2"})
     num_train_epochs: float = setting("epochs")
     logging_steps: float = field(default=1, metadata={"help": "steps between log lines"})

@@ -18,12 +18,19 @@ __all__ = ["REFT", "TrainSettings", "choices", "default", "setting"]
 REFT = "reft"
 # Only ReFT reads these: they have no effect with any other objective.
 REFT_ONLY = frozenset(
-    {"warm_up_epochs", "warm_up_learning_rate", "ppo_epochs", "kl_coefficient", "max_new_tokens", "grader"}
+    {
+        "warm_up_epochs",
+        "warm_up_learning_rate",
+        "warm_up_batch_size",
+        "warm_up_schedule",
+        "ppo_epochs",
+        "kl_coefficient",
+        "max_new_tokens",
+        "grader",
+    }
 )
 # Only the other objectives' trainer reads these.
-NOT_REFT = frozenset(
-    {"objective_option", "scale_schedule", "loss_average", "full", "max_length", "score_cache", "partial_tokens"}
-)
+NOT_REFT = frozenset({"objective_option", "scale_schedule", "loss_average", "full", "score_cache", "partial_tokens"})
 # Those that look for errors, in whose place the words that a person marked may stand.
 FINDS_ERRORS = ("nlft", "cut", "first-error", "clipped-ratio")
 
@@ -64,7 +71,8 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     max_length: int | None = Field(
         default=None,
         ge=1,
-        description="reject rows longer than this many tokens; the model's context length by default",
+        description="reject rows longer than this many tokens; the model's context length by default (reft: cut a "
+        "sampled response where question and response together are longer)",
     )
     score_cache: Annotated[str | None, Idle()] = Field(
         default=None, description="folder for the scales of `once` and `epoch`; your cache folder by default"
@@ -77,7 +85,12 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     learning_rate: Annotated[float | None, Flags(("--learning-rate", "--lr"))] = Field(
         default=None, ge=0, description="peak learning rate; by default 5e-5 (reft: 3e-7)"
     )
-    warmup: float = Field(default=0.1, ge=0, description="warm-up, as a share of all steps or a number of steps")
+    warmup: float | None = Field(
+        default=None,
+        ge=0,
+        description="warm-up of the learning rate, as a share of all steps or a number of steps; by default 0.1 (reft: 0); "
+        "reft's SFT has 0.1 whatever this says",
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW's weight decay")
     loss_average: Literal["example", "token"] = Field(
         default="example", description="average the loss per row first, or over all tokens of the batch"
@@ -97,6 +110,12 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
 
     warm_up_epochs: float = Field(default=2.0, gt=0, description="reft: epochs of the SFT warm-up")
     warm_up_learning_rate: float = Field(default=1e-5, ge=0, description="reft: learning rate of the SFT warm-up")
+    warm_up_batch_size: int | None = Field(
+        default=None, ge=1, description="reft: rows per batch of the SFT warm-up; by default batch_size"
+    )
+    warm_up_schedule: Literal["linear", "cosine"] = Field(
+        default="linear", description="reft: learning-rate schedule of the SFT warm-up"
+    )
     ppo_epochs: int = Field(default=2, ge=1, description="reft: passes over each rollout")
     kl_coefficient: float = Field(default=0.05, ge=0, description="reft: coefficient of the KL penalty in the reward")
     max_new_tokens: int = Field(default=700, ge=1, description="reft: maximum length of a sampled response, in tokens")

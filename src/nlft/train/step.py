@@ -98,6 +98,9 @@ def _train_reft(settings: TrainSettings, rows: list[Judged], output: Path, **how
     config = ReFTConfig(
         warm_up_epochs=settings.warm_up_epochs,
         warm_up_learning_rate=settings.warm_up_learning_rate,
+        warm_up_batch_size=settings.warm_up_batch_size,
+        warm_up_schedule=settings.warm_up_schedule,
+        max_length=settings.max_length,
         num_iterations=settings.ppo_epochs,
         kl_coefficient=settings.kl_coefficient,
         max_completion_length=settings.max_new_tokens,
@@ -109,7 +112,11 @@ def _train_reft(settings: TrainSettings, rows: list[Judged], output: Path, **how
 
 def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
     """The settings under transformers' names, the same for both trainers."""
-    given = {"per_device_train_batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
+    given = {
+        "per_device_train_batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": settings.warmup,
+    }
     return {
         "output_dir": str(output),
         "target": settings.target,
@@ -118,7 +125,6 @@ def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps,
         "gradient_accumulation_steps": settings.gradient_accumulation,
-        "warmup_steps": settings.warmup,
         "weight_decay": settings.weight_decay,
         "activation_checkpointing": settings.gradient_checkpointing,
         "seed": settings.seed,

@@ -22,6 +22,7 @@ def config(out: Path, **changes: Any) -> ReFTConfig:
         "warm_up_learning_rate": 1e-2,
         "warm_up_epochs": 1,
         "warmup_steps": 0,
+        "warm_up_warmup": 0,
         "num_train_epochs": 1,
         "save_strategy": "epoch",
         "disable_tqdm": True,

@@ -49,6 +49,11 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
         target: Warm up on the correct "response"s, or on the "reference"s.
         warm_up_epochs: Epochs of the SFT warm-up (NLFT: 2).
         warm_up_learning_rate: Learning rate of the SFT warm-up (ReFT, NLFT: 1e-5).
+        warm_up_batch_size: Rows per batch of the SFT warm-up (NLFT: 48); None: as many as a rollout has.
+        warm_up_schedule: Learning-rate schedule of the SFT warm-up (its code: linear).
+        warm_up_warmup: How the learning rate of the SFT warm-up begins, like `warmup_steps` (its code: 10 %).
+        warmup_steps: PPO's own; transformers' field (its code: none).
+        max_length: Longest question with response, in tokens; a longer response is cut (its code: 700); None: no limit.
     """
 
     kl_coefficient: float = field(default=0.05, metadata={"help": "coefficient of the KL penalty in the reward"})
@@ -69,12 +74,16 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     )
     warm_up_epochs: float = field(default=2.0, metadata={"help": "epochs of the SFT warm-up"})
     warm_up_learning_rate: float = field(default=1e-5, metadata={"help": "learning rate of the SFT warm-up"})
+    warm_up_batch_size: int | None = setting("warm_up_batch_size")
+    warm_up_schedule: str = setting("warm_up_schedule")
+    warm_up_warmup: float = field(default=0.1, metadata={"help": "the learning rate's warm-up in the SFT warm-up"})
+    max_length: int | None = setting("max_length")
 
     # ReFT, section 4; the batch and the lengths are NLFT's, appendix B.
     num_iterations: int = field(default=2, metadata={"help": "passes over a rollout"})
     learning_rate: float = field(default=3e-7, metadata={"help": "PPO's learning rate"})
     lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "its code"})
-    warmup_steps: float = field(default=0.1, metadata={"help": "as a share of all steps, or a number of steps"})
+    warmup_steps: float = field(default=0.0, metadata={"help": "as a share of all steps, or a number of steps"})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "questions answered together"})
     max_completion_length: int | None = field(default=700, metadata={"help": "maximum length of a response, in tokens"})
     num_train_epochs: float = field(default=10.0, metadata={"help": "NLFT, figure 9; ReFT itself: 300"})

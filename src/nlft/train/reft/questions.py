@@ -16,7 +16,13 @@ from nlft.records import Problem
 
 
 def question_rows(
-    rows: Sequence[Problem], tokenizer: Any, prompts: PromptSet, *, room: int, context_length: int | None
+    rows: Sequence[Problem],
+    tokenizer: Any,
+    prompts: PromptSet,
+    *,
+    room: int,
+    context_length: int | None,
+    max_length: int | None = None,
 ) -> list[dict[str, str]]:
     """The rows as TRL takes them; `prompt` is the bare question; encoding adds the text around it.
 
@@ -26,6 +32,7 @@ def question_rows(
         prompts: The text around the question.
         room: The maximum length of a response, in tokens.
         context_length: The longest sequence the model accepts.
+        max_length: The longest question with response that the settings accept.
 
     Raises:
         DataError: if a question leaves less room, or there are no rows.
@@ -40,7 +47,13 @@ def question_rows(
                 remedy="remove those columns, or train with another objective",
             )
         length = len(encode_prompt(tokenizer, prompts.base(row.question)))
-        if context_length is not None and length + room > context_length:
+        if max_length is not None and length >= max_length:
+            raise DataError(
+                f"row {row.id!r}: {length} tokens, which leave no room for a response in max_length ({max_length})",
+                remedy="raise max_length, or choose a shorter prompt set",
+            )
+        longest = min(length + room, max_length or length + room)
+        if context_length is not None and longest > context_length:
             raise DataError(
                 f"row {row.id!r}: {length} tokens and {room} new ones, but the model takes {context_length}",
                 remedy="remove the row, or lower max_new_tokens",

@@ -111,14 +111,17 @@ def _warmed_up(
 def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
     """SFT under the settings that both phases share."""
     shared = (
-        "prompts", "system", "target", "seed", "use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps",
-        "warmup_steps", "weight_decay", "max_grad_norm", "activation_checkpointing", "disable_tqdm",
+        "prompts", "system", "target", "seed", "use_cpu", "gradient_accumulation_steps", "weight_decay",
+        "max_grad_norm", "activation_checkpointing", "disable_tqdm",
     )  # fmt: skip
     return NLFTConfig(
         output_dir=str(folder),
         objective="sft",
         num_train_epochs=config.warm_up_epochs,
         learning_rate=config.warm_up_learning_rate,
+        lr_scheduler_type=config.warm_up_schedule,
+        warmup_steps=config.warm_up_warmup,
+        per_device_train_batch_size=config.warm_up_batch_size or config.per_device_train_batch_size,
         save_strategy="epoch",
         save_total_limit=1,
         **{name: getattr(config, name) for name in shared},
@@ -129,7 +132,8 @@ def _settings(args: ReFTConfig, rows: Sequence[Judged]) -> dict[str, Any]:
     """What `train.json` records in addition to the fields of every run."""
     own = (
         "kl_coefficient", "gamma", "gae_lambda", "epsilon", "value_clip", "value_coefficient", "num_iterations",
-        "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "max_completion_length",
+        "partial_reward", "grader", "warm_up_epochs", "warm_up_learning_rate", "warm_up_batch_size",
+        "warm_up_schedule", "max_completion_length", "max_length",
     )  # fmt: skip
     data = digest([[row.id, row.question, row.reference, row.response] for row in rows])
     return {"objective": "reft", **{name: getattr(args, name) for name in own}, "data": data}

@@ -73,7 +73,12 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         room = args.max_completion_length or 1
         self._problems = {row.id: row for row in train_dataset}
         rows = question_rows(
-            train_dataset, processing_class, self.prompt_set, room=room, context_length=context_length(base.config)
+            train_dataset,
+            processing_class,
+            self.prompt_set,
+            room=room,
+            max_length=args.max_length,
+            context_length=context_length(base.config),
         )
         share_prefixes(model, processes.agree(shares_prefixes(model)))  # probed while the weights are whole
         add_reference(model)
@@ -143,7 +148,11 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         found = list(generate(policy, prompt_ids, settings, streams=range(first, first + len(prompt_ids))))
         self.model.train(training)
         found.sort(key=lambda completion: completion.index)
-        return [[*each.token_ids, *([] if each.stop_id is None else [each.stop_id])] for each in found], None
+        responses = [[*each.token_ids, *([] if each.stop_id is None else [each.stop_id])] for each in found]
+        longest = self.args.max_length
+        if longest is not None:
+            responses = [ids[: longest - len(asked)] for ids, asked in zip(responses, prompt_ids, strict=True)]
+        return responses, None
 
     def _answer_rewards(self, completions: list[str], reference: list[str], **columns: Any) -> list[float]:
         grader, partial = self.args.grader, self.args.partial_reward

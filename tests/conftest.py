@@ -23,6 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 STORM = ("answer/test_storm.py",)
 TRAINING = ("train/", "demo/", "pipeline/test_experiment.py", "pipeline/test_rounds.py")
 TRAINING_BY_NAME = {
+    "lm/test_attention.py": ("compiled_flex_attention_is",),
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),

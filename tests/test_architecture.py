@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "adapter": {"config", "errors", "files", "prompts", "provenance", "records"},
     "demo": {"files", "pipeline", "records", "saliency_map"},
     "grade": {"config", "edits", "errors", "progress", "records"},
-    "lm": {"adapter", "config", "errors", "objectives", "processes", "prompts", "records", "spans"},
+    "lm": {"adapter", "config", "core", "errors", "objectives", "processes", "prompts", "records", "spans"},
     "answer": {"config", "errors", "files", "lm", "processes", "progress", "prompts", "provenance", "records"},
     "data": {"config", "edits", "errors", "files", "grade", "lm", "progress", "prompts", "records", "spans"},
     "evaluate": {"answer", "config", "errors", "files", "grade", "lm", "progress", "prompts", "provenance", "records"},

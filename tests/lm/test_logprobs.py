@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,18 @@ def test_a_second_pass_continues_from_the_first(kind: str) -> None:
         torch.testing.assert_close(one.logp, two.logp, atol=1e-5, rtol=0)
         assert not one.logp.requires_grad
     assert first[0].logp.requires_grad
+
+
+def test_kept_keys_are_freed_with_the_prefix_even_under_activation_checkpointing() -> None:
+    model = adapted(share(tiny("llama")))
+    unwrap(model).activation_checkpointing_enable()
+    model.train()
+    found, prefix = path_logprobs(model, SETS["unequal lengths"], keep_prefix=True)
+    assert prefix is not None
+    kept = weakref.ref(prefix.cache)
+    del prefix
+    assert kept() is None
+    torch.stack([scored.logp.sum() for scored in found]).sum().backward()
 
 
 @pytest.mark.parametrize("kind", OTHERS)

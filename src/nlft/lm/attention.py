@@ -6,23 +6,29 @@ only each sequence's own part, a `Segment`, and the segment names the spans of t
 came before it. All position-wise layers (projections, MLP, norms, LoRA) run on the packed tokens as
 they are, without padding; only attention needs to know which sequence continues which: this module.
 
+On CUDA it takes one call a layer (`nlft.lm.block_mask`), elsewhere one for each segment.
+
 A segment may also continue from a `KVCache`: the keys and values of an earlier pass, detached. The
 paths without gradient continue that way from the pass that carries it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention.bias import causal_lower_right
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from nlft.lm import block_mask
 
 NAME = "nlft_shared_prefix"
 
@@ -47,12 +53,18 @@ class Segment:
     stop: int
     context: tuple[Span, ...] = ()
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
 
 class KVCache:
     """Keys and values of a finished pass, per layer of shape (1, heads, tokens, dim), without gradient."""
 
     def __init__(self) -> None:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return next(iter(self.layers.values()))[0].shape[2]
 
 
 @dataclass
@@ -65,12 +77,58 @@ class Pack:
         store: Receives this pass's own keys and values, if another pass will continue from it.
         calls: The number of times an attention layer has used this pack; 0 after a pass means the model never
             handed it on.
+        biases: The masks of its segments, made by the first layer for all.
+        mask: The mask of the whole pack, for one call a layer (see `nlft.lm.block_mask`).
+        padding: The number of tokens at its end that pad it, and are not stored.
     """
 
-    segments: Sequence[Segment]
+    segments: list[Segment]
     past: KVCache | None = None
     store: KVCache | None = None
     calls: int = field(default=0)
+    biases: dict[tuple[int, int, torch.dtype], Tensor] = field(default_factory=dict)
+    mask: Any = None
+    padding: int = 0
+
+    def pad(self, count: int) -> None:
+        """Lengthen the pack by tokens that no other sees."""
+        self.padding = count
+        if count:
+            end = self.segments[-1].stop
+            self.segments = [*self.segments, Segment(end, end + count)]
+
+    @cached_property
+    def own_cuts(self) -> list[int]:
+        """Where the pack's tokens are to be cut so that every span and segment is made of whole pieces; 0 is no cut."""
+        own = [span for segment in self.segments for span in segment.context if not span.cached]
+        return _cuts([*own, *self.segments])
+
+    @cached_property
+    def past_cuts(self) -> list[int]:
+        """The same for the tokens of the cache."""
+        return _cuts([span for segment in self.segments for span in segment.context if span.cached])
+
+    def pieces(self, span: Span | Segment) -> range:
+        """The numbers of the pieces that make up a span: the cache's come first, then the pack's own."""
+        if isinstance(span, Span) and span.cached:
+            return range(_piece(self.past_cuts, span.start), _piece(self.past_cuts, span.stop))
+        first = len(self.past_cuts) + 1 if self.past is not None else 0
+        return range(first + _piece(self.own_cuts, span.start), first + _piece(self.own_cuts, span.stop))
+
+    @cached_property
+    def sources(self) -> list[list[int]]:
+        """For each segment the pieces it attends to, in order."""
+        spans: list[tuple[Span | Segment, ...]] = [(*each.context, each) for each in self.segments]
+        return [[piece for span in each for piece in self.pieces(span)] for each in spans]
+
+
+def _cuts(spans: Sequence[Span | Segment]) -> list[int]:
+    return sorted({place for span in spans for place in (span.start, span.stop)} - {0})
+
+
+def _piece(cuts: list[int], place: int) -> int:
+    """The number of the piece that begins at this place."""
+    return bisect_left(cuts, place) + 1 if place else 0
 
 
 def shared_prefix_attention(
@@ -113,32 +171,50 @@ def _attend(
     pack.calls += 1
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     if pack.store is not None:
-        pack.store.layers[layer] = (key.detach(), value.detach())
-    past = pack.past.layers[layer] if pack.past is not None else (key, value)
-    pieces = []
-    for segment in pack.segments:
-        own = slice(segment.start, segment.stop)
-        keys, values = [key[:, :, own]], [value[:, :, own]]
-        if segment.context:
-            spans = [(past if span.cached else (key, value), slice(span.start, span.stop)) for span in segment.context]
-            keys = [source[0][:, :, span] for source, span in spans] + keys
-            values = [source[1][:, :, span] for source, span in spans] + values
-        pieces.append(_causal(query[:, :, own], torch.cat(keys, 2), torch.cat(values, 2), scaling, dropout))
-    return torch.cat(pieces, 2).transpose(1, 2)
-
-
-def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, dropout: float) -> Tensor:
-    """The last `query` tokens of a causal sequence attend to all its keys up to themselves."""
-    grouped = query.shape[1] != key.shape[1]
-    if query.shape[2] == key.shape[2]:
-        return F.scaled_dot_product_attention(
-            query, key, value, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=grouped
+        count = key.shape[2] - pack.padding
+        pack.store.layers[layer] = (key[:, :, :count].detach(), value[:, :, :count].detach())
+    past = pack.past.layers[layer] if pack.past is not None else None
+    if pack.mask is not None and not dropout and query.shape[-1] >= block_mask.LEAST_DIM:
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        grouped = query.shape[1] != key.shape[1]
+        whole: Tensor = block_mask.compiled_flex()(
+            query, key, value, block_mask=pack.mask, scale=scaling, enable_gqa=grouped
         )
-    # Aligned to the lower right, on CUDA this stays a flag of the flash kernel; elsewhere it is a mask.
-    flag = causal_lower_right(query.shape[2], key.shape[2])
-    bias: Tensor = flag if query.device.type == "cuda" else flag._materialize(query.device)
+        return whole.transpose(1, 2)
+    # Split once: a slice's gradient would fill a tensor of the whole pack, and each segment takes several.
+    sizes = [stop - start for start, stop in pairwise([0, *pack.own_cuts])]
+    keys, values = (list(torch.split(each, sizes, 2)) for each in (key, value))
+    if past is not None:
+        keys, values = (
+            [*old.tensor_split(pack.past_cuts, 2), *new] for old, new in zip(past, (keys, values), strict=True)
+        )
+    attended = []
+    for own, source in zip(torch.split(query, [len(each) for each in pack.segments], 2), pack.sources, strict=True):
+        seen, read = (torch.cat([each[number] for number in source], 2) for each in (keys, values))
+        attended.append(_causal(own, seen, read, scaling, dropout, pack.biases))
+    return torch.cat(attended, 2).transpose(1, 2)
+
+
+def _causal(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    dropout: float,
+    biases: dict[tuple[int, int, torch.dtype], Tensor],
+) -> Tensor:
+    """The last `query` tokens of a causal sequence attend to all its keys up to themselves."""
+    grouped, own, every = query.shape[1] != key.shape[1], query.shape[2], key.shape[2]
+    bias = None
+    if own != every:
+        # A plain tensor: torch's `causal_lower_right` cannot be handed on under a dispatch mode.
+        bias = biases.get((own, every, query.dtype))
+        if bias is None:
+            bias = query.new_full((own, every), float("-inf")).triu(every - own + 1)
+            biases[own, every, query.dtype] = bias
     return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=bias, scale=scaling, dropout_p=dropout, enable_gqa=grouped
+        query, key, value, attn_mask=bias, is_causal=bias is None, scale=scaling, dropout_p=dropout, enable_gqa=grouped
     )
 
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nlft.lm import attention
+from nlft.core.transfer import send
+from nlft.lm import attention, block_mask
 from nlft.lm.attention import KVCache, Pack
 from nlft.lm.head import Asked, asking
 from nlft.lm.pack import PackedSequence, TokenPath, pack_sequences
@@ -127,9 +129,11 @@ def _shared(
     asked = Asked(targets, chosen, top_k, values)
     answer = run_packed(model, layout.ids, layout.positions, pack, where, asked)
     result = _by_path(asked, answer, paths, choose or [None] * len(paths))
-    if pack.store is None:
+    # Activation checkpointing holds the pack until the backward pass, and would store all anew there.
+    kept, pack.store = pack.store, None
+    if kept is None:
         return result, None
-    return result, Prefix(tuple(packed.cached() for packed in layout.sequences), pack.store)
+    return result, Prefix(tuple(packed.cached() for packed in layout.sequences), kept)
 
 
 def run_packed(
@@ -147,15 +151,28 @@ def run_packed(
     """
     base = unwrap(model)
     device = base.get_input_embeddings().weight.device
+    # All that the pass reads is copied to the device before it begins, at once.
+    host = [torch.tensor(list(each), dtype=torch.long) for each in (ids, positions, keep)]
+    targets = asked.targets if asked is not None else None
+    host += [targets] if targets is not None else []
+    in_one_call = isinstance(pack, Pack) and block_mask.one_call(device)
+    if in_one_call:
+        pack.pad(-len(host[0]) % block_mask.TOKENS)
+        host = [*(F.pad(each, (0, pack.padding)) for each in host[:2]), *host[2:], *block_mask.indices(pack)]
+    tokens, places, kept, *rest = send(host, device)
+    if asked is not None and targets is not None:
+        asked.targets, *rest = rest
+    if in_one_call:
+        pack.mask = block_mask.block_mask(rest)
     with asking(base, asked):
         output: Tensor = model(
-            input_ids=torch.tensor([list(ids)], device=device),
-            position_ids=torch.tensor([list(positions)], device=device),
+            input_ids=tokens[None],
+            position_ids=places[None],
             # Four dimensions: transformers takes such a mask as ready-made and builds none of its own.
             attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),
             use_cache=False,
             # By number: a slice would be strided, and torch copies a head that needs no gradient for such an input.
-            logits_to_keep=torch.tensor(list(keep), dtype=torch.long, device=device),
+            logits_to_keep=kept,
             nlft_pack=pack,
         ).logits
     if isinstance(pack, Pack) and pack.calls == 0:

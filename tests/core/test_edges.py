@@ -8,7 +8,8 @@ import torch
 from jaxtyping import TypeCheckError
 
 from nlft.core import Allocation, SaliencySettings, allocate, example_loss
-from nlft.core.allocation import _check
+from nlft.core.allocation import Paths, _check
+from nlft.core.cluster import products
 from nlft.core.loss import log_one_minus
 
 PAPER, AUTHORS = SaliencySettings.paper(), SaliencySettings.authors()
@@ -249,7 +250,7 @@ def test_lengths_are_checked():
     with pytest.raises((ValueError, TypeCheckError)):
         allocate(base, standard, None, hidden[:5], PAPER)
     with pytest.raises(ValueError, match=r"differ in length: \[5, 40\]"):
-        _check(base, standard, None, hidden[:5])
+        _check(Paths(base, standard, None, products(hidden[:5])))
 
 
 def test_ablations():

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nlft.core import Allocation, SaliencySettings, allocate, example_loss
-from nlft.core.cluster import phrases
+from nlft.core.allocation import Paths, allocate_all
+from nlft.core.cluster import Products, phrases, products, products_of
 
 _spec = importlib.util.spec_from_file_location("paper_twin", Path(__file__).parent / "paper_twin.py")
 twin = importlib.util.module_from_spec(_spec)
@@ -94,8 +95,59 @@ def test_phrases_agree_with_the_walk_token_by_token(n, width, seed, measure, thr
 
     expected, margin = twin.walk(salient.tolist(), hidden.tolist(), joins)
     assume(margin > NEAR)
-    ours = phrases(hidden @ hidden.T, salient, PAPER.replace(cluster=measure, cluster_threshold=threshold))
-    assert ours.tolist() == expected
+    states = torch.from_numpy(hidden)
+    for found in (products(states), products_of(states @ states.T)):
+        ours = phrases(found, found.near.numpy(), salient, PAPER.replace(cluster=measure, cluster_threshold=threshold))
+        assert ours.tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_long_walks_agree_with_the_walk_token_by_token(seed):
+    """States that drift slowly: walks join hundreds of tokens on their left, and turn right with the centre of these."""
+    n, threshold = 400, 0.6
+    rng = np.random.default_rng(seed)
+    angle = np.cumsum(rng.normal(scale=0.02, size=n)) + np.repeat(rng.normal(scale=1.5, size=4), n // 4)
+    hidden = np.stack([np.cos(angle), np.sin(angle)], 1) * rng.uniform(0.5, 2, size=(n, 1))
+    salient = np.zeros(n, dtype=bool)
+    salient[rng.integers(0, n, 12)] = True
+    asked = []
+
+    def far(ends, found):
+        asked.append(len(ends))
+        return found.far(ends)
+
+    expected, margin = twin.walk(
+        salient.tolist(), hidden.tolist(), lambda near: (near > threshold, abs(near - threshold))
+    )
+    assert margin > NEAR
+    states = torch.from_numpy(hidden)
+    for found in (products(states), products_of(states @ states.T)):
+        counted = Products(found.near, lambda ends, found=found: far(ends, found))
+        assert (
+            phrases(counted, found.near.numpy(), salient, PAPER.replace(cluster_threshold=threshold)).tolist()
+            == expected
+        )
+    assert len(asked) == 2  # for all such walks of a response together
+
+
+def test_rows_weighed_together_are_weighed_as_one_by_one(monkeypatch):
+    """For one transfer from the device."""
+    rng = torch.Generator().manual_seed(0)
+    rows = []
+    for n in (1, 5, 130, 300):
+        base, standard, judge = (torch.rand(n, generator=rng).log() for _ in range(3))
+        hidden = torch.randn(n, 8, generator=rng) + 0.7
+        rows += [(base, standard, None, hidden), (base, standard, judge, hidden)]
+    alone = [allocate(*row, PAPER) for row in rows]
+    transfers = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor, cpu=torch.Tensor.cpu: transfers.append(1) or cpu(tensor))
+    together = allocate_all([Paths(*paths, products(hidden)) for *paths, hidden in rows], PAPER)
+    assert transfers == [1]
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one.salient, other.salient)
+        assert torch.equal(one.cluster, other.cluster)
+        assert torch.equal(one.scale, other.scale)
+        assert one.excluded == other.excluded
 
 
 def test_the_centre_moves_on_from_left_to_right():

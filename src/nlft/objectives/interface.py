@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -113,6 +114,10 @@ class Objective(ABC):
         row is not run, and `loss` gets zeros for its log-probabilities.
         """
         return None
+
+    def weigh_all(self, examples: Sequence[Example]) -> list[Allocation | None]:
+        """`weigh` for the rows of a batch; override it where they are cheaper together."""
+        return [self.weigh(example) for example in examples]
 
     @abstractmethod
     def loss(self, example: Example, allocation: Allocation | None) -> Loss:

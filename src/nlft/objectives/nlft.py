@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from nlft.core.allocation import Allocation, allocate
+from nlft.core.allocation import Allocation, Paths, allocate_all
+from nlft.core.cluster import products
 from nlft.core.loss import Loss, example_loss
 from nlft.objectives.interface import Example, Needs, Objective, Path, required
 from nlft.objectives.registry import register
@@ -31,17 +33,28 @@ class NLFT(Objective):
 
     def weigh(self, example: Example) -> Allocation:
         """Eqs. 1 to 4."""
-        base = example.logp_base.detach()
-        if not example.correct and not self.settings.use_judge:
-            return Allocation.nothing(base, correct=False)
-        hidden = example.hidden_states
+        return self.weigh_all([example])[0]
+
+    def weigh_all(self, examples: Sequence[Example]) -> list[Allocation]:  # type: ignore[override]  # a list of it all
+        """The same for several rows, for one transfer from the device."""
+        weighed = [example for example in examples if example.correct or self.settings.use_judge]
+        found = iter(allocate_all([self._paths(example) for example in weighed], self.settings))
+        return [
+            next(found)
+            if example.correct or self.settings.use_judge
+            else Allocation.nothing(example.logp_base.detach(), correct=False)
+            for example in examples
+        ]
+
+    def _paths(self, example: Example) -> Paths:
+        base, hidden = example.logp_base.detach(), example.hidden_states
         if hidden is None:
             if self.settings.cluster != "none":
                 required(None, "the base path's hidden states")
             hidden = base.new_zeros(len(base), 1)
         judge = None if example.correct else required(example.logp_judge, "the judge path").detach()
         standard = required(example.logp_standard, "the standard path").detach()
-        return allocate(base, standard, judge, hidden, self.settings, example.marks)
+        return Paths(base, standard, judge, products(hidden), example.marks)
 
     def loss(self, example: Example, allocation: Allocation | None) -> Loss:
         """Eq. 5."""

@@ -116,7 +116,7 @@ class ScaleCache:
         batches = [ordered[start : start + ROWS_PER_PASS] for start in range(0, len(ordered), ROWS_PER_PASS)]
 
         def weigh(rows: list[EncodedExample]) -> list[Allocation | None]:
-            found = [self.objective.weigh(scored) for scored in score_batch(model, rows, self.objective)]
+            found = self.objective.weigh_all(score_batch(model, rows, self.objective))
             return [each.to("cpu") if each is not None else None for each in found]
 
         known: dict[str, Allocation | None] = {}

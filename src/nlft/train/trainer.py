@@ -186,10 +186,8 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         by_token = self.args.loss_average == "token"
         stored = self._stored(examples) if model.training else None
         scored = self._score(model, examples, stored)
-        losses = []
-        for place, row in enumerate(scored):
-            allocation = stored[place] if stored is not None else self.objective.weigh(row)
-            losses.append(self.objective.loss(row, allocation))
+        weighed = stored if stored is not None else self.objective.weigh_all(scored)
+        losses = [self.objective.loss(row, allocation) for row, allocation in zip(scored, weighed, strict=True)]
         sizes = [0 if real == 0 else len(row.logp_base) if by_token else 1 for row in scored]
         total = torch.stack([loss.total * size for loss, size in zip(losses, sizes, strict=True)]).sum()
         if model.training and real != 0:

@@ -64,7 +64,7 @@ def cached_pack() -> tuple[Pack, int]:
 def with_mask(pack: Pack, tokens: int) -> Pack:
     pack = Pack(list(pack.segments), pack.past, pack.store)
     pack.pad(-tokens % block_mask.TOKENS)
-    pack.mask = block_mask.block_mask(block_mask.indices(pack))
+    pack.mask = block_mask.block_mask(pack.indices())
     return pack
 
 

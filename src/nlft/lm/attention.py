@@ -121,6 +121,32 @@ class Pack:
         spans: list[tuple[Span | Segment, ...]] = [(*each.context, each) for each in self.segments]
         return [[piece for span in each for piece in self.pieces(span)] for each in spans]
 
+    def indices(self) -> list[Tensor]:
+        """What `block_mask` reads, on the CPU, to be copied to the device along with the tokens.
+
+        Returns:
+            The segment of each token; of each key, cached ones first, its segment (-1: cached), its place among the
+            tokens and its piece; and (segments, pieces), whether the one continues from the other.
+        """
+        past = len(self.past) if self.past is not None else 0
+        sizes = [*(_sizes([*self.past_cuts, past]) if self.past is not None else []), *_sizes(self.own_cuts)]
+        continues = torch.zeros(len(self.segments), len(sizes), dtype=torch.long)
+        for number, segment in enumerate(self.segments):
+            for span in segment.context:
+                continues[number, self.pieces(span)] = 1
+        owners, pieces = _numbered([len(each) for each in self.segments]), _numbered(sizes)
+        before = owners.new_full((past,), -1)
+        return [owners, torch.cat([before, owners]), torch.cat([before, torch.arange(len(owners))]), pieces, continues]
+
+
+def _sizes(cuts: Sequence[int]) -> list[int]:
+    return [stop - start for start, stop in pairwise([0, *cuts])]
+
+
+def _numbered(sizes: Sequence[int]) -> Tensor:
+    """0 as often as the first size says, then 1, and so on."""
+    return torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+
 
 def _cuts(spans: Sequence[Span | Segment]) -> list[int]:
     return sorted({place for span in spans for place in (span.start, span.stop)} - {0})
@@ -183,7 +209,7 @@ def _attend(
         )
         return whole.transpose(1, 2)
     # Split once: a slice's gradient would fill a tensor of the whole pack, and each segment takes several.
-    sizes = [stop - start for start, stop in pairwise([0, *pack.own_cuts])]
+    sizes = _sizes(pack.own_cuts)
     keys, values = (list(torch.split(each, sizes, 2)) for each in (key, value))
     if past is not None:
         keys, values = (

@@ -9,15 +9,11 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-if TYPE_CHECKING:
-    from nlft.lm.attention import Pack
 
 # Packs are padded to a multiple of this, so that few lengths occur.
 TOKENS = 256
@@ -36,36 +32,8 @@ def compiled_flex() -> Callable[..., Any]:
     return torch.compile(flex_attention, dynamic=True, fullgraph=True)
 
 
-def indices(pack: Pack) -> list[Tensor]:
-    """What the mask reads, on the CPU, to be copied to the device along with the tokens.
-
-    Args:
-        pack: Its segments cover all tokens.
-
-    Returns:
-        The segment of each token; of each key, cached ones first, its segment (-1: cached), its place among the tokens
-        and its piece (see `Pack.pieces`); and (segments, pieces), whether the one continues from the other.
-    """
-    past = len(pack.past) if pack.past is not None else 0
-    past_sizes = _sizes([*pack.past_cuts, past]) if pack.past is not None else []
-    sizes = [*past_sizes, *_sizes(pack.own_cuts)]
-    continues = torch.zeros(len(pack.segments), len(sizes), dtype=torch.long)
-    for number, segment in enumerate(pack.segments):
-        for span in segment.context:
-            continues[number, pack.pieces(span)] = 1
-    segments, pieces = _numbered([len(each) for each in pack.segments]), _numbered(sizes)
-    before = segments.new_full((past,), -1)
-    return [
-        segments,
-        torch.cat([before, segments]),
-        torch.cat([before, torch.arange(len(segments))]),
-        pieces,
-        continues,
-    ]
-
-
 def block_mask(indices: Sequence[Tensor]) -> Any:
-    """The mask, from `indices` on its device: a token sees what its segment continues from, and itself causally."""
+    """The mask, from `Pack.indices` on its device: a token sees what its segment continues from, and it causally."""
     segments, owners, places, pieces, continues = indices
     continues = continues.bool()
 
@@ -74,12 +42,3 @@ def block_mask(indices: Sequence[Tensor]) -> Any:
         return own | continues[segments[query], pieces[key]]
 
     return create_block_mask(visible, None, None, len(segments), len(owners), device=str(segments.device))
-
-
-def _sizes(cuts: Sequence[int]) -> list[int]:
-    return [stop - start for start, stop in pairwise([0, *cuts])]
-
-
-def _numbered(sizes: Sequence[int]) -> Tensor:
-    """0 as often as the first size says, then 1, and so on."""
-    return torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))

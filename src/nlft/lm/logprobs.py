@@ -22,6 +22,7 @@ from nlft.core.transfer import send
 from nlft.lm import attention, block_mask
 from nlft.lm.attention import KVCache, Pack
 from nlft.lm.head import Asked, asking
+from nlft.lm.obstacle import sharing_obstacle
 from nlft.lm.pack import PackedSequence, TokenPath, pack_sequences
 
 logger = logging.getLogger("nlft")
@@ -158,7 +159,7 @@ def run_packed(
     in_one_call = isinstance(pack, Pack) and block_mask.one_call(device)
     if in_one_call:
         pack.pad(-len(host[0]) % block_mask.TOKENS)
-        host = [*(F.pad(each, (0, pack.padding)) for each in host[:2]), *host[2:], *block_mask.indices(pack)]
+        host = [*(F.pad(each, (0, pack.padding)) for each in host[:2]), *host[2:], *pack.indices()]
     tokens, places, kept, *rest = send(host, device)
     if asked is not None and targets is not None:
         asked.targets, *rest = rest
@@ -239,29 +240,6 @@ def _plain(
         valued = asked.plain_values[row, own] if asked.plain_values is not None else None
         result.append(PathLogprobs(logp, asked.hidden_states[row, own], top, chosen, valued))
     return result
-
-
-def sharing_obstacle(model: nn.Module) -> str | None:
-    """Why this model's layers cannot share prefixes, or None if no reason is known."""
-    base = unwrap(model)
-    config = base.config.get_text_config()
-    if not getattr(base, "_supports_attention_backend", False):
-        return "its attention cannot be exchanged"
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        return "it has layers of the kind " + ", ".join(sorted(kinds - {"full_attention"}))
-    if getattr(config, "layer_types", None) is None and getattr(config, "sliding_window", None):
-        return "its attention slides over a window"
-    if getattr(config, "attn_logit_softcapping", None) or getattr(config, "final_logit_softcapping", None):
-        return "it caps its logits"
-    if any(getattr(config, name, None) not in (None, 1, 1.0) for name in ("logit_scale", "logits_scaling")):
-        return "it scales its logits"
-    if getattr(config, "is_encoder_decoder", False):
-        return "it is not a decoder-only model"
-    rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type", "default") in ("dynamic", "longrope"):
-        return "its positions depend on the length of the input"
-    return None
 
 
 def shares_prefixes(model: nn.Module) -> bool:

@@ -27,6 +27,7 @@ TRAINING_BY_NAME = {
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),
+    "export/test_export.py": ("lm_eval",),
     "out_of_fold/test_out_of_fold.py": ("by_hand",),
 }
 QUICK = ("train/test_config.py",)

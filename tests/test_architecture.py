@@ -61,6 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         "records",
         "train",
     },
+    "export": {"adapter", "config", "errors", "evaluate", "lm", "progress", "prompts", "records"},
     "revise": {
         "answer",
         "config",
@@ -145,6 +146,7 @@ ALLOWED: dict[str, set[str]] = {
         "demo",
         "errors",
         "evaluate",
+        "export",
         "files",
         "grade",
         "judge",

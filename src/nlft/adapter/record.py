@@ -29,7 +29,7 @@ from nlft.provenance import digest
 from nlft.records import Judged
 
 __all__ = ["CARD", "PROMPTS", "SETTINGS", "SUMMARY", "TEMPLATE", "Source", "Told", "begin", "copy_adapter", "finish"]
-__all__ += ["handed_over", "model_id", "read_told", "trained_file"]
+__all__ += ["handed_over", "model_id", "name_base", "open_modes", "read_base", "read_told", "trained_file"]
 
 PROMPTS, TEMPLATE, SETTINGS, SUMMARY, CARD = (
     "prompts.yaml", "chat_template.jinja", "settings.json", "train.json", "README.md",
@@ -160,11 +160,22 @@ def finish(folder: Path, base_model: str) -> None:
     for path in [*folder.glob("checkpoint-*/adapter_config.json"), folder / "adapter_config.json"]:
         if path.is_file():
             name_base(path, base_model)
+    open_modes(folder)
+
+
+def open_modes(folder: Path) -> None:
+    """Give the files in a folder the modes that any other file would get; safetensors writes for its owner only."""
     mask = os.umask(0)
     os.umask(mask)
     for path in folder.rglob("*"):
         if path.is_file():
-            path.chmod(0o666 & ~mask)  # safetensors writes for its owner's eyes only
+            path.chmod(0o666 & ~mask)
+
+
+def read_base(folder: Path) -> str:
+    """The base model that an adapter names."""
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return str(config.get("base_model_name_or_path") or "")
 
 
 def name_base(path: Path, base_model: str) -> None:

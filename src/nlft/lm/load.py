@@ -175,7 +175,7 @@ def load_model(
         if quantization is None:
             model = model.to(where)
         if adapter is not None:
-            model = _with_adapter(model, adapter)
+            model = with_adapter(model, adapter)
             if merge and quantization is None:
                 model = model.merge_and_unload()
     model.eval()
@@ -251,7 +251,12 @@ def _tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
-def _with_adapter(model: Any, adapter: str | Path) -> Any:
+def with_adapter(model: Any, adapter: str | Path) -> Any:
+    """The model with a PEFT adapter on top.
+
+    Raises:
+        ModelError: when the adapter cannot be found or read.
+    """
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_config.json").exists():

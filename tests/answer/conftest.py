@@ -42,6 +42,11 @@ def storm(seed: int, weights: dict[str, float]) -> Callable[[str, int], str]:
     return lambda question, attempt: random.Random(f"{seed}|{question}|{attempt}").choices(names, shares)[0]
 
 
+def asked(body: dict[str, Any]) -> str:
+    """What a request asks: its last message, or its prompt."""
+    return str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
+
+
 class Server:
     """Counts what it serves; `fate` decides how the n-th attempt (from 1) at a question ends."""
 
@@ -51,7 +56,12 @@ class Server:
         self.served: Counter[str] = Counter()
         self.fates: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
+        self.paths: Counter[str] = Counter()
         self.keys: set[str] = set()
+        self.models: list[str] | None = None  # what it serves; None: whatever is asked for
+        self.owner = "vllm"
+        self.adapters: list[tuple[str, dict[str, Any]]] | None = []  # what it was told of adapters; None: it takes none
+        self.says: Callable[[dict[str, Any]], str] = lambda body: reply_to(asked(body))
         self.under_way = self.most_under_way = 0
         self.serve_gate: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
@@ -62,7 +72,11 @@ class Server:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                server.handle(self)
+                server.handle_adapter(self) if self.path.endswith("lora_adapter") else server.handle(self)
+
+            def do_GET(self) -> None:
+                rows = [{"id": name, "owned_by": server.owner} for name in server.models or ()]
+                server.send(self, 200, json.dumps({"object": "list", "data": rows}).encode())
 
             def log_message(self, *arguments: object) -> None:
                 pass
@@ -89,28 +103,48 @@ class Server:
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        question = body["messages"][-1]["content"]
+        question = asked(body)
         with self.lock:
+            self.paths[handler.path] += 1
             self.attempts[question] += 1
             fate = self.fate(question, self.attempts[question])
+            if self.models is not None and body["model"] not in self.models:
+                fate = f"404 The model {body['model']} does not exist."
             self.fates[fate] += 1
             self.bodies.append(body)
             self.keys.add(handler.headers.get("Authorization", ""))
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            self.answer(handler, question, fate)
+            self.answer(handler, question, fate, body)
         finally:
             with self.lock:
                 self.under_way -= 1
 
-    def answer(self, handler: BaseHTTPRequestHandler, question: str, fate: str) -> None:
-        good = json.dumps(
-            {
-                "choices": [{"message": {"role": "assistant", "content": reply_to(question)}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 11, "completion_tokens": 7},
-            }
-        ).encode()
+    def handle_adapter(self, handler: BaseHTTPRequestHandler) -> None:
+        """Load or unload an adapter, in vLLM's words."""
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        if self.adapters is None or self.models is None:
+            self.send(handler, 404, b'{"detail": "Not Found"}')
+            return
+        name, verb = body["lora_name"], handler.path.rpartition("/")[2]
+        with self.lock:
+            self.adapters.append((verb, body))
+            if (verb == "load_lora_adapter") == (name in self.models):
+                error = {"error": {"message": f"The lora adapter '{name}' has already been loaded, or was not found."}}
+                self.send(handler, 400, json.dumps(error).encode())
+                return
+            (self.models.append if verb == "load_lora_adapter" else self.models.remove)(name)
+        self.send(handler, 200, b"Success: LoRA adapter done.")
+
+    def answer(
+        self, handler: BaseHTTPRequestHandler, question: str, fate: str, body: dict[str, Any] | None = None
+    ) -> None:
+        text = self.says(body) if body is not None else reply_to(question)
+        chat = body is None or "messages" in body
+        choice = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        usage = {"prompt_tokens": 11, "completion_tokens": 7}
+        good = json.dumps({"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}).encode()
         if fate == GOOD:
             self.serve_gate()
             self.send(handler, 200, good)
@@ -148,12 +182,23 @@ class Server:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def make_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Server]]:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    made = Server()
-    yield made
-    made.close()
+    made: list[Server] = []
+
+    def make() -> Server:
+        made.append(Server())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def server(make_server: Callable[[], Server]) -> Server:
+    return make_server()
 
 
 @pytest.fixture

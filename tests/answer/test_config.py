@@ -25,8 +25,13 @@ URL = "http://127.0.0.1:9/v1"
         (AnswerSettings, {"answerer": "opnai"}, 'did you mean "openai"?'),
         (AnswerSettings, {"base_url": "localhost:1"}, "http://"),
         (AnswerSettings, {"base_url": URL, "max_cost": 1.0}, "prices"),
-        (AnswerSettings, {"base_url": URL, "adapter": "a"}, "a server answers with its own weights"),
-        (AnswerSettings, {"answerer": "openai", "adapter": "a"}, "a server answers with its own weights"),
+        (AnswerSettings, {"base_url": [URL, f"{URL}/"]}, "given twice"),
+        (AnswerSettings, {"base_url": []}, "base_url"),
+        (AnswerSettings, {"base_url": [URL, "localhost:1"]}, "http://"),
+        (AnswerSettings, {"api": "completions"}, '`api` has no effect with "local"'),
+        (AnswerSettings, {"extra_body": {"top_k": 1}}, '`extra_body` has no effect with "local"'),
+        (AnswerSettings, {"base_url": URL, "tokenizer": "m"}, "`tokenizer` has no effect"),
+        (AnswerSettings, {"base_url": URL, "extra_body": {"max_tokens": 1}}, "`max_new_tokens` decides"),
         (AnswerSettings, {"answerer": "local", "base_url": URL}, '`base_url` has no effect with "local"'),
         (AnswerSettings, {"max_requests": 3}, '`max_requests` has no effect with "local"'),
         (AnswerSettings, {"base_url": URL, "dtype": "float32"}, '`dtype` has no effect with "openai"'),
@@ -44,7 +49,6 @@ URL = "http://127.0.0.1:9/v1"
         (JudgeSettings, {"judge": "rul"}, 'did you mean "rule"?'),
         (JudgeSettings, {"model": "m"}, '`model` has no effect with "rule"'),
         (JudgeSettings, {"judge": "self", "base_url": URL}, '`base_url` has no effect with "self"'),
-        (JudgeSettings, {"judge": "openai", "adapter": "a"}, "a server answers with its own weights"),
         (JudgeSettings, {"judge": "replay:f", "concurrency": 2}, '`concurrency` has no effect with "replay:f"'),
     ],
 )
@@ -59,7 +63,10 @@ def test_what_is_wrong_or_would_be_ignored_is_refused(kind: type[Config], given:
     ("kind", "given"),
     [
         (AnswerSettings, {"model": "m", "adapter": "a", "batch_size": 2, "dtype": "float32"}),
-        (AnswerSettings, {"model": "m", "base_url": URL, "seed": 3, "concurrency": 2, "batch_size": 32}),
+        (
+            AnswerSettings,
+            {"model": "m", "base_url": [URL], "adapter": "a", "seed": 3, "concurrency": 2, "batch_size": 32},
+        ),
         (AnswerSettings, {"answerer": "replay:f", "seed": 3, "temperature": 0.0, "max_new_tokens": 5}),
         (JudgeSettings, {"judge": "rule", "max_new_tokens": 128, "prompt": "a1"}),
         (JudgeSettings, {"judge": "self", "model": "m", "adapter": "a"}),
@@ -68,6 +75,12 @@ def test_what_is_wrong_or_would_be_ignored_is_refused(kind: type[Config], given:
 def test_what_sections_share_is_accepted(kind: type[Config], given: dict[str, Any]) -> None:
     settings = parse_config(given, kind)
     assert settings.model_dump(exclude_unset=True) == given
+
+
+def test_one_address_or_several() -> None:
+    assert AnswerSettings(base_url=URL).base_url == [URL]  # type: ignore[arg-type]
+    for two in ([URL, "https://x/v1"], f"{URL},https://x/v1"):
+        assert AnswerSettings(base_url=two).base_url == [URL, "https://x/v1"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("settings", [AnswerSettings(), AnswerSettings(base_url=URL), JudgeSettings(judge="self")])
@@ -87,7 +100,7 @@ def test_the_environment_names_the_server_where_the_settings_do_not(monkeypatch:
     monkeypatch.setenv("OPENAI_BASE_URL", URL)
     made = make_answerer(AnswerSettings(answerer="openai", model="m"))
     assert isinstance(made, Endpoint)
-    assert made.asked.base_url == URL
+    assert made.asked.base_url == [URL]
     monkeypatch.setenv("OPENAI_BASE_URL", "localhost:9")
     with pytest.raises(ConfigError, match="http://"):
         make_answerer(AnswerSettings(answerer="openai", model="m"))

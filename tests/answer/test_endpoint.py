@@ -12,7 +12,7 @@ from tests.lm.families import FAMILIES
 from nlft.answer import answer
 from nlft.answer.config import AnswerSettings
 from nlft.answer.factory import read_key
-from nlft.answer.limits import Gate, Spending, estimate, estimate_tokens
+from nlft.answer.limits import Gate, Limit, Spending, estimate, estimate_tokens
 from nlft.answer.response import NO_KEY, Retry, read_completion, redact, without_password
 from nlft.answer.server import Endpoint, run_async
 from nlft.answer.types import Reply, Request, make_request
@@ -340,7 +340,7 @@ def test_tokens_of_empty_replies_are_counted_too(server: Any) -> None:
 def test_never_more_under_way_than_allowed_and_less_after_complaints(server: Any) -> None:
     ask(server, 60, concurrency=5)
     assert server.most_under_way <= 5
-    limit = Gate(32, UNLIMITED, start=8)
+    limit = Limit(32, start=8)
     limit.complained(sent_at=1.0)
     limit.complained(sent_at=1.0)
     assert limit.limit == 4.0, "requests that were under way together are one complaint"
@@ -355,7 +355,7 @@ def test_never_more_under_way_than_allowed_and_less_after_complaints(server: Any
 
 
 def test_it_grows_while_nobody_complains() -> None:
-    limit = Gate(10, UNLIMITED, start=4)
+    limit = Limit(10, start=4)
     for _ in range(20):
         limit.went_well()
     assert limit.limit == 10.0
@@ -363,12 +363,13 @@ def test_it_grows_while_nobody_complains() -> None:
 
 def test_nothing_is_sent_during_a_pause() -> None:
     async def slots() -> list[str]:
-        limit, order = Gate(4, UNLIMITED), []
+        limit, order = Limit(4), []
+        gate = Gate([limit], UNLIMITED)
 
         async def one(name: str) -> None:
-            await limit.enter()
+            await gate.enter()
             order.append(name)
-            await limit.leave()
+            await gate.leave(limit)
 
         limit.pause(0.05)
         task = asyncio.create_task(one("sent"))

@@ -303,7 +303,7 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would_cost(server: Any, tmp_pa
         (["--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--max-cost", "1"], 2, "prices"),
         (["--model", "m", "--max-new-token", "3"], 2, "--max-new-tokens"),
         (["--model", "m", "--adapter", "nowhere"], 2, "no such adapter"),
-        (["--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--adapter", "."], 2, "with its own weights"),
+        (["--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--adapter", "."], 2, "holds no adapter"),
         (["--model", "m", "--max-requests", "3"], 2, "`max_requests` has no effect"),
         (["--answerer", "replay:nowhere.jsonl"], 1, "no such file"),
         (["--model", "m", "--prompts", "papr"], 2, 'did you mean "paper"?'),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from nlft.config import Config, Flags, Idle, NamesFile, did_you_mean, refused
 from nlft.errors import ConfigError
@@ -13,18 +13,28 @@ from nlft.lm.config import ChatSettings, LoadSettings, SamplingSettings
 __all__ = ["AnswerSettings", "AnswererSettings", "AskSettings", "ServerSettings", "check_kind"]
 
 
-class ServerSettings(Config):
-    """An OpenAI-compatible server, and what a run may ask of it. Nothing here changes a reply."""
+def _several(value: Any) -> Any:
+    """Addresses, also as comma-separated text."""
+    texts = [value] if isinstance(value, str) else value
+    return [each for text in texts for each in str(text).split(",")] if isinstance(texts, list) else texts
 
-    base_url: Annotated[str | None, Idle()] = Field(
-        default=None, description="address of an OpenAI-compatible server, /v1 included"
+
+Addresses = Annotated[list[str], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
+
+
+class ServerSettings(Config):
+    """OpenAI-compatible servers, and what a run may ask of them. Nothing here changes a reply."""
+
+    base_url: Annotated[Addresses | None, Idle()] = Field(
+        default=None,
+        description="address of an OpenAI-compatible server, /v1 included; give several, and they share the work",
     )
     api_key_file: Annotated[str | None, Idle()] = Field(
         default=None, description="file with the server's key; OPENAI_API_KEY if not given"
     )
     timeout: Annotated[float, Idle()] = Field(default=300.0, gt=0, description="seconds for one request")
     concurrency: Annotated[int, Idle()] = Field(
-        default=32, ge=1, description="most requests at a time; adapts to what the server handles"
+        default=32, ge=1, description="most requests at a time at each server; adapts to what it handles"
     )
     attempts: Annotated[int, Idle()] = Field(default=8, ge=1, description="requests for a row before it fails for good")
     retry_seconds: Annotated[float, Idle()] = Field(
@@ -50,11 +60,14 @@ class ServerSettings(Config):
 
     @field_validator("base_url")
     @classmethod
-    def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
+    def _are_http(cls, value: list[str] | None) -> list[str] | None:
+        addresses = value or []
+        if not all(address.startswith(("http://", "https://")) for address in addresses):
             raise refused(
                 ConfigError("the address must begin with http:// or https://", remedy="as in http://localhost:8000/v1")
             )
+        if len({address.rstrip("/") for address in addresses}) < len(addresses):
+            raise refused(ConfigError("an address is given twice", remedy="give each server once"))
         return value
 
     @model_validator(mode="after")
@@ -68,9 +81,21 @@ class ServerSettings(Config):
         return self
 
 
-# Settings of a model in this process, and those of any model.
-LOCAL = ("batch_size", "adapter", "template_date", *LoadSettings.__annotations__)
-ANY_MODEL = ("model", "chat_template", "thinking")
+# Settings of a model in this process, of a model at a server, and of any model.
+LOCAL = ("batch_size", *LoadSettings.__annotations__)
+SERVED = (*ServerSettings.model_fields, "api", "tokenizer", "extra_body")
+ANY_MODEL = ("model", "adapter", "chat_template", "thinking")
+# The fields of a request that other settings decide.
+DECIDED = {
+    "model": "model",
+    "messages": "prompts",
+    "prompt": "prompts",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "max_tokens": "max_new_tokens",
+    "max_completion_tokens": "max_new_tokens",
+}
 
 
 class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
@@ -80,7 +105,20 @@ class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
         default=None, description="folder, hub id or GGUF file; or the model's name at the server"
     )
     adapter: Annotated[str | None, NamesFile()] = Field(
-        default=None, description="folder of a LoRA adapter, for a local model"
+        default=None, description="folder of a LoRA adapter; a server is told to load it"
+    )
+    api: Literal["chat", "completions", "text"] = Field(
+        default="chat",
+        description="what a server is sent: messages, for its own chat template (chat); token ids by the template here "
+        "(completions); or their text, for a server that takes no ids (text)",
+    )
+    tokenizer: Annotated[str | None, NamesFile()] = Field(
+        default=None,
+        description="model or adapter whose tokenizer and chat template write what a server is sent with completions "
+        "and text; by default the adapter, else the model",
+    )
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict, description="a further field of what a server is sent, such as top_k=20; repeatable"
     )
 
     @property
@@ -92,19 +130,22 @@ class AskSettings(SamplingSettings, LoadSettings, ServerSettings):
     def _nothing_is_ignored(self) -> Self:
         """Refuse what has no effect for the kind that is asked; sampling settings are for all kinds."""
         server, local = self.kind == "openai", self.kind in ("local", "self")
-        if server and self.adapter is not None:
-            raise refused(
-                ConfigError(
-                    "a server answers with its own weights; `adapter` has no effect",
-                    remedy="load the adapter at the server, or leave base_url out",
-                )
-            )
-        idle = () if server else tuple(ServerSettings.model_fields)
+        idle = () if server else SERVED
+        idle += () if local or (server and self.api != "chat") else ("template_date",)
         idle += () if local else LOCAL
         idle += () if local or server else ANY_MODEL
         for name in idle:
             if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
                 raise refused(ConfigError(f'`{name}` has no effect with "{self.kind}"', remedy=f"leave `{name}` out"))
+        if self.tokenizer is not None and self.api == "chat":
+            told = (
+                "`tokenizer` has no effect: with chat messages, the server's own tokenizer writes what its model reads"
+            )
+            raise refused(ConfigError(told, remedy="set `api` to completions, or leave `tokenizer` out"))
+        for name in self.extra_body:
+            if name in DECIDED:
+                told = f"`{DECIDED[name]}` decides the field {name}; it cannot be given in `extra_body`"
+                raise refused(ConfigError(told, remedy=f"set `{DECIDED[name]}`"))
         return self
 
 

@@ -33,7 +33,9 @@ def make_answerer(settings: AskSettings) -> Answerer:
         from nlft.answer.server import Endpoint
 
         if settings.base_url is None and (address := os.environ.get("OPENAI_BASE_URL")):
-            settings = parse_config(settings.model_dump(exclude_unset=True) | {"base_url": address}, type(settings))
+            settings = parse_config(settings.model_dump(exclude_unset=True) | {"base_url": [address]}, type(settings))
+        if settings.base_url is None and settings.adapter is not None:
+            raise ConfigError("OpenAI's API takes no adapter", remedy="name a server that does with --base-url")
         return Endpoint(settings, read_key(settings.api_key_file, needed=settings.base_url is None))
     from nlft.answer.local import LocalAnswerer
 

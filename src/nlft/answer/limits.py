@@ -14,7 +14,7 @@ from nlft.answer.config import AskSettings, ServerSettings
 from nlft.answer.types import Request
 from nlft.prompts import Message
 
-__all__ = ["Estimate", "Gate", "Spending", "backoff", "estimate", "estimate_tokens"]
+__all__ = ["Estimate", "Gate", "Limit", "Spending", "backoff", "estimate", "estimate_tokens"]
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 
@@ -25,6 +25,7 @@ class Spending:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.requests = 0
+        self.under_way = 0
         self.cost = 0.0
         self.reserved = 0.0
 
@@ -39,16 +40,18 @@ class Spending:
     def reserve(self, worst: float) -> None:
         """Count a request as sent, and set its worst case aside."""
         self.requests += 1
+        self.under_way += 1
         self.reserved += worst
 
     def settle(self, worst: float, actual: float) -> None:
         """Replace what was set aside by the actual cost."""
+        self.under_way -= 1
         self.reserved -= worst
         self.cost += actual
 
 
-class Gate:
-    """Lets requests through: as many at a time as the server handles, and only what the budget covers.
+class Limit:
+    """As many requests at a time as one server handles.
 
     Additive increase, multiplicative decrease, as in TCP: the limit starts at `start` and grows by one with each
     reply until the server first complains, from then on by about one per round. A complaint (429, 5xx, timeout, lost
@@ -56,55 +59,20 @@ class Gate:
 
     Args:
         most: Never more than this many requests at a time.
-        spending: The budget of the run.
         start: How many to begin with.
     """
 
-    def __init__(self, most: int, spending: Spending, start: int = 4) -> None:
-        self.most, self.spending = most, spending
+    def __init__(self, most: int, start: int = 4) -> None:
+        self.most = most
         self.limit = float(min(start, most))
         self.under_way = 0
-        self.closed = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self.resume_at = float("-inf")
         self._growing_fast = True
         self._halved_at = float("-inf")
-        self._resume_at = float("-inf")
 
-    async def enter(self, worst: float = 0.0) -> float | None:
-        """Wait until a request that costs at most `worst` may be sent.
-
-        Returns:
-            The time; or None when nothing more is to be sent, because the gate is closed or the budget is used up.
-        """
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._decided(worst))
-                if self.closed.is_set():
-                    return None
-                held_back = self._resume_at - time.monotonic()
-                if held_back <= 0:
-                    self.under_way += 1
-                    self.spending.reserve(worst)
-                    return time.monotonic()
-            await self.sleep(held_back)
-
-    def _decided(self, worst: float) -> bool:
-        fits = self.spending.fits(worst)
-        if not fits and not self.under_way:
-            self.closed.set()  # nothing under way can turn out cheaper than its worst case
-        return self.closed.is_set() or (fits and self.under_way < int(self.limit))
-
-    async def leave(self, worst: float = 0.0, actual: float = 0.0) -> None:
-        """A request has ended and cost `actual`: make room for the next."""
-        async with self._changed:
-            self.under_way -= 1
-            self.spending.settle(worst, actual)
-            self._changed.notify_all()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait so long, or until the gate closes."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.closed.wait(), seconds)
+    def free(self, now: float) -> bool:
+        """Whether it takes one more request."""
+        return self.under_way < int(self.limit) and self.resume_at <= now
 
     def went_well(self) -> None:
         """The server replied: let a little more through."""
@@ -120,7 +88,58 @@ class Gate:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for so long."""
-        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+        self.resume_at = max(self.resume_at, time.monotonic() + seconds)
+
+
+class Gate:
+    """Lets requests through: to the server with the most room, and only what the budget covers.
+
+    Args:
+        limits: Those of the servers.
+        spending: The budget of the run.
+    """
+
+    def __init__(self, limits: Sequence[Limit], spending: Spending) -> None:
+        self.limits, self.spending = limits, spending
+        self.closed = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    async def enter(self, worst: float = 0.0) -> tuple[Limit, float] | None:
+        """Wait until a request that costs at most `worst` may be sent.
+
+        Returns:
+            Whose turn it is, and the time; or None when nothing more is to be sent, because the gate is closed or the
+            budget is used up.
+        """
+        async with self._changed:
+            while True:
+                fits = self.spending.fits(worst)
+                if not fits and not self.spending.under_way:
+                    self.closed.set()  # nothing under way can turn out cheaper than its worst case
+                if self.closed.is_set():
+                    return None
+                now = time.monotonic()
+                if fits and (free := [limit for limit in self.limits if limit.free(now)]):
+                    chosen = min(free, key=lambda limit: limit.under_way / limit.limit)
+                    chosen.under_way += 1
+                    self.spending.reserve(worst)
+                    return chosen, now
+                pauses = [limit.resume_at - now for limit in self.limits if limit.resume_at > now]
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(pauses, default=None)):
+                        await self._changed.wait()
+
+    async def leave(self, limit: Limit, worst: float = 0.0, actual: float = 0.0) -> None:
+        """A request has ended and cost `actual`: make room for the next."""
+        async with self._changed:
+            limit.under_way -= 1
+            self.spending.settle(worst, actual)
+            self._changed.notify_all()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long, or until the gate closes."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.closed.wait(), seconds)
 
 
 def backoff(attempt: int, chance: float, asked: float | None = None) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import email.utils
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
@@ -18,11 +19,13 @@ __all__ = [
     "NO_KEY",
     "RETRIED",
     "Retry",
+    "Useless",
     "error_message",
     "parse_duration",
     "pause_after",
     "read_completion",
     "redact",
+    "refused_fields",
     "retry_after",
     "without_password",
     "without_thoughts",
@@ -48,8 +51,20 @@ class Retry:
     counts: bool = True  # against the attempts of the row
     overload: bool = True  # a sign that the server cannot keep up
     silent: bool = False  # no word from the model's server at all
+    failing: bool = False  # a sign that the server, not the row, is to blame
+    empty: Reply | None = None  # what came back, where that was an empty text
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Useless:
+    """No row will fare better with this server as it is: why, in what words it said so, and what to do."""
+
+    why: str
+    reason: str
+    remedy: str | None = None
+    seconds: float = 0.0  # it asks to be left alone for so long
 
 
 def read_completion(body: bytes) -> Reply | Retry:
@@ -61,14 +76,14 @@ def read_completion(body: bytes) -> Reply | Retry:
     try:
         row = json.loads(body)
         choice = row["choices"][0]
-        message = choice["message"]
+        message: Any = choice["message"] if "message" in choice else {"content": choice["text"]}
         content = message["content"]
         thoughts = message.get("reasoning_content") or message.get("reasoning")
         finish = choice.get("finish_reason")
     except (ValueError, RecursionError):
         return Retry("the body is broken JSON", overload=False)
     except (KeyError, IndexError, TypeError, AttributeError):
-        return Retry(f"the body is no chat completion: {body[:300].decode('utf-8', 'replace')}", overload=False)
+        return Retry(f"the body is no completion: {body[:300].decode('utf-8', 'replace')}", overload=False)
     usage = row.get("usage")
     counts = [usage.get(name) if isinstance(usage, dict) else 0 for name in ("prompt_tokens", "completion_tokens")]
     read, written = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
@@ -78,12 +93,14 @@ def read_completion(body: bytes) -> Reply | Retry:
     if isinstance(content, str):
         inline, content = without_thoughts(content)
         thoughts = thoughts if isinstance(thoughts, str) else inline
+    ended = finish if isinstance(finish, str) else None
     if isinstance(content, str) and content.strip():
-        ended = finish if isinstance(finish, str) else None
         return Reply(content, ended, None, 0, read, written, thoughts=thoughts)
-    empty = content is None or isinstance(content, str)
-    why = f"the message is empty (finish reason {finish})" if empty else "the message is no text"
-    return Retry(why, overload=False, prompt_tokens=read, completion_tokens=written)
+    if content is None or isinstance(content, str):
+        why = f"the message is empty (finish reason {finish})"
+        empty = Reply("", ended, thoughts=thoughts) if isinstance(thoughts, str) else None
+        return Retry(why, overload=False, empty=empty, prompt_tokens=read, completion_tokens=written)
+    return Retry("the message is no text", overload=False, prompt_tokens=read, completion_tokens=written)
 
 
 def without_thoughts(content: str) -> tuple[str, str]:
@@ -111,6 +128,27 @@ def error_message(body: str) -> str:
         if isinstance(error, dict):
             error = error.get("error", error.get("message", error.get("detail", error)))
     return error if isinstance(error, str) else json.dumps(error)
+
+
+_REFUSES = re.compile(
+    r"unsupported|not support|unrecognized|unknown|unexpected|not permitted|not allowed|forbidden|deprecated", re.I
+)
+
+
+def refused_fields(body: str, sent: Iterable[str]) -> set[str]:
+    """The fields of a request that an error's body says the server does not take.
+
+    >>> sent = ["temperature", "top_k", "stop"]
+    >>> refused_fields("Unsupported parameter: 'temperature' is not supported with this model.", sent)
+    {'temperature'}
+    >>> refused_fields("Please stop: this is not allowed", sent)
+    set()
+    """
+    if not _REFUSES.search(body):
+        return set()
+    # A name that is also a word of English counts in quotes only.
+    plain = {name: rf"""['"`]{name}['"`]""" if name in ("stop", "seed") else rf"\b{name}\b" for name in sent}
+    return {name for name, pattern in plain.items() if re.search(pattern, body)}
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

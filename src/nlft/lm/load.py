@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from nlft.adapter.record import TEMPLATE, read_told, trained_file
 from nlft.errors import ConfigError, ModelError, hub_remedy
@@ -58,7 +58,7 @@ class LanguageModel:
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """The tokens that end a response: the one that is trained, the tokenizer's, and the generation config's."""
-        return stop_ids(self.model, self.tokenizer)
+        return stop_ids(self.model.generation_config, self.tokenizer)
 
     def read(self, ids: Sequence[int], prompt: Sequence[int]) -> tuple[str, str]:
         """The thoughts and the answer in the ids generated after a prompt, which may hold the answer's beginning."""
@@ -74,9 +74,9 @@ def context_length(config: Any) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def stop_ids(generation_config: Any, tokenizer: Any) -> frozenset[int]:
     """Every token that ends a response."""
-    listed = getattr(model.generation_config, "eos_token_id", None)
+    listed = getattr(generation_config, "eos_token_id", None)
     ids = {closing_id(tokenizer), tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
     return frozenset(i for i in ids if i is not None)
 
@@ -233,6 +233,18 @@ def _warn_of_quantization(adapter: str | Path, quantization: str | None) -> None
         trained = f"quantized to {told.quantization}" if told.quantization else "that was not quantized"
         remedy = f"add --quantization {told.quantization}" if told.quantization else "drop --quantization"
         logger.warning("%s was trained on a model %s; %s to use it as it was trained", adapter, trained, remedy)
+
+
+def load_generation_config(source: str) -> Any:
+    """What the model would take as its generation config, read without its weights; None for an adapter's folder."""
+    if (Path(source) / "tokenizer_config.json").is_file() and not (Path(source) / "config.json").is_file():
+        return None
+    source = resolve_model(source)
+    with quiet():
+        try:
+            return GenerationConfig.from_pretrained(source)
+        except OSError:
+            return GenerationConfig.from_model_config(AutoConfig.from_pretrained(source))
 
 
 def _tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:

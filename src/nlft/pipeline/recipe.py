@@ -47,7 +47,7 @@ def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
         keys = tuple(
             key for key in keys if key not in ("model", *TEMPLATE)
         )  # a teacher is another model, a recording none
-    elif elsewhere:
+    elif elsewhere and section.get("api", "chat") == "chat":
         keys = tuple(key for key in keys if key != "template_date")  # a server writes its own
     if verb == "judge" and section.get("judge") == "self":
         keys = (*keys, "model", *TEMPLATE)
@@ -61,14 +61,14 @@ def graded_as(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
-    """Refuse a server or a recording where the adapter that was just trained must answer.
+    """Refuse a recording, and OpenAI's own API, where the adapter that was just trained must answer.
 
     Raises:
         PydanticCustomError: for use in a validator.
     """
-    if settings.kind != "local":
+    if settings.kind != "local" and settings.base_url is None:
         told = f"must ask the trained adapter, which {settings.kind} does not have"
-        raise refused(ConfigError(told, remedy="leave answerer and base_url out"), *section)
+        raise refused(ConfigError(told, remedy="leave answerer out, or give the base_url of a server"), *section)
 
 
 class Preparation(ChatSettings):
@@ -179,7 +179,7 @@ class Recipe(Preparation):
             filled["revise"] = {**graded, **filled["revise"]}
         if isinstance(rounds := data.get("rounds"), dict):
             own = {key: value for key, value in top.items() if key != "seed"}
-            filled["rounds"] = {**rounds, "answer": with_shared(own, "answer", rounds.get("answer", {}))}
+            filled["rounds"] = {**rounds, "answer": with_shared(own, "evaluate", rounds.get("answer", {}))}
             if isinstance(rounds.get("revise"), dict):
                 filled["rounds"]["revise"] = {**graded, **with_shared(own, "revise", rounds["revise"])}
         return filled

@@ -103,7 +103,9 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
             raise ConfigError(
                 "ReFT cannot sample from weights that ZeRO-3 has spread", remedy="use FSDP2, ZeRO-2 or DDP"
             )
-        self.eos_token_ids = sorted(stop_ids(base, processing_class))  # TRL knows only the model's own
+        self.eos_token_ids = sorted(
+            stop_ids(base.generation_config, processing_class)
+        )  # TRL knows only the model's own
 
     @property
     def value_head(self) -> ValueHead:

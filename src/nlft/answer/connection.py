@@ -184,7 +184,7 @@ class Connection:
             return True
         settled = {*DECIDED, *self.settings.extra_body, "tools"} - {"temperature", "top_p", "seed"}
         found = refused_fields(text, body.keys() - settled)
-        for name in sorted(found - self.refused):
-            logger.warning("%s does not take `%s`, and is asked without it (%s)", self.name, name, detail)
+        if new := sorted(found - self.refused):
+            logger.warning("%s does not take %s: it is asked without (%s)", self.name, ", ".join(new), detail)
         self.refused |= found
         return bool(found)

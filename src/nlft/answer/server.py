@@ -20,6 +20,7 @@ from nlft.answer.served_adapter import Adapter
 from nlft.answer.sharing import Run
 from nlft.answer.template_fields import template_fields
 from nlft.answer.types import OnReply, Request
+from nlft.provenance import public_name
 
 __all__ = ["Endpoint", "run_async"]
 
@@ -41,7 +42,8 @@ class Endpoint:
         self.asked, self.key = settings, key
         self.model, self.adapter = settings.model or "", settings.adapter
         self.served = Adapter.of(settings.adapter) if settings.adapter is not None else None
-        self.name = self.model if self.served is None else f"{self.model}+{self.served.folder.name}"
+        shown = public_name(self.model)
+        self.name = shown if self.served is None else f"{shown}+{self.served.folder.name}"
         self.spending = Spending(settings)
         self.prompts = PromptIds(settings) if settings.api != "chat" else None
         self.template = template_fields(settings) if settings.api == "chat" else {}

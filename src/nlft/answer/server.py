@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from nlft.answer.config import AskSettings
+from nlft.answer.connection import Connection
 from nlft.answer.limits import Spending
 from nlft.answer.prompt_ids import PromptIds
 from nlft.answer.served_adapter import Adapter
@@ -67,7 +68,10 @@ class Endpoint:
         Raises:
             EndpointError: when every server refuses the key or the model, or is gone.
         """
-        run_async(Run(self, requests, on_reply).all())
+        connections = [
+            Connection(self.asked, self.key, address, refused, self.served) for address, refused in self.refused.items()
+        ]
+        run_async(Run(self.asked, self.spending, connections, self.body).all(requests, on_reply))
 
     def body(self, request: Request) -> dict[str, Any]:
         """The JSON that is sent.

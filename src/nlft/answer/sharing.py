@@ -7,19 +7,17 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
+from nlft.answer.config import AskSettings
 from nlft.answer.connection import Connection, Sent
-from nlft.answer.limits import Gate, Limit, backoff, estimate_tokens
+from nlft.answer.limits import Gate, Spending, backoff, estimate_tokens
 from nlft.answer.response import Retry, Useless
 from nlft.answer.types import OnReply, Reply, Request
 from nlft.errors import EndpointError, ModelError, NLFTError
-
-if TYPE_CHECKING:
-    from nlft.answer.server import Endpoint
 
 __all__ = ["Run"]
 
@@ -70,28 +68,38 @@ class Run:
 
     Once a limit is reached or the servers are found to be useless, nothing new is sent, but what is under way is waited
     for: it may be paid for already.
+
+    Args:
+        settings: How often a row is asked, and what it may cost.
+        spending: The budget.
+        connections: To the servers; closed at the end.
+        body: The JSON of a request.
     """
 
-    def __init__(self, endpoint: Endpoint, requests: Sequence[Request], on_reply: OnReply) -> None:
-        self.endpoint, self.settings, self.on_reply = endpoint, endpoint.asked, on_reply
-        self.waiting = deque(_Row(request, self.worst(request)) for request in requests)
-        self.workers = min(self.settings.concurrency * len(endpoint.refused), len(requests))
+    def __init__(
+        self,
+        settings: AskSettings,
+        spending: Spending,
+        connections: Sequence[Connection],
+        body: Callable[[Request], dict[str, Any]],
+    ) -> None:
+        self.settings, self.spending, self.body = settings, spending, body
+        self.servers = {connection.limit: _Server(connection) for connection in connections}
         self.error: EndpointError | None = None
-        self.servers: dict[Limit, _Server] = {}
 
     def worst(self, request: Request) -> float:
         """What a request costs at most."""
         return self.settings.cost(estimate_tokens(request.messages, request.tools), self.settings.max_new_tokens)
 
-    async def all(self) -> None:
+    async def all(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Start the workers and wait for them."""
-        endpoint = self.endpoint
+        self.on_reply = on_reply
+        self.waiting = deque(_Row(request, self.worst(request)) for request in requests)
+        self.workers = min(self.settings.concurrency * len(self.servers), len(requests))
+        self.gate = Gate(list(self.servers), self.spending)
         async with AsyncExitStack() as stack:
-            for address, refused in endpoint.refused.items():
-                connection = Connection(self.settings, endpoint.key, address, refused, endpoint.served)
-                stack.push_async_callback(connection.close)
-                self.servers[connection.limit] = _Server(connection)
-            self.gate = Gate(list(self.servers), endpoint.spending)
+            for server in self.servers.values():
+                stack.push_async_callback(server.connection.close)
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(self.workers):
@@ -116,7 +124,7 @@ class Run:
         """Ask until there is a reply, the row's retries are used up, or the run stops."""
         row.began = time.monotonic()
         try:
-            fields = self.endpoint.body(row.request)
+            fields = self.body(row.request)
         except ModelError as error:
             self.on_reply(row.request, Reply(failure=error.message))
             return

@@ -49,7 +49,7 @@ class PromptIds:
         from nlft.lm.load import load_tokenizer
 
         try:
-            return load_tokenizer(self.source, template=self.asked)
+            return load_tokenizer(self.source, template=self.asked, adapter=self.asked.adapter)
         except ModelError as error:
             raise ConfigError(
                 f"{error.message} (it writes what the server is sent)",
@@ -58,10 +58,12 @@ class PromptIds:
 
     @cached_property
     def stop_ids(self) -> list[int]:
-        """The tokens that end a response of a local model."""
+        """The tokens that end a response of a local model; a server adds those of its own copy."""
         from nlft.lm.load import load_generation_config, stop_ids
 
-        return sorted(stop_ids(load_generation_config(self.source), self.tokenizer))
+        model = self.asked.model or ""
+        here = model if self.source == self.asked.adapter and Path(model).is_dir() else self.source
+        return sorted(stop_ids(load_generation_config(here), self.tokenizer))
 
     def settings(self) -> dict[str, Any]:
         """The part of a request's key: the tokenizer by its content, and how it is used."""

@@ -112,7 +112,7 @@ def test_constants_that_differ_between_paper_and_code() -> None:
 
 def test_a_recorded_judgment_names_its_judge_so_that_the_recipes_judge_replaces_it() -> None:
     for file in ("gsm8k-100.jsonl", "gsm8k-wrong-judged.jsonl"):
-        rows = [row.model_extra or {} for row in load_problems(RECIPES / file)]
+        rows = [dict(row) for row in load_problems(RECIPES / file)]
         assert all(bool(row.get("judge")) for row in rows if row.get("judgment"))
 
 

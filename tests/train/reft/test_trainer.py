@@ -13,10 +13,12 @@ from nlft.data.reasoning_tasks import reasoning_task
 from nlft.errors import ConfigError, DataError
 from nlft.lm.logprobs import unwrap
 from nlft.records import Problem
+from nlft.train.reft import ReFTConfig
 from nlft.train.reft import trainer as trainer_module
 from nlft.train.reft.questions import QuestionSampler
 from nlft.train.reft.reference import as_reference
 from nlft.train.reft.reward import answer_reward, check_references
+from nlft.train.reft.step import _warm_up_config
 from nlft.train.reft.trl_names import GRPOTrainer, check_trl
 
 
@@ -252,3 +254,25 @@ def test_another_trl_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"lacks .*_generate_and_score_completions"):
         check_trl("1.16.3", Bare)
+
+
+def test_question_and_response_together_fit_max_length(folder: Path, tmp_path: Path) -> None:
+    plain = trainer_for(folder, tmp_path / "plain")
+    asked = [len(ids) for ids in plain._tokenize_prompts(list(plain.train_dataset["prompt"]))[0]]
+    longest = max(asked) + 2
+    made = rollout(trainer_for(folder, tmp_path / "cut", max_length=longest))
+    together = (made["prompt_mask"].sum(-1) + made["completion_mask"].sum(-1)).tolist()
+    assert max(together) == longest
+    with pytest.raises(DataError, match="leave no room for a response in max_length"):
+        trainer_for(folder, tmp_path / "none", max_length=max(asked))
+
+
+def test_the_warm_up_is_the_sources(tmp_path: Path) -> None:
+    made = ReFTConfig(output_dir=str(tmp_path), per_device_train_batch_size=16, warm_up_batch_size=48, use_cpu=True)
+    warm_up = _warm_up_config(made, tmp_path)
+    assert warm_up.per_device_train_batch_size == 48
+    assert (warm_up.lr_scheduler_type, warm_up.warmup_steps, warm_up.num_train_epochs) == ("linear", 0.1, 2)
+    assert (made.lr_scheduler_type, made.warmup_steps) == ("constant_with_warmup", 0)
+    assert (
+        _warm_up_config(ReFTConfig(output_dir=str(tmp_path), use_cpu=True), tmp_path).per_device_train_batch_size == 16
+    )

@@ -11,24 +11,43 @@ from nlft.pipeline.experiment import cells, load_experiment
 from nlft.pipeline.results import read_results
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-RECORDED = sorted(RECIPES.glob("*/recorded/test"))
 
 
-@pytest.mark.parametrize("home", RECORDED, ids=lambda home: home.parents[1].name)
+def recipe_of(home: Path) -> Path:
+    """FIGURE/recorded/SPLIT is of FIGURE/small.yaml, FIGURE/recorded/NAME/SPLIT of FIGURE/NAME.yaml."""
+    folder = home.parents[1] if home.parent.name == "recorded" else home.parents[2]
+    return folder / ("small.yaml" if home.parent.name == "recorded" else f"{home.parent.name}.yaml")
+
+
+HOMES = [
+    home
+    for part in ("recorded", "recorded/*")
+    for split in ("dev", "test")
+    for home in RECIPES.glob(f"*/{part}/{split}")
+]
+RECORDED = sorted(home for home in HOMES if recipe_of(home).exists())
+
+
+def name(home: Path) -> str:
+    return home.relative_to(RECIPES).as_posix()
+
+
+@pytest.mark.parametrize("home", RECORDED, ids=name)
 def test_the_recorded_results_give_the_tables_beside_them(home: Path, tmp_path: Path) -> None:
-    (tmp_path / "test").mkdir()
+    split = home.name
+    (tmp_path / split).mkdir()
     for file in home.glob("*.json"):
-        shutil.copy(file, tmp_path / "test")
-    recipe = home.parents[1] / "small.yaml"
-    assert run(["experiment", str(recipe), "--results", str(tmp_path), "--tables"]) == 0
-    made = {file.name for file in (tmp_path / "test").iterdir()}
+        shutil.copy(file, tmp_path / split)
+    words = ["--results", str(tmp_path), "--split", split, "--tables"]
+    assert run(["experiment", str(recipe_of(home)), *words]) == 0
+    made = {file.name for file in (tmp_path / split).iterdir()}
     assert made == {file.name for file in home.iterdir()}
-    for name in made:
-        if name.endswith((".md", ".csv", ".svg")):
-            assert (tmp_path / "test" / name).read_text("utf-8") == (home / name).read_text("utf-8"), name
+    for file_name in made:
+        if file_name.endswith((".md", ".csv", ".svg")):
+            assert (tmp_path / split / file_name).read_text("utf-8") == (home / file_name).read_text("utf-8"), file_name
 
 
-@pytest.mark.parametrize("home", RECORDED, ids=lambda home: home.parents[1].name)
+@pytest.mark.parametrize("home", RECORDED, ids=name)
 def test_no_recorded_result_names_a_place_on_a_machine(home: Path) -> None:
     for file in home.glob("*.json"):
         text = file.read_text("utf-8")

@@ -148,7 +148,7 @@ def _checkpoint(adapter: Path, epoch: int) -> Path:
     raise DataError(
         f"no checkpoint for epoch {epoch}",
         file=adapter,
-        remedy="remove save_steps from the section `train`, so that each epoch is saved",
+        remedy="remove save_steps from the section `train`, so that each epoch is saved; or raise max_steps",
     )
 
 

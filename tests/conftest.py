@@ -28,6 +28,8 @@ TRAINING_BY_NAME = {
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),
     "export/test_export.py": ("lm_eval",),
+    "export/test_push.py": ("uploaded", "rows_go", "refuses"),
+    "export/test_docs.py": ("commands",),
     "out_of_fold/test_out_of_fold.py": ("by_hand",),
 }
 QUICK = ("train/test_config.py",)

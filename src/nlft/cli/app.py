@@ -42,6 +42,7 @@ VERBS = {
     "train": "Fine-tune a model on judged responses.",
     "evaluate": "Measure a model's accuracy on held-out problems.",
     "export": "Merge an adapter into its model, or copy it for a server; print the commands that serve it.",
+    "push": "Publish an adapter or a model, with its card, on the Hugging Face hub.",
     "compare": "Compare evaluations problem by problem, with intervals.",
     "run": "Run a recipe, from the problems to accuracy before and after training.",
     "choose": "Find out which training suits your rows.",

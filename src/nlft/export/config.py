@@ -1,4 +1,4 @@
-"""The settings of `nlft export`."""
+"""The settings of `nlft export` and `nlft push`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nlft.config import Flags, NamesFile, refused
+from nlft.config import Config, Flags, NamesFile, refused
 from nlft.errors import ConfigError
 from nlft.lm.config import LoadSettings
 
-__all__ = ["ExportSettings"]
+__all__ = ["ExportSettings", "PushSettings"]
 
 
-class ExportSettings(LoadSettings):
+class CardSettings(Config):
+    """What a model card says besides what training left on record."""
+
+    evaluation: Annotated[list[str], Flags(("--evaluation",))] = Field(
+        default_factory=list, description="summary of `nlft evaluate`, whose scores go into the model card; repeatable"
+    )
+    license: str | None = Field(default=None, description="the licence's id on the hub, for the model card")
+
+
+class ExportSettings(LoadSettings, CardSettings):
     """In which form an adapter leaves, and how that is checked."""
 
     merge: bool = Field(default=False, description="add the adapter to the base model's weights: one model, no adapter")
@@ -29,10 +38,6 @@ class ExportSettings(LoadSettings):
     )
     check: int = Field(default=8, ge=0, description="how many of the dev problems to answer; 0 skips the check")
     max_new_tokens: int = Field(default=256, ge=1, description="maximum length of an answer in the check, in tokens")
-    evaluation: Annotated[list[str], Flags(("--evaluation",))] = Field(
-        default_factory=list, description="summary of `nlft evaluate`, whose scores go into the model card; repeatable"
-    )
-    license: str | None = Field(default=None, description="the licence's id on the hub, for the model card")
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -47,3 +52,14 @@ class ExportSettings(LoadSettings):
             remedy = "give problems with --dev FILE, or skip the check with --check 0"
             raise refused(ConfigError("the merged model is compared with the adapter on dev problems", remedy=remedy))
         return self
+
+
+class PushSettings(CardSettings):
+    """What goes to the hub, and whether it goes."""
+
+    upload: bool = Field(default=False, description="upload; without it, only show the files and the card")
+    public: bool = Field(default=False, description="make a new repository public; private by default")
+    base_model: str | None = Field(
+        default=None, description="hub id of the base model, if the record knows only the name of its folder"
+    )
+    data: str | None = Field(default=None, description="also upload this file of training rows")

@@ -25,6 +25,7 @@ TRAINING = ("train/", "demo/", "pipeline/test_experiment.py", "pipeline/test_rou
 TRAINING_BY_NAME = {
     "lm/test_attention.py": ("compiled_flex_attention_is",),
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
+    "pipeline/test_init.py": ("runs_as_it_is",),
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),
     "export/test_export.py": ("lm_eval",),

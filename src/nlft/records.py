@@ -92,6 +92,13 @@ class Verdict(Record):
     correct: bool
     value: str | None = Field(default=None, description="the number or choice compared, in canonical form")
     extracted: str | None = Field(default=None, description="the part of the response it was read from, verbatim")
+    score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        exclude_if=lambda score: score is None,
+        description="partial credit, where it is given",
+    )
     reason: str = Field(description="one clause that explains the verdict")
 
 

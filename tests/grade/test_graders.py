@@ -124,9 +124,9 @@ def test_every_name_leads_to_a_grader() -> None:
 
 
 def test_nothing_is_evaluated() -> None:
-    """No grader calls eval, exec or compile; `code:FILE` alone runs code, a file of the user's own."""
+    """No grader calls eval, exec or compile; code is run in processes of its own alone, and only where that is allowed."""
     folder = Path(nlft.grade.__file__).parent
-    for path in folder.glob("*.py"):
+    for path in {*folder.glob("*.py")} - {folder / "code_runner.py"}:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         assert not names & {"eval", "exec", "compile", "__import__", "literal_eval", "pickle", "sympify"}, path

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from nlft.choose.candidates import CANDIDATES
 from nlft.config import Flags, Idle, NamesFile, did_you_mean, refused
 from nlft.errors import ConfigError
-from nlft.grade.config import GraderName
+from nlft.grade.config import OptionalGraderName
 from nlft.lm.config import ChatSettings, LoadSettings
 
 __all__ = ["ChooseSettings"]
@@ -30,7 +30,7 @@ class ChooseSettings(LoadSettings, ChatSettings):
     learning_rates: Annotated[list[float], Flags(("--learning-rate", "--lr"))] = Field(
         default=[5e-4], min_length=1, description="peak learning rate; repeatable, and then part of a candidate"
     )
-    grader: GraderName | None = Field(
+    grader: OptionalGraderName = Field(
         default=None, description="the grader, if not GSM8K's strict and flexible; see `nlft evaluate`"
     )
     max_new_tokens: int | None = Field(

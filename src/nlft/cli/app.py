@@ -44,6 +44,7 @@ VERBS = {
     "export": "Merge an adapter into its model, or copy it for a server; print the commands that serve it.",
     "push": "Publish an adapter or a model, with its card, on the Hugging Face hub.",
     "compare": "Compare evaluations problem by problem, with intervals.",
+    "init": "Look at your file, and write a recipe for it.",
     "run": "Run a recipe, from the problems to accuracy before and after training.",
     "choose": "Find out which training suits your rows.",
     "experiment": "Compare methods: run the missing cells, draw tables and figures.",

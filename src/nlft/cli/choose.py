@@ -10,7 +10,7 @@ import typer
 
 from nlft.choose.config import ChooseSettings
 from nlft.cli.app import conclude
-from nlft.cli.options import Assignments, DryRun, make_app, with_settings
+from nlft.cli.options import AllowCode, Assignments, DryRun, make_app, with_settings
 
 app = make_app()
 
@@ -29,6 +29,7 @@ def choose(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a long run.")] = False,
     assign: Assignments = None,
     dry_run: DryRun = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Compare training methods on folds of your rows, and write a recipe for the one to take.
 

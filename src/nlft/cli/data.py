@@ -63,7 +63,7 @@ def reasoning_gym(output: Output, settings: ReasoningGymSettings) -> None:
 
 
 @app.command(FILE)
-@with_settings(FileSettings, operands=["source"])
+@with_settings(FileSettings, operands=["source"], leave_out=["part", "test_n"])  # --hold-out writes both parts
 def file(
     output: Output,
     settings: FileSettings,

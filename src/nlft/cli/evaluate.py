@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlft.cli.app import conclude
-from nlft.cli.options import Overwrite, make_app, with_settings
+from nlft.cli.options import AllowCode, Overwrite, make_app, with_settings
 from nlft.evaluate.config import EvaluateSettings
 
 app = make_app()
@@ -23,6 +23,7 @@ def evaluate(
     ],
     settings: EvaluateSettings,
     overwrite: Overwrite = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Measure accuracy on problems; write a summary with intervals, and every row."""
     from nlft.evaluate.step import run

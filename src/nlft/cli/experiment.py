@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nlft.cli.options import Assignments, DryRun, make_app
+from nlft.cli.options import AllowCode, Assignments, DryRun, make_app
 
 app = make_app()
 
@@ -27,6 +27,7 @@ def experiment(
     ] = 1,
     assign: Assignments = None,
     dry_run: DryRun = False,
+    allow_code: AllowCode = False,
     tables: Annotated[bool, typer.Option("--tables", help="Only redraw tables and figures.")] = False,
 ) -> None:
     """Run the missing cells of an experiment; an interrupted one resumes where it stopped."""

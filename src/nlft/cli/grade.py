@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlft.cli.app import conclude
-from nlft.cli.options import make_app, with_settings
+from nlft.cli.options import AllowCode, make_app, with_settings
 from nlft.errors import ConfigError
 from nlft.grade.config import GradeSettings
 
@@ -26,6 +26,7 @@ def grade(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show strict, flexible and math side by side, and where they differ.")
     ] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Compare each response's final answer with the reference.
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from nlft.config import Config, Flags, Renamed, parse_config
 from nlft.files.yaml import override
 
-__all__ = ["Assignments", "DryRun", "Output", "Overwrite", "make_app", "with_settings"]
+__all__ = ["AllowCode", "Assignments", "DryRun", "Output", "Overwrite", "make_app", "with_settings"]
 
 # Options that several verbs share but that are not settings: where to write, and what this call does.
 Output = Annotated[Path, typer.Option("--output", "-o", help="JSONL file to write.")]
@@ -25,6 +25,25 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite an earli
 Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=1; repeatable."),
+]
+
+
+def _allow(value: bool) -> bool:
+    """At once, because settings are checked before the command begins."""
+    if value:
+        from nlft.grade import allow_code
+
+        allow_code()
+    return value
+
+
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        callback=_allow,
+        help="Let graders run code that a model or a recipe brings; its limits on time and memory are no sandbox.",
+    ),
 ]
 
 V = TypeVar("V", bound=Callable[..., Any])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlft.cli.app import conclude
-from nlft.cli.options import DryRun, Output, make_app, with_settings
+from nlft.cli.options import AllowCode, DryRun, Output, make_app, with_settings
 from nlft.progress import Outcome
 from nlft.revise.config import ReviseSettings
 
@@ -22,6 +22,7 @@ def revise(
     output: Output,
     settings: ReviseSettings,
     dry_run: DryRun = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Let the student answer again, shown more than the question; an interrupted run resumes where it stopped."""
     from nlft.revise import step

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nlft.cli.options import Assignments, DryRun, make_app
+from nlft.cli.options import AllowCode, Assignments, DryRun, make_app
 
 app = make_app()
 
@@ -19,6 +19,7 @@ def run(
     ],
     assign: Assignments = None,
     dry_run: DryRun = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Run every step of a recipe, skipping finished ones."""
     if dry_run:

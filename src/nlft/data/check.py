@@ -247,8 +247,9 @@ class _Check:
 
     def _check_grade(self, record: Attempt, place: str) -> None:
         """Share correct; verdict against graders; judgment against verdict."""
+        others = isinstance(record, Graded) and record.grades and not record.grades.keys() & {*BOTH}
         try:
-            said = [grade_response(record.response, record.reference, name) for name in BOTH]
+            said = [] if others else [grade_response(record.response, record.reference, name) for name in BOTH]
         except DataError:
             said = []  # the reference holds no number: another grader's business
         if isinstance(record, Graded):

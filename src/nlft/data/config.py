@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from nlft.config import Config, NamesFile, refused
+from nlft.config import Config, Flags, NamesFile, refused
 from nlft.errors import ConfigError
+from nlft.tasks import TaskName
 
 __all__ = [
     "SOURCES",
@@ -16,6 +17,7 @@ __all__ = [
     "Form",
     "GSM8KSettings",
     "GSMSymbolicSettings",
+    "InitSettings",
     "ReasoningGymSettings",
 ]
 
@@ -101,11 +103,54 @@ class FileSettings(Config):
     )
     n: int | None = Field(default=None, ge=1, description=N_HELP)
     seed: int = Field(default=42, description="shuffle seed; subsets of one seed are nested")
+    part: Literal["all", "train", "test"] = Field(
+        default="all",
+        description="all rows, or the training or test part of a seeded division without a common question",
+    )
+    test_n: int | None = Field(
+        default=None, ge=1, description="number of questions in the test part; a fifth by default"
+    )
     split: str = Field(default="train", description="split of a hub data set")
     config: str | None = Field(default=None, description="configuration of a hub data set")
     first_exchange: bool = Field(
         default=False,
         description="take the first two turns of a longer chat instead of its last exchange with all before it as context",
+    )
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        if self.test_n is not None and self.part == "all":
+            raise refused(ConfigError("`test_n` has no effect on all rows", remedy="set part to train or test"))
+        return self
+
+    @property
+    def division(self) -> tuple[Any, ...]:
+        """What decides which questions are in the test part."""
+        return (
+            self.source,
+            self.also,
+            self.map,
+            self.format,
+            self.split,
+            self.config,
+            self.first_exchange,
+            self.test_n,
+            self.seed,
+        )
+
+
+class InitSettings(Config):
+    """The file to look at, and what the user knows better than the guess."""
+
+    source: str = Field(description="a file of questions and answers, as `nlft data` reads it")
+    map: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(
+        default_factory=dict, description="our name for a column that has another: question=problem"
+    )
+    task: TaskName | None = Field(
+        default=None, description="kind of task, if not the one it looks like: math, label, json, code or text"
+    )
+    model: Annotated[str, Flags(("--model", "-m"))] = Field(
+        default="HuggingFaceTB/SmolLM2-135M-Instruct", description="the student"
     )
 
 

@@ -16,7 +16,7 @@ from nlft.data.chats import exchange, parsed, preference_pair
 from nlft.errors import DataError
 from nlft.prompts import TOOLS
 
-__all__ = ["SCHEMAS", "convert", "rename", "schema_of"]
+__all__ = ["SCHEMAS", "convert", "likely_columns", "rename", "schema_of"]
 
 Row = dict[str, Any]
 
@@ -37,8 +37,12 @@ SCHEMAS: dict[str, dict[str, tuple[str, ...]]] = {
     "prompt-completion": {"question": ("prompt",), "reference": ("completion",)},
     "messages": {"messages": ("messages", "conversations")},
 }
+UNKNOWN = "COLUMN"
 # What else a question or a reference is called, for a remedy that can be copied.
-OTHER_NAMES = {"question": ("query", "input"), "reference": ("target", "label")}
+OTHER_NAMES = {
+    "question": ("query", "input", "text", "message", "body", "sentence", "ticket", "review", "description"),
+    "reference": ("target", "label", "labels", "category", "class", "intent", "sentiment", "topic", "summary"),
+}
 
 
 def rename(row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
@@ -82,11 +86,21 @@ def schema_of(row: Mapping[str, Any]) -> str:
     )
 
 
+def likely_columns(row: Mapping[str, Any]) -> dict[str, str] | None:
+    """The columns that question and reference are likeliest in, as `rename` takes them; None if either is not told.
+
+    >>> likely_columns({"Text": "Where is it?", "category": "delivery", "n": "3"})
+    {'question': 'Text', 'reference': 'category'}
+    """
+    found = {field: _likeliest(row, field) for field in OTHER_NAMES}
+    return None if UNKNOWN in found.values() else found
+
+
 def _likeliest(row: Mapping[str, Any], field: str) -> str:
     """The column with the first of the field's names, in any case; COLUMN where there is none."""
     known = [name for fields in SCHEMAS.values() for name in fields.get(field, ())]
     by_name = {str(column).lower(): str(column) for column in row}
-    return next((_name(by_name[name]) for name in (*known, *OTHER_NAMES[field]) if name in by_name), "COLUMN")
+    return next((_name(by_name[name]) for name in (*known, *OTHER_NAMES[field]) if name in by_name), UNKNOWN)
 
 
 def convert(row: Mapping[str, Any], schema: str, *, first_exchange: bool = False) -> Row:

@@ -12,7 +12,7 @@ from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, R
 from nlft.data.load import load_problems
 from nlft.data.reasoning_tasks import reasoning_task
 from nlft.data.sources import gsm8k, gsm_symbolic
-from nlft.data.subset import hold_out
+from nlft.data.subset import hold_out, subset_rows
 from nlft.edits import Edits
 from nlft.errors import DataError
 from nlft.files import read_objects, refuse_same_file, write_lines
@@ -46,7 +46,14 @@ def make_problems(settings: Source) -> Iterable[Problem]:
         config=settings.config,
         first_exchange=settings.first_exchange,
     )
-    return chain(read(settings.source, n=settings.n, seed=settings.seed), *map(read, settings.also))
+    n = settings.n if settings.part == "all" else None
+    rows = chain(read(settings.source, n=n, seed=settings.seed), *map(read, settings.also))
+    if settings.part == "all":
+        return rows
+    every = list(rows)
+    train, test = hold_out(every, settings.test_n or max(1, len(every) // 5), settings.seed)
+    chosen = train if settings.part == "train" else test
+    return [chosen[place] for place in subset_rows(len(chosen), settings.n, settings.seed)]
 
 
 def run(

@@ -70,11 +70,11 @@ def compare_seeds(
             f"{names[0]} was graded by {said[0]}, but {names[1]} by {said[1]}",
             remedy="evaluate both with the same --grader",
         )
-    return compare_solved(*solved, grader=grader, names=names)
+    return compare_solved(*solved, grader=a[0].column(grader) if a else grader, names=names)
 
 
 def compare_solved(
-    a: Sequence[Mapping[str, bool]], b: Sequence[Mapping[str, bool]], *, grader: Grade, names: tuple[str, str]
+    a: Sequence[Mapping[str, bool]], b: Sequence[Mapping[str, bool]], *, grader: str, names: tuple[str, str]
 ) -> Comparison:
     """Like `compare_seeds`, but from the solved problems only: per seed, whether each problem (by id) was.
 

@@ -7,23 +7,23 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from nlft.answer.config import AnswererSettings
-from nlft.grade.config import GraderName
+from nlft.grade.config import CreditSettings, OptionalGraderName
 from nlft.lm.config import ChatSettings
 
 __all__ = ["EvaluateSettings"]
 
 
-class EvaluateSettings(AnswererSettings, ChatSettings):
+class EvaluateSettings(AnswererSettings, ChatSettings, CreditSettings):
     """Who answers, and how the answers are graded."""
 
     greedy: bool = Field(
         default=False, description="greedy decoding: always pick the likeliest token (same as temperature 0)"
     )
     n: int | None = Field(default=None, ge=1, description="evaluate only on the first n problems")
-    grader: GraderName | None = Field(
+    grader: OptionalGraderName = Field(
         default=None,
-        description="one grader for both counts (number, authors, choice, exact, math, reasoning-gym or code:FILE.py); by "
-        "default, GSM8K's strict and flexible",
+        description="one grader for both counts (number, authors, choice, exact, math, code:FILE.py), or one with a strict form of "
+        "its own (label, json, reasoning-gym); by default, GSM8K's strict and flexible",
     )
 
     @model_validator(mode="before")

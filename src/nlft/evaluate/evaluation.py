@@ -14,6 +14,7 @@ from nlft.errors import DataError
 from nlft.evaluate.statistics import Interval, wilson_interval
 from nlft.provenance import Provenance
 from nlft.records import Record, Verdict, read_records, write_lines
+from nlft.tasks import columns_of
 
 __all__ = ["Accuracy", "Evaluated", "Evaluation", "read_evaluation", "rows_path", "write_evaluation"]
 
@@ -75,8 +76,8 @@ class Evaluation(Config):
     adapter_hash: str | None = Field(default=None, description="hash of the adapter's files")
     n: int = Field(ge=0, description="problems")
     grader: str | None = Field(default=None, description="the grader used for both counts, if not GSM8K's two")
-    strict: Accuracy = Field(description="correct by the required format `#### number`")
-    flexible: Accuracy = Field(description="correct by the last number")
+    strict: Accuracy = Field(description="correct by the strict form of the grader, such as `#### number`")
+    flexible: Accuracy = Field(description="correct by the grader, such as by the last number")
     formatted: Accuracy = Field(description="responses in the required format")
     hit_length: Accuracy = Field(description="responses cut off at the token limit")
     settings: dict[str, float | int | str | bool | None] = Field(description="sampling settings")
@@ -93,6 +94,15 @@ class Evaluation(Config):
     peak_memory_mb: float | None
     provenance: Provenance
     rows: list[Evaluated] = Field(default_factory=list, exclude=True, description="stored in the JSONL file next to it")
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """What `strict`, `flexible` and `formatted` are called under its grader."""
+        return columns_of(self.grader)
+
+    def column(self, grader: Grade) -> str:
+        """What the accuracy by one of the two graders is called."""
+        return self.columns[0 if grader == "strict" else 1]
 
     def grade(self, grader: Grade) -> Accuracy:
         """The accuracy by one of the two graders."""

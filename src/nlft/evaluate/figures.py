@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlft.errors import DataError
-from nlft.evaluate.evaluation import Evaluation
+from nlft.evaluate.evaluation import Evaluation, Grade
 from nlft.records import read_objects
 
 if TYPE_CHECKING:
@@ -42,13 +42,18 @@ def plot_accuracy(evaluations: Mapping[str, Evaluation], output: str | Path) -> 
     figure = new_figure()
     axes = figure.subplots()
     width = 0.38
-    for shift, grader, colour in ((-width / 2, "strict", COLOURS[0]), (width / 2, "flexible", COLOURS[1])):
+    sides: tuple[tuple[float, Grade, str], ...] = (
+        (-width / 2, "strict", COLOURS[0]),
+        (width / 2, "flexible", COLOURS[1]),
+    )
+    for shift, grader, colour in sides:
         accuracies = [getattr(e, grader) for e in evaluations.values()]
         shares = [100 * a.share for a in accuracies]
         below = [max(0.0, 100 * (a.share - a.interval.low)) for a in accuracies]
         above = [max(0.0, 100 * (a.interval.high - a.share)) for a in accuracies]
         places = [i + shift for i in range(len(accuracies))]
-        axes.bar(places, shares, width, label=grader, color=colour)
+        called = {e.column(grader) for e in evaluations.values()}
+        axes.bar(places, shares, width, label=called.pop() if len(called) == 1 else grader, color=colour)
         axes.errorbar(places, shares, yerr=[below, above], fmt="none", ecolor="#444444", capsize=3, linewidth=1)
         for place, share, up in zip(places, shares, above, strict=True):
             axes.annotate(

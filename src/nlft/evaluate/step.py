@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from nlft.evaluate.evaluation import (
 )
 from nlft.evaluate.table import summary_table
 from nlft.files import journal_path, sole_writer
-from nlft.grade import get_grader, strict_form
+from nlft.grade import Grader, get_grader, strict_form
 from nlft.progress import Outcome
 from nlft.prompts import PromptSet
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
@@ -42,6 +42,7 @@ def evaluate(
     output: str | Path | None = None,
     data: str = "",
     grader: str | None = None,
+    threshold: float | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
     """Let an answerer solve every problem, and grade its answers strictly and flexibly, or with your own grader.
@@ -55,7 +56,8 @@ def evaluate(
             everything in memory.
         data: The name of the problems, for the record.
         grader: For answers that are not numbers (see `nlft.grade.get_grader`): its verdict counts as the strict and the
-            flexible one, unless it has a strict form (reasoning-gym). None uses GSM8K's two graders.
+            flexible one, unless it has a strict form (label, json, reasoning-gym). None uses GSM8K's two graders.
+        threshold: The score from which on a response is correct, for graders that give partial credit.
         overwrite: Replace another evaluation at `output`.
 
     Raises:
@@ -63,11 +65,14 @@ def evaluate(
         DataError: if there are no problems, ids repeat, a reference holds no answer to grade against, a problem
             got no answer, `output` holds another evaluation, or cannot be written.
     """
-    graders = {"strict": strict_form(grader), "flexible": grader} if grader is not None else GRADERS
+    names = {"strict": strict_form(grader), "flexible": grader} if grader is not None else GRADERS
+    references = sorted({problem.reference for problem in problems})
+    graders = {kind: get_grader(name, references=references, threshold=threshold) for kind, name in names.items()}
     _check(problems, graders["flexible"])
     asked = answerer.settings()
     told = {"answerer": asked, "prompts": digest(prompts.model_dump(mode="json")), "data": data_hash(problems)}
-    fingerprint = digest(told | ({"grader": grader} if grader is not None else {}))[:16]
+    graded = {"grader": grader, "threshold": threshold}
+    fingerprint = digest(told | {name: value for name, value in graded.items() if value is not None})[:16]
     if output is None:
         return _measure(problems, answerer, prompts, Journal(), graders, run=fingerprint, data=data, grader=grader)
     with sole_writer(output), Journal(journal_path(output) if answerer.cacheable else None) as journal:
@@ -91,7 +96,7 @@ def _measure(
     answerer: Answerer,
     prompts: PromptSet,
     journal: Journal,
-    graders: Any,
+    graders: Mapping[Any, Grader],
     *,
     run: str,
     data: str,
@@ -112,7 +117,7 @@ def _measure(
         Evaluated(
             id=problem.id,
             response=attempt.response,
-            **{kind: get_grader(name)(attempt) for kind, name in graders.items()},
+            **{kind: decide(attempt) for kind, decide in graders.items()},
             finish_reason=attempt.finish_reason or "stop",
             tokens=reply.completion_tokens if reply is not None else 0,
             run=run,
@@ -168,6 +173,7 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
             output=output,
             data=str(problems),
             grader=settings.grader,
+            threshold=settings.threshold,
             overwrite=overwrite,
         )
         table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
@@ -176,7 +182,7 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
     return together(answerer, settings.device, measure)
 
 
-def _check(problems: Sequence[Problem], grader: str) -> None:
+def _check(problems: Sequence[Problem], decide: Grader) -> None:
     """Reject problems that would otherwise fail only after the model has answered."""
     if not problems:
         raise DataError("no problems to evaluate on", remedy="pass a file with at least one row")
@@ -185,6 +191,5 @@ def _check(problems: Sequence[Problem], grader: str) -> None:
         if problem.id in seen:
             raise DataError(f"the id {problem.id!r} occurs more than once", remedy="give every problem a unique id")
         seen.add(problem.id)
-    decide = get_grader(grader)
     for problem in problems:
         decide(Attempt.model_validate({**dict(problem), "response": ""}))

@@ -11,6 +11,7 @@ from nlft.evaluate.compare import Comparison
 from nlft.evaluate.evaluation import Evaluation
 from nlft.evaluate.statistics import Interval
 from nlft.progress import duration
+from nlft.tasks import columns_of
 
 __all__ = ["Table", "comparison_table", "summary_table"]
 
@@ -51,7 +52,9 @@ def summary_table(evaluations: Mapping[str, Evaluation], details: Mapping[str, S
         details: Extra columns by header, with one cell per evaluation (such as the training time).
     """
     details = details or {}
-    header = ("", "n", "strict", "95 %", "flexible", "95 %", "in format", "cut off", "time", "tokens/s", "peak memory")
+    called = {evaluation.columns for evaluation in evaluations.values()}
+    strict, flexible, formatted = called.pop() if len(called) == 1 else columns_of(None)
+    header = ("", "n", strict, "95 %", flexible, "95 %", formatted, "cut off", "time", "tokens/s", "peak memory")
     rows = []
     for place, (name, e) in enumerate(evaluations.items()):
         memory = f"{e.peak_memory_mb:.0f} MB" if e.peak_memory_mb is not None else "unknown"

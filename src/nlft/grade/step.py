@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from nlft.edits import PERSON
 from nlft.errors import DataError
 from nlft.grade.config import GradeSettings
-from nlft.grade.graders import BOTH, get_grader
+from nlft.grade.graders import Grader, beside, get_grader, reads_labels
 from nlft.progress import Outcome, printable, progress
 from nlft.records import Attempt, Graded, Judged, Scored, Verdict, read_numbered, to_line, write_lines
 
@@ -67,24 +68,29 @@ def run(settings: GradeSettings, source: Path, output: Path | None, *, explain: 
         DataError: with file and line, for a row that cannot be read, or whose reference cannot.
     """
     also = ["math"] if explain and find_spec("math_verify") else []
-    report = grade_rows(source, output, settings.grader, also)
+    report = grade_rows(source, output, settings.grader, also, settings.threshold)
     share = report.correct[settings.grader] / report.rows
     target = f" -> {output}" if output else ""
     line = f"{report.rows} rows graded, {report.correct[settings.grader]} correct ({share:.1%}) by {settings.grader}{target}"
     return Outcome("\n".join([*(explanation(report) if explain else []), line]))
 
 
-def grade_rows(source: Path, output: Path | None, grader: str, also: Sequence[str] = ()) -> GradeReport:
+def grade_rows(
+    source: Path, output: Path | None, grader: str, also: Sequence[str] = (), threshold: float | None = None
+) -> GradeReport:
     """Grade a file by `grader`, and by the graders of `also` beside it; see `run`."""
     report = GradeReport(grader)
-    for name in (grader, *also):
-        get_grader(name)
+    references: list[str] = []
+    if reads_labels(grader) and source.is_file():
+        references = sorted({record.reference for _, record in read_numbered(source, Attempt)})
+    look_up = partial(get_grader, references=references, threshold=threshold)
+    graders = {name: look_up(name) for name in (*beside(grader), grader, *also)}
 
     def lines() -> Iterator[str]:
         with progress("grading", _count_rows(source)) as bar:
             for number, record in read_numbered(source, Attempt):
                 try:
-                    row = grade_one(record, grader, also)
+                    row = grade_one(record, grader, also, graders.__getitem__)
                 except DataError as error:
                     raise DataError(error.message, file=source, line=number, remedy=error.remedy) from None
                 report.add(row)
@@ -127,36 +133,53 @@ def _count_rows(path: Path) -> int:
         return sum(1 for line in stream if line.strip())
 
 
-def grade(records: Iterable[Attempt], grader: str = "gsm8k-flexible", also: Iterable[str] = ()) -> Iterator[Graded]:
-    """Grade attempts one by one, in their order.
+def grade(
+    records: Iterable[Attempt],
+    grader: str = "gsm8k-flexible",
+    also: Iterable[str] = (),
+    *,
+    threshold: float | None = None,
+) -> Iterator[Graded]:
+    """Grade attempts one by one, in their order; `label` reads them all first, for their labels.
 
     Args:
         records: The attempts; an earlier verdict is replaced unless a person gave it, and other fields are kept, except what a
             changed verdict makes obsolete: scores, and a judge's words on a response that is right after all.
         grader: Decides the verdict (see `nlft.grade.get_grader`).
         also: Further graders to run; what each said goes to `grades`, by name.
+        threshold: The score from which on a response is correct, for graders that give partial credit.
 
     Yields:
         The record with `verdict`, and with `grades` that hold the deciding grader, those of `also`,
-        and GSM8K's strict and flexible where the reference holds a number.
+        and, unless the task is another one, GSM8K's strict and flexible where the reference holds a number.
 
     Raises:
         ConfigError: for a grader that does not exist.
         DataError: naming the row, when no answer can be read from its reference.
     """
-    get_grader(grader)
     also = tuple(also)
+    references: list[str] = []
+    if reads_labels(grader):
+        records = list(records)
+        references = [record.reference for record in records]
+    look_up = partial(get_grader, references=references, threshold=threshold)
+    graders = {name: look_up(name) for name in (*beside(grader), grader, *also)}
     for record in records:
-        yield grade_one(record, grader, also)
+        yield grade_one(record, grader, also, graders.__getitem__)
 
 
-def grade_one(record: Attempt, grader: str = "gsm8k-flexible", also: Iterable[str] = ()) -> Graded:
-    """Grade one attempt; see `grade`."""
+def grade_one(
+    record: Attempt,
+    grader: str = "gsm8k-flexible",
+    also: Iterable[str] = (),
+    look_up: Callable[[str], Grader] = get_grader,
+) -> Graded:
+    """Grade one attempt; see `grade`. `look_up` gives the graders by name, such as one that knows all labels."""
     deciding = {grader, *also}
     grades: dict[str, Verdict] = {}
-    for name in dict.fromkeys([*BOTH, grader, *also]):
+    for name in dict.fromkeys([*beside(grader), grader, *also]):
         try:
-            grades[name] = get_grader(name)(record)
+            grades[name] = look_up(name)(record)
         except DataError as error:
             # Strict and flexible say nothing of a reference that holds no number; the others were asked for.
             if name in deciding:

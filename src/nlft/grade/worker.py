@@ -69,9 +69,13 @@ def _code(file: Path) -> Callable[[dict[str, Any]], Verdict]:
             return Verdict(correct=found, reason=f"grade() returned {found}")
         if isinstance(found, Verdict):
             return found
+        if isinstance(found, int | float):
+            return Verdict(correct=found >= 1, score=float(found), reason=f"grade() returned {found:.3g}")
         if isinstance(found, dict):
             return Verdict.model_validate({"reason": "grade() gave no reason", **found})
-        raise TypeError(f"grade() returned {type(found).__name__}; return a bool, a dict or a nlft.Verdict")
+        raise TypeError(
+            f"grade() returned {type(found).__name__}; return a bool, a score from 0 to 1, a dict or a nlft.Verdict"
+        )
 
     return judge
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,11 +10,12 @@ from nlft.answer.config import AskSettings, check_kind
 from nlft.config import Idle, NamesFile, refused
 from nlft.errors import ConfigError
 from nlft.prompts import PromptSetName
+from nlft.tasks import TaskSettings
 
 __all__ = ["JudgeSettings"]
 
 
-class JudgeSettings(AskSettings):
+class JudgeSettings(AskSettings, TaskSettings):
     """Who judges, and with which prompt; the model's settings are those of a judge that is a model."""
 
     judge: Annotated[str, NamesFile(prefixes=("replay:",))] = Field(
@@ -30,6 +31,9 @@ class JudgeSettings(AskSettings):
         description="a wrong response that the judge calls correct: set it aside, or train on it as correct (accept: the "
         "authors' code)",
     )
+    rules: Literal["auto", "math", "label", "json", "code"] = Field(
+        default="auto", description="rules of the judge `rule`; auto: those of the grader that gave the verdict"
+    )
     temperature: float = Field(default=0.0, ge=0, description="sampling temperature; 0 is greedy")
     max_new_tokens: int = Field(default=256, ge=1, description="longest judgment, in tokens")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
@@ -38,6 +42,17 @@ class JudgeSettings(AskSettings):
     def kind(self) -> str:
         """ "rule", "replay:FILE", "openai", "local" or "self"."""
         return self.judge
+
+    @classmethod
+    def filled(cls, data: dict[str, Any]) -> list[str]:
+        """A task sets the rules of the judge `rule` alone."""
+        return ["prompts", "rules"] if data.get("judge", "rule") == "rule" else ["prompts"]
+
+    @model_validator(mode="after")
+    def _rules_are_used(self) -> Self:
+        if self.rules != "auto" and self.judge != "rule":
+            raise refused(ConfigError(f'`rules` has no effect with "{self.judge}"', remedy="leave `rules` out"))
+        return self
 
     @field_validator("judge")
     @classmethod

@@ -20,7 +20,7 @@ def make_judge(settings: JudgeSettings, prompts: PromptSet) -> Judge:
         DataError: for a recording that cannot be read.
     """
     if settings.kind == "rule":
-        return RuleJudge()
+        return RuleJudge(settings.rules)
     if settings.kind.startswith("replay:"):
         return ReplayJudge(settings.kind.removeprefix("replay:"), correct_mark=prompts.correct_mark)
     answerer = make_answerer(settings)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nlft.answer.types import Answerer, OnReply, Reply, Request, make_request
 from nlft.judge.rule import rule_judgment
+from nlft.judge.task_rules import Evidence, code_judgment, fitting_rules, json_judgment, label_judgment
 from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Graded, Judged, read_records
+from nlft.tasks import Rules
 
 __all__ = ["Judge", "ModelJudge", "ReplayJudge", "RuleJudge"]
 
@@ -37,24 +39,47 @@ class Judge(Protocol):
 
 
 class RuleJudge:
-    """Compares the response with the standard solution, step by step; needs no model."""
+    """Compares the response with the standard answer, by the rules of its task; needs no model.
+
+    Args:
+        rules: "math", "label", "json" or "code"; "auto" takes those of the grader that gave each row's verdict.
+        rows: All rows, right ones too: what the label rules learn from which words point to which label.
+    """
 
     name = "rule"
     cacheable = False
 
+    def __init__(self, rules: Rules | Literal["auto"] = "auto", rows: Iterable[Graded] = ()) -> None:
+        self.rules = rules
+        self._evidence = Evidence(rows)
+
+    def among(self, rows: Iterable[Graded]) -> RuleJudge:
+        """The judge that has read these rows."""
+        return RuleJudge(self.rules, rows)
+
     def request(self, row: Graded) -> Request:
-        """The row itself is all it needs."""
-        return _request_for(row, {"judge": "rule"})
+        """The row itself is all it needs.
+
+        Raises:
+            DataError: when no rules fit the grader that gave its verdict.
+        """
+        return _request_for(row, {"judge": "rule", "rules": fitting_rules(row, self.rules)})
 
     def reply(self, requests: Sequence[Request], on_reply: OnReply) -> None:
         """Write each judgment."""
         for request in requests:
             assert isinstance(request.row, Graded)  # noqa: S101 - made by `request`
-            on_reply(request, Reply(rule_judgment(request.row)))
+            on_reply(request, Reply(self._words(request.row)))
 
     def contradicts(self, row: Graded, judgment: str) -> bool:
         """Never: it is told what is wrong."""
         return False
+
+    def _words(self, row: Graded) -> str:
+        rules = fitting_rules(row, self.rules)
+        if rules == "label":
+            return label_judgment(row, self._evidence)
+        return {"math": rule_judgment, "json": json_judgment, "code": code_judgment}[rules](row)
 
 
 class ReplayJudge:

@@ -18,7 +18,7 @@ from nlft.errors import DataError
 from nlft.files import failed_path, journal_path, refuse_same_file, rejected_path, sole_writer
 from nlft.judge.config import JudgeSettings
 from nlft.judge.factory import make_judge
-from nlft.judge.judges import Judge
+from nlft.judge.judges import Judge, RuleJudge
 from nlft.judge.quality import quality_report
 from nlft.progress import Outcome
 from nlft.prompts import load_prompts
@@ -68,6 +68,8 @@ def judge(
         contradictions: What becomes of a wrong response that the judge calls correct: set aside, or correct from now on.
     """
     rows = list(graded)
+    if isinstance(judge, RuleJudge):
+        judge = judge.among(rows)
     journal = journal if journal is not None else Journal()
     requests = {place: judge.request(row) for place, row in enumerate(rows) if needs_judgment(row)}
     usage = ask(list(requests.values()), judge.reply, journal, retry_failed=retry_failed, label="judging")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import logging
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
 from nlft.adapter.record import PROMPTS, trained_file
 from nlft.config import Config, Flags, Idle, NamesFile
 from nlft.prompts import PromptSet, PromptSetName, load_prompts
+from nlft.tasks import TaskSettings
 
 logger = logging.getLogger("nlft")
 
@@ -41,7 +42,7 @@ class TemplateSettings(Config):
     )
 
 
-class ChatSettings(TemplateSettings):
+class ChatSettings(TemplateSettings, TaskSettings):
     """How a model is spoken to: an adapter gives what it learnt only if it is spoken to in the same way."""
 
     prompts: PromptSetName = Field(
@@ -53,6 +54,11 @@ class ChatSettings(TemplateSettings):
         description="a row's own system message: join it with the instruction, replace the instruction by it, or refuse "
         "the row; by default as the prompt set says (join)",
     )
+
+    @classmethod
+    def filled(cls, data: dict[str, Any]) -> list[str]:
+        """A task leaves an adapter the prompts it was trained with."""
+        return [name for name in super().filled(data) if name != "prompts" or data.get("adapter") is None]
 
     @classmethod
     def of(cls, settings: ChatSettings) -> Self:

@@ -17,7 +17,7 @@ from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.judge.config import JudgeSettings
-from nlft.pipeline.recipe import Preparation, Revision, graded_as, refuse_elsewhere, with_shared
+from nlft.pipeline.recipe import Preparation, Revision, evaluated_as, graded_as, refuse_elsewhere, with_shared
 from nlft.pipeline.select import ROWS_HELP, SHARE_HELP, Rows
 from nlft.train.config import TrainSettings
 
@@ -146,7 +146,8 @@ class Experiment(Preparation):
         for verb in ("train", "evaluate"):
             section, shared = own.get(verb, {}), data.get(verb, {})
             if isinstance(section, dict) and isinstance(shared, dict):
-                own[verb] = with_shared(top, verb, {**shared, **section})
+                graded = evaluated_as(data) if verb == "evaluate" else {}
+                own[verb] = with_shared(top, verb, {**graded, **shared, **section})
         if isinstance(own.get("judge"), dict):
             own["judge"] = with_shared(top, "judge", own["judge"])
         if isinstance(own.get("revise"), dict):

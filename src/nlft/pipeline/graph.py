@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from nlft.config import HASHED, Config
 from nlft.errors import ConfigError, IncompleteError, LimitError, NLFTError
 from nlft.files import content_hash, write_lines
+from nlft.grade import code_allowed, needs_permission
 from nlft.pipeline.process import CrashError, call
 from nlft.pipeline.verbs import RUNNERS, run_verb
 from nlft.prompts import load_prompts
@@ -28,6 +29,7 @@ __all__ = [
     "StepRecord",
     "fingerprint",
     "read_record",
+    "refuse_code",
     "refuse_old_folder",
     "run_step",
     "settings_hash",
@@ -139,6 +141,21 @@ def refuse_old_folder(folder: Path) -> None:
             file=folder,
             remedy="choose another output, or move the folder",
         )
+
+
+def refuse_code(steps: Iterable[Step]) -> None:
+    """Refuse, before anything runs, graders that run code, unless that is allowed: a recipe may be another's.
+
+    Raises:
+        ConfigError: naming the step.
+    """
+    for step in steps:
+        grader = getattr(step.settings, "grader", None)
+        if needs_permission(grader) and not code_allowed():
+            raise ConfigError(
+                f"the step {step.name} grades with {grader}, which runs code",
+                remedy="add --allow-code, if you trust it: its limits on time and memory are no sandbox",
+            )
 
 
 def run_step(

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from nlft.answer.config import AnswerSettings, AskSettings
 from nlft.config import parse_config, refused
-from nlft.data.config import DataSettings
+from nlft.data.config import DataSettings, FileSettings
 from nlft.errors import ConfigError
 from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
@@ -19,17 +19,20 @@ from nlft.judge.config import JudgeSettings
 from nlft.lm.config import ChatSettings, TemplateSettings
 from nlft.out_of_fold.config import OutOfFoldSettings
 from nlft.pipeline.select import ROWS_HELP, Mixture, Rows
+from nlft.prompts import PromptSetName
 from nlft.revise.config import ReviseSettings
 from nlft.score.config import ScoreSettings
+from nlft.tasks import TASKS
 from nlft.train.config import TrainSettings
 
-__all__ = ["Preparation", "Recipe", "Revision", "Rounds", "graded_as", "load_recipe", "refuse_elsewhere", "with_shared"]
+__all__ = ["Preparation", "Recipe", "Revision", "Rounds", "load_recipe"]
 
 # The top-level keys that a section inherits unless it sets its own.
 TEMPLATE, CHAT = tuple(TemplateSettings.model_fields), tuple(ChatSettings.model_fields)
 SHARED: dict[str, tuple[str, ...]] = {
     "answer": ("model", *CHAT, "seed"),
-    "judge": ("prompts",),
+    "grade": ("task",),
+    "judge": ("task", "prompts"),
     "revise": ("model", *CHAT, "seed"),
     "score": ("model", *CHAT),
     "train": ("model", *CHAT, "seed"),
@@ -49,6 +52,8 @@ def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
         )  # a teacher is another model, a recording none
     elif elsewhere and section.get("api", "chat") == "chat":
         keys = tuple(key for key in keys if key != "template_date")  # a server writes its own
+    if "task" in section:  # of its own, with its own prompts
+        keys = tuple(key for key in keys if key != "prompts")
     if verb == "judge" and section.get("judge") == "self":
         keys = (*keys, "model", *TEMPLATE)
     return {**{key: top[key] for key in keys if top.get(key) is not None}, **section}
@@ -57,7 +62,12 @@ def with_shared(top: dict[str, Any], verb: str, section: Any) -> Any:
 def graded_as(data: dict[str, Any]) -> dict[str, Any]:
     """The grader of the section `grade`, which also grades what is revised."""
     grade = data.get("grade")
-    return {"grader": grade["grader"]} if isinstance(grade, dict) and "grader" in grade else {}
+    return {key: grade[key] for key in ("grader", "threshold") if key in grade} if isinstance(grade, dict) else {}
+
+
+def evaluated_as(data: dict[str, Any]) -> dict[str, Any]:
+    """The grader of the section `grade` for the evaluation too, in a recipe that names its task."""
+    return graded_as(data) if data.get("task") not in (None, "math") else {}
 
 
 def refuse_elsewhere(settings: AskSettings, *section: str) -> None:
@@ -77,7 +87,9 @@ class Preparation(ChatSettings):
     name: str = Field(pattern=r"^[\w.-]+$", description="the run's name; also its folder, unless `output` is set")
     output: str | None = Field(default=None, description="the run's folder; runs/NAME by default")
     model: str = Field(description="the student: folder, hub id or GGUF file")
-    prompts: str = Field(default="paper", description="prompt set for every section that does not set its own")
+    prompts: PromptSetName = Field(
+        default="paper", description="prompt set for every section that does not set its own"
+    )
     seed: int = Field(default=0, ge=0, description="seed for every section that does not set its own")
     data: DataSettings = Field(
         description="the training problems: `source` (gsm8k, gsm_symbolic, reasoning-gym or a file) and its options"
@@ -97,14 +109,29 @@ class Preparation(ChatSettings):
         """Give sections the recipe's model, prompts and seed, and add the required sections."""
         if not isinstance(data, dict):
             return data
-        top = {"prompts": "paper", "seed": 0, **{key: data[key] for key in ("model", *CHAT, "seed") if key in data}}
+        prompts = TASKS[data["task"]].prompts if data.get("task") in TASKS else "paper"
+        top = {"prompts": prompts, "seed": 0, **{key: data[key] for key in ("model", *CHAT, "seed") if key in data}}
         kept = {key: value for key, value in data.items() if key != "grid"}
         return {**kept, **cls._sections(data, top)}
 
     @classmethod
+    def filled(cls, data: dict[str, Any]) -> list[str]:
+        """The sections take the grader; an experiment's own `grader` is a column."""
+        return ["prompts"]
+
+    @classmethod
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-        sections = {"judge": {}, **data}
-        return {verb: with_shared(top, verb, sections[verb]) for verb in ("answer", "judge") if verb in sections}
+        sections = {"grade": {}, "judge": {}, **data}
+        verbs = ("answer", "grade", "judge")
+        return {verb: with_shared(top, verb, sections[verb]) for verb in verbs if verb in sections}
+
+    @model_validator(mode="after")
+    def _divided_alike(self) -> Self:
+        parts = [each for each in (self.data, self.test) if isinstance(each, FileSettings) and each.part != "all"]
+        if len(parts) == 2 and parts[0].source == parts[1].source and parts[0].division != parts[1].division:
+            told = "`data` and `test` divide the same file differently, so they would share questions"
+            raise refused(ConfigError(told, remedy="give both the same test_n, seed and map"))
+        return self
 
     @property
     def folder(self) -> Path:
@@ -172,9 +199,11 @@ class Recipe(Preparation):
 
     @classmethod
     def _sections(cls, data: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-        sections = {"judge": {}, "train": {}, "evaluate": {}, **data}
+        sections = {"grade": {}, "judge": {}, "train": {}, "evaluate": {}, **data}
         filled = {verb: with_shared(top, verb, sections[verb]) for verb in SHARED if verb in sections}
         graded = graded_as(data)
+        if isinstance(filled.get("evaluate"), dict):
+            filled["evaluate"] = {**evaluated_as(data), **filled["evaluate"]}
         if isinstance(filled.get("revise"), dict):
             filled["revise"] = {**graded, **filled["revise"]}
         if isinstance(rounds := data.get("rounds"), dict):

@@ -113,8 +113,9 @@ def write_report(experiment: Experiment, folder: Path, split: Split) -> list[Pat
 
 def accuracy_table(found: Sequence[Point]) -> Table:
     """One row per method, size and epoch."""
+    strict, flexible, formatted = found[0].results[0].evaluation.columns
     header = (
-        "method", "examples", "epoch", "seeds", "n", "strict", "95 %", "flexible", "95 %", "in format",
+        "method", "examples", "epoch", "seeds", "n", strict, "95 %", flexible, "95 %", formatted,
         "time per epoch", "peak memory",
     )  # fmt: skip
     rows = []
@@ -176,7 +177,7 @@ def compare_two(a: Point, b: Point, grader: Grade) -> Comparison | None:
     if not seeds or any(ours[seed] != theirs[seed] or ours[seed] != ours[seeds[0]] for seed in seeds):
         return None
     sides = ([base[seed] for seed in seeds], [solved[seed] for seed in seeds])
-    return compare_solved(*sides, grader=grader, names=(a.method, b.method))
+    return compare_solved(*sides, grader=a.results[0].evaluation.column(grader), names=(a.method, b.method))
 
 
 def draw(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-untyped-def]  # matplotlib has no types here
@@ -213,7 +214,7 @@ def _lines(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-u
         title = f"{panel} examples" if by_epoch else (f"after {panel} epochs" if panel else "")
         title = title or ("at the end" if len(panels) > 1 else "")
         axis.set(xlabel="epoch" if by_epoch else "examples", title=title, xticks=values)
-    axes[0].set_ylabel(f"correct ({experiment.grader}), %")
+    axes[0].set_ylabel(f"correct ({_called(experiment, found)}), %")
     top = max(100 * p.interval(experiment.grader).high for p in found)
     axes[0].set_ylim(0, min(100, top + 5))
     handles, labels = axes[0].get_legend_handles_labels()
@@ -246,12 +247,20 @@ def _bars(experiment: Experiment, found: Sequence[Point]):  # type: ignore[no-un
             ends = p.interval(experiment.grader)
             error = [[max(0.0, value - 100 * ends.low)], [max(0.0, 100 * ends.high - value)]]
             axis.errorbar(value, place, xerr=error, fmt="none", ecolor="#444444", capsize=2, linewidth=0.9)
-    units = {"bars": f"correct ({experiment.grader}), %, 95 % interval", "memory": "peak memory of training, MB"}
+    units = {
+        "bars": f"correct ({_called(experiment, found)}), %, 95 % interval",
+        "memory": "peak memory of training, MB",
+    }
     axis.set_yticks(range(len(shown)), [plain(p.name) for p, _ in shown], fontsize=9)
     axis.invert_yaxis()
     axis.set(xlabel=units.get(experiment.chart, "minutes per epoch"), title=plain(experiment.title))
     axis.set_xlim(left=0)
     return figure
+
+
+def _called(experiment: Experiment, found: Sequence[Point]) -> str:
+    """The column that the figure shows, by its name in the tables."""
+    return found[0].results[0].evaluation.column(experiment.grader)
 
 
 def _value(experiment: Experiment, point: Point) -> float | None:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from nlft.config import Idle, refused
 from nlft.errors import ConfigError
-from nlft.grade.config import GraderName
+from nlft.grade.config import CreditSettings, GraderName
 from nlft.lm.config import ChatSettings, ModelSettings, SamplingSettings
 from nlft.revise.ways import Way
 
@@ -21,7 +21,7 @@ def _names(value: Any) -> Any:
     return [name for text in texts for name in str(text).split(",")] if isinstance(texts, list) else texts
 
 
-class ReviseSettings(SamplingSettings, ModelSettings, ChatSettings):
+class ReviseSettings(SamplingSettings, ModelSettings, ChatSettings, CreditSettings):
     """How the student answers again, and which of its answers are kept."""
 
     ways: Annotated[list[Way], BeforeValidator(_names)] = Field(

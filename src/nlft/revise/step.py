@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from nlft.answer.types import Answerer, Request, Usage, make_request
 from nlft.edits import without_response
 from nlft.errors import DataError
 from nlft.files import candidates_path, journal_path, refuse_same_file, sole_writer
-from nlft.grade import grade_one
+from nlft.grade import get_grader, grade_one
 from nlft.progress import Outcome
 from nlft.prompts import AROUND, Context, PromptSet
 from nlft.records import Attempt, Graded, Judged, Verdict, read_records, write_records
@@ -91,6 +92,7 @@ def revise_rows(
     samples: int = 4,
     which: str = "wrong",
     grader: str = "gsm8k-flexible",
+    threshold: float | None = None,
     shortest: float = 0.6,
     otherwise: str = "auto",
     likelihood: Likelihood | None = None,
@@ -110,6 +112,7 @@ def revise_rows(
         samples: Answers per row and way.
         which: Revise "wrong" responses, or "all".
         grader: Decides whether an answer is right.
+        threshold: The score from which on it is, for graders that give partial credit.
         shortest: The least length, as a share of the standard answer's.
         otherwise: What a wrong row without a revision gets: the "reference", nothing ("leave-out"), or the reference
             only if it shows its working ("auto").
@@ -119,21 +122,24 @@ def revise_rows(
     """
     given = list(rows)
     journal = journal if journal is not None else Journal()
+    references = sorted({row.reference for row in given})
+    decide = partial(grade_one, grader=grader, look_up=partial(get_grader, references=references, threshold=threshold))
     wanted = [row for row in given if which == "all" or not row.verdict.correct]
     questions = _questions(wanted, answerer, prompts, ways, samples)
     requests = [request for _, _, request in questions]
     usage = ask(requests, answerer.reply, journal, label="revising", retry_failed=retry_failed)
-    candidates = [_candidate(*question, journal, grader, shortest) for question in questions]
+    candidates = [_candidate(*question, journal, decide, shortest) for question in questions]
     if likelihood is not None:
         scored = {place: likelihood.request(c) for place, c in enumerate(candidates) if c.refusal is None}
         ask(list(scored.values()), likelihood.reply, journal, label="scoring")
         for place, request in scored.items():
             if (reply := journal.get(request.key)) is not None and reply.failure is None:
                 candidates[place] = candidates[place].model_copy(update={"logp": float(reply.text)})
-    made, repeats, left_out = _choose(given, {row.id for row in wanted}, candidates, grader, otherwise)
+    made, repeats, left_out = _choose(given, {row.id for row in wanted}, candidates, decide, otherwise)
     return Revisions(made, candidates, len(wanted), repeats, usage, left_out)
 
 
+Decide = Callable[[Attempt], Graded]
 Question = tuple[Judged, tuple[Way, int, Asked], Request]
 
 
@@ -155,7 +161,7 @@ def _questions(
 
 
 def _candidate(
-    row: Judged, how: tuple[Way, int, Asked], request: Request, journal: Journal, grader: str, shortest: float
+    row: Judged, how: tuple[Way, int, Asked], request: Request, journal: Journal, decide: Decide, shortest: float
 ) -> Candidate:
     way, sample, asked = how
     reply = journal.get(request.key)
@@ -166,23 +172,21 @@ def _candidate(
         why = reply.failure if reply is not None else "not asked"
         return Candidate.model_validate({**about, "response": "", "refusal": f"failed: {why}"})
     response, ended = closed(asked.response(reply.text).strip(), reply.finish_reason)
-    graded = _graded(row, response, ended, grader)
+    graded = _graded(row, response, ended, decide)
     if graded.verdict.correct and MARK in row.reference and ended != "length":
-        graded = _graded(row, in_form(response, final_answer(row.reference)), ended, grader)
+        graded = _graded(row, in_form(response, final_answer(row.reference)), ended, decide)
     reason = refusal(graded, shortest=shortest)
     return Candidate.model_validate({**about, "response": graded.response, "finish_reason": ended, "refusal": reason})
 
 
-def _graded(row: Judged, response: str, ended: str | None, grader: str) -> Graded:
+def _graded(row: Judged, response: str, ended: str | None, decide: Decide) -> Graded:
     """The row with another response, graded; nothing said of the former one is kept."""
-    return grade_one(
-        Attempt.model_validate(without_response(row.model_dump()) | {"response": response, "finish_reason": ended}),
-        grader,
-    )
+    own = without_response(row.model_dump()) | {"response": response, "finish_reason": ended}
+    return decide(Attempt.model_validate(own))
 
 
 def _choose(
-    rows: Sequence[Judged], wanted: set[str], candidates: Sequence[Candidate], grader: str, otherwise: str
+    rows: Sequence[Judged], wanted: set[str], candidates: Sequence[Candidate], decide: Decide, otherwise: str
 ) -> tuple[list[Judged], int, int]:
     """The rows with their best candidate or the standard answer; how many repeated another, and how many have neither."""
     passed: dict[str, list[Candidate]] = {}
@@ -196,12 +200,12 @@ def _choose(
         if row.id in wanted:
             best = max(passed.get(row.id, []), key=lambda c: c.logp if c.logp is not None else 0.0, default=None)
             if best is not None:
-                row = _replaced(row, best.response, best.way, grader)
+                row = _replaced(row, best.response, best.way, decide)
             elif not row.verdict.correct:
                 if otherwise == "leave-out" or (otherwise == "auto" and not shows_working(row.reference)):
                     left_out += 1
                     continue
-                row = _replaced(row, row.reference, "reference", grader)
+                row = _replaced(row, row.reference, "reference", decide)
             if (row.question, row.response) in seen:
                 repeats += 1
                 continue
@@ -210,10 +214,10 @@ def _choose(
     return made, repeats, left_out
 
 
-def _replaced(row: Judged, response: str, how: str, grader: str) -> Judged:
+def _replaced(row: Judged, response: str, how: str, decide: Decide) -> Judged:
     """The row with another, right response; what was said of the former one goes to fields of its own."""
     former = {f"former_{name}": getattr(row, name) for name in ("response", "judgment", "finish_reason")}
-    graded = _graded(row, response, "stop", grader)
+    graded = _graded(row, response, "stop", decide)
     verdict = graded.verdict
     if how == "reference":
         verdict = Verdict(correct=True, reason="the standard answer, in place of an incorrect response")
@@ -247,6 +251,7 @@ def revise_file(
             samples=settings.samples,
             which=settings.rows,
             grader=settings.grader,
+            threshold=settings.threshold,
             shortest=settings.shortest,
             otherwise=settings.otherwise,
             likelihood=likelihood,

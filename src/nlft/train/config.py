@@ -148,6 +148,11 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
                 raise refused(error) from None
         return self
 
+    @classmethod
+    def filled(cls, data: dict[str, Any]) -> list[str]:
+        """A task sets the grader of ReFT alone."""
+        return ["prompts", "grader"] if data.get("objective") == REFT else ["prompts"]
+
     @property
     def lora(self) -> dict[str, Any]:
         """The arguments of `nlft.train.lora_config`."""

@@ -13,7 +13,7 @@ from nlft.choose.candidates import CANDIDATES
 from nlft.choose.config import ChooseSettings
 from nlft.choose.verdict import Choice
 from nlft.files.yaml import override
-from nlft.lm.config import ChatSettings
+from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.pipeline.experiment import Experiment
 from nlft.records import Judged
 
@@ -37,7 +37,7 @@ def experiment_lines(
         ConfigError: for a malformed assignment.
     """
     longest = max(len(text) for row in rows for text in (row.response, row.reference))
-    load = settings.model_dump(mode="json", include={"dtype", "device", "trust_remote_code"}, exclude_defaults=True)
+    load = settings.model_dump(mode="json", include=set(LoadSettings.__annotations__), exclude_defaults=True)
     spoken = ChatSettings.of(settings).model_dump(exclude_defaults=True, exclude={"prompts"})
     if "chat_template" in spoken:
         spoken["chat_template"] = _place(spoken["chat_template"])

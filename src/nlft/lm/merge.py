@@ -37,7 +37,7 @@ def merged(settings: LoadSettings, model: str, adapter: str | Path) -> LanguageM
     else:
         lm = load_as(settings, model)
         with quiet():
-            whole = with_adapter(lm.model.dequantize().to(torch.float32), adapter).merge_and_unload()
+            whole = with_adapter(lm.model.dequantize(dtype=torch.float32), adapter).merge_and_unload()
     return LanguageModel(whole.to(DTYPES[settings.dtype]), lm.tokenizer, lm.name)
 
 

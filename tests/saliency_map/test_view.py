@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from nlft.cli.app import app
 from nlft.errors import ConfigError, DataError
 from nlft.records import write_records
-from nlft.saliency_map.bundle import STATIC, bundle
+from nlft.saliency_map.bundle import PAGES, STATIC, bundle
 from nlft.saliency_map.export import export_page
 
 
@@ -25,7 +25,17 @@ def test_the_command_writes_the_page(make_scored, tmp_path):
     assert rows[1]["scores"]["logp_judge"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--serve", "-o", "map.html"], ["-o", "map.html", "-m", "model"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--serve", "-o", "map.html"],
+        ["-o", "map.html", "-m", "model"],
+        ["--edit"],
+        ["--edit", "-o", "map.html"],
+        ["--serve", "--edit", "-m", "model"],
+    ],
+)
 def test_contradictory_options(arguments, tmp_path):
     result = CliRunner().invoke(app, ["view", str(tmp_path / "scored.jsonl"), *arguments])
     assert isinstance(result.exception, ConfigError)
@@ -44,13 +54,15 @@ def test_scores_of_another_form_are_refused(make_scored, tmp_path):
 
 
 def test_all_sources_are_in_the_bundle_once():
-    text = bundle("main")
+    texts = [bundle(entry) for _, entry in PAGES.values()]
     names = [path.stem for path in STATIC.glob("*.js")]
     assert len(names) > 10
     for name in names:
-        assert text.count(f"const module_{name} = ") == 1
-    assert not re.search(r"^(import|export) ", text, re.MULTILINE)
-    assert "</script" not in text.lower()
+        assert {text.count(f"const module_{name} = ") for text in texts} <= {0, 1}
+        assert any(f"const module_{name} = " in text for text in texts)
+    for text in texts:
+        assert not re.search(r"^(import|export) ", text, re.MULTILINE)
+        assert "</script" not in text.lower()
 
 
 def test_sources_are_of_readable_size():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nlft.records import Judged, Scored
+    from nlft.saliency_map.loopback import LoopbackServer
 
 
 app = make_app()
@@ -22,9 +23,12 @@ app = make_app()
 @app.command()
 @with_settings(ViewSettings)
 def view(
-    scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote.")],
+    scored: Annotated[Path, typer.Argument(help="JSONL that `nlft score` wrote; with --edit, judged rows.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1 until Ctrl-C.")] = False,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Correct the rows of FILE (judged or scored) on the served page.")
+    ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve; 0 picks a free one.")] = 0,
     *,
     settings: ViewSettings,
@@ -32,6 +36,11 @@ def view(
     """Make the saliency map: each token's role and scale, with settings you can adjust without training."""
     from nlft.errors import ConfigError
 
+    if edit:
+        if not serve or output is not None or settings.model_fields_set:
+            raise ConfigError("--edit serves a page of its own", remedy="give --serve, and of all else at most --port")
+        _edit(scored, port)
+        return
     if serve == (output is not None):
         raise ConfigError("no output given", remedy="add -o FILE.html or --serve")
     if output is not None:
@@ -59,11 +68,24 @@ def view(
 
 
 def _serve(rows: list[Scored], source: str, scorer: Callable[[Judged], Scored] | None, port: int) -> None:
-    from nlft.errors import ConfigError
     from nlft.saliency_map.server import PageServer
 
+    _run(lambda: PageServer(rows, source=source, score=scorer, port=port), port)
+
+
+def _edit(rows: Path, port: int) -> None:
+    from nlft.files import edits_path, sole_writer
+    from nlft.saliency_map.editor import EditServer
+
+    with sole_writer(edits_path(rows)):
+        _run(lambda: EditServer(rows, port=port), port)
+
+
+def _run(make: Callable[[], LoopbackServer], port: int) -> None:
+    from nlft.errors import ConfigError
+
     try:
-        server = PageServer(rows, source=source, score=scorer, port=port)
+        server = make()
     except OSError as error:
         raise ConfigError(f"cannot use port {port}: {error.strerror}", remedy="choose another --port") from None
     print(f"{server.url} (press Ctrl-C to stop)", flush=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
+PAGES = {"map": ("index.html", "main"), "edit": ("edit.html", "edit")}
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w-]+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
@@ -27,14 +28,16 @@ class Page:
     policy: str
 
 
-def assemble(data: str, *, connects: bool) -> Page:
+def assemble(data: str, *, connects: bool, name: str = "map") -> Page:
     """Insert data, style and script into the page.
 
     Args:
         data: JSON that is safe inside a script element.
         connects: Whether the page may talk to the server it came from.
+        name: The page: "map" or "edit".
     """
-    style, script = (STATIC / "page.css").read_text(encoding="utf-8"), bundle("main")
+    file, entry = PAGES[name]
+    style, script = (STATIC / "page.css").read_text(encoding="utf-8"), bundle(entry)
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -46,18 +49,18 @@ def assemble(data: str, *, connects: bool) -> Page:
             "form-action 'none'",
         ]
     )
-    html = (STATIC / "index.html").read_text(encoding="utf-8")
+    html = (STATIC / file).read_text(encoding="utf-8")
     parts = {
         "default-src 'none'": policy,
         '<link rel="stylesheet" href="page.css">': f"<style>{style}</style>",
-        '<script type="module" src="main.js"></script>': f"<script>{script}</script>",
+        f'<script type="module" src="{entry}.js"></script>': f"<script>{script}</script>",
         # Last, so that the data cannot be mistaken for one of the placeholders above.
         ">null</script>": f">{data}</script>",
     }
     for place, content in parts.items():
         before, found, after = html.partition(place)
         if not found:
-            raise AssertionError(f"index.html lacks {place}")
+            raise AssertionError(f"{file} lacks {place}")
         html = before + content + after
     return Page(html, policy)
 

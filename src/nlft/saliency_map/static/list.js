@@ -1,5 +1,5 @@
 // The list of examples: filters, sorting, and the row on screen.
-import { element, percent, visible } from "./text.js";
+import { element, visible } from "./text.js";
 
 const PAGE = 300; // rows drawn at a time
 
@@ -12,9 +12,13 @@ const ORDERS = {
 };
 
 export class ExampleList {
-  /** `form` holds the filters, `list` the rows; `onChoose(index)` hears of a choice. */
-  constructor(form, list, count, onChoose) {
-    Object.assign(this, { form, list, count, onChoose, entries: [], shown: [], current: 0, drawn: PAGE });
+  /**
+   * `form` holds the filters, `list` the rows; `onChoose(index)` hears of a choice. `looks` says of a row, with its
+   * summary, its `kinds` (the filters it passes), its `sign` ([class, sign, spoken]), its `note`, whether it is `out`,
+   * and the `text` to search.
+   */
+  constructor(form, list, count, onChoose, looks) {
+    Object.assign(this, { form, list, count, onChoose, looks, entries: [], shown: [], current: 0, drawn: PAGE });
     form.addEventListener("input", () => {
       this.refresh(true);
       if (this.shown.length > 0) this.onChoose(this.shown[0].index); // what is on screen is in the list, and its first
@@ -44,7 +48,7 @@ export class ExampleList {
       index,
       row,
       summary: summaries[index],
-      length: row.scores.token_ids.length,
+      length: row.scores?.token_ids.length,
       text: null,
     }));
     this.refresh(false);
@@ -81,16 +85,11 @@ export class ExampleList {
   }
 
   #passes(entry, wanted) {
-    const { verdict } = entry.row;
-    if (wanted.verdict === "right" && !verdict.correct) return false;
-    if (wanted.verdict === "wrong" && verdict.correct) return false;
-    if (wanted.verdict === "excluded" && !entry.summary.excluded) return false;
-    if (100 * entry.summary.share < wanted.least || 100 * entry.summary.share > wanted.most) return false;
+    const { row, summary } = entry;
+    if (wanted.verdict !== "all" && !this.looks.kinds(row, summary).includes(wanted.verdict)) return false;
+    if (summary && (100 * summary.share < wanted.least || 100 * summary.share > wanted.most)) return false;
     if (wanted.text === "") return true;
-    const { row } = entry;
-    entry.text ??= [row.id, row.question, row.reference, row.judgment ?? "", row.scores.pieces.join("")]
-      .join("\n")
-      .toLowerCase();
+    entry.text ??= this.looks.text(row).join("\n").toLowerCase();
     return entry.text.includes(wanted.text);
   }
 
@@ -103,8 +102,10 @@ export class ExampleList {
       most: Number(data.get("most") || 100),
       text: String(data.get("text")).toLowerCase(),
     };
+    // A row that stops passing while it is on screen stays in the list until another filter is chosen.
+    const held = !fromStart && this.shown.some((entry) => entry.index === this.current) ? this.current : null;
     this.shown = this.entries
-      .filter((entry) => this.#passes(entry, wanted))
+      .filter((entry) => entry.index === held || this.#passes(entry, wanted))
       .sort(ORDERS[data.get("order")] ?? ORDERS.file);
     this.count.textContent = `${this.shown.length} of ${this.entries.length} examples`;
     const items = this.shown.slice(0, this.drawn).map((entry) => element("li", "", this.#button(entry)));
@@ -119,17 +120,16 @@ export class ExampleList {
   }
 
   #button({ index, row, summary }) {
-    const { correct } = row.verdict;
-    const sign = element("span", `sign ${correct ? "right" : "wrong"}`, correct ? "✓" : "✗");
+    const [name, mark, spoken] = this.looks.sign(row);
+    const sign = element("span", `sign ${name}`, mark);
     sign.setAttribute("role", "img");
-    sign.setAttribute("aria-label", correct ? "right" : "wrong");
-    const excluded = summary.excluded ? " · excluded" : "";
+    sign.setAttribute("aria-label", spoken ?? name);
     const button = element(
       "button",
-      summary.excluded ? "out" : "",
+      this.looks.out(row, summary) ? "out" : "",
       sign,
       element("span", "name", visible(row.question).slice(0, 90)),
-      element("span", "note", `${visible(row.id).slice(0, 40)} · ${percent(summary.share)} salient${excluded}`),
+      element("span", "note", this.looks.note(row, summary)),
     );
     button.type = "button";
     button.dataset.index = index;

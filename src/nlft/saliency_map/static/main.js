@@ -36,7 +36,14 @@ const chart = new Chart($("#chart"), (token) => {
   const index = tokens.groups.findIndex(([, last]) => token <= last);
   if (index >= 0) showToken(tokens.groups[index]);
 });
-const list = new ExampleList($("#filters"), $("#examples"), $("#count"), choose);
+const list = new ExampleList($("#filters"), $("#examples"), $("#count"), choose, {
+  kinds: ({ verdict }, { excluded }) => [verdict.correct ? "right" : "wrong", ...(excluded ? ["excluded"] : [])],
+  sign: ({ verdict }) => (verdict.correct ? ["right", "✓"] : ["wrong", "✗"]),
+  out: (_, { excluded }) => excluded,
+  note: ({ id }, { share, excluded }) =>
+    `${visible(id).slice(0, 40)} · ${percent(share)} salient${excluded ? " · excluded" : ""}`,
+  text: (row) => [row.id, row.question, row.reference, row.judgment ?? "", row.scores.pieces.join("")],
+});
 const controls = new Controls($("#settings"), $("#more-settings"), data.describe, (settings) => apply(settings));
 
 /** All that the panels say of the example on screen. */

@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAMES]`: measure, print the table, write `benchmarks/results.json`.
 
 Nothing else may run on the machine meanwhile. Each part's rows are on disk as soon as it ends. Names: trl,
-naive, efficiency, memory, vocabulary, scoring, generation, growth, curves.
+naive, attention, long, efficiency, memory, vocabulary, scoring, generation, growth, curves.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ RESULTS = Path(__file__).parent / "results.json"
 PARTS = {
     "trl": step.against_trl,
     "naive": step.against_naive,
+    "attention": step.attention,
+    "long": step.long_responses,
     "efficiency": step.efficiency,
     "memory": step.memory,
     "vocabulary": vocabulary.run,

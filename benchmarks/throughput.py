@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 import torch
+from transformers import GenerationConfig
 
 from benchmarks.measure import Result, alternate, median, result
 from benchmarks.rows import encoded, judged
@@ -15,13 +16,13 @@ from benchmarks.variants import default_model
 from nlft.lm import LanguageModel, SamplingSettings, encode_prompt, load_model
 from nlft.lm.encode import EncodedExample
 from nlft.lm.generate import generate
-from nlft.lm.logprobs import _plain
+from nlft.lm.logprobs import _plain, share_prefixes, shares_prefixes
 from nlft.lm.score import score_batch
 from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 
 CHUNKS, PER_CHUNK, ROWS_PER_PASS = 5, 20, 8
-PROBLEMS, NEW_TOKENS, BATCH = 64, 100, 16
+NEW_TOKENS, BATCH = 100, 16
 
 
 def _loaded() -> LanguageModel:
@@ -59,64 +60,84 @@ def scoring() -> list[Result]:
 
 
 def generation() -> list[Result]:
-    """64 problems, greedy, the same number of new tokens for everyone."""
+    """Greedy, the same number of new tokens for everyone: 64 problems of the paper's prompt, 32 of a short one."""
+    return [
+        row
+        for prompts, count, target in (("paper", 64, ">= 2.5"), ("short", 32, ">= 2"))
+        for row in _generation(prompts, count, target)
+    ]
+
+
+def _generation(prompts: str, count: int, target: str) -> list[Result]:
     lm = _loaded()
-    prompts = load_prompts("paper")
-    ids = [encode_prompt(lm.tokenizer, prompts.base(row.question)) for row in judged()[:PROBLEMS]]
-    # Ends are switched off so that both write as many tokens.
-    endless = LanguageModel(lm.model, _Endless(lm.tokenizer), lm.name)
-    lm.model.generation_config.eos_token_id = None
-
-    def ours() -> None:
-        settings = SamplingSettings(temperature=0, max_new_tokens=NEW_TOKENS, batch_size=PROBLEMS)
-        assert all(len(c.token_ids) == NEW_TOKENS for c in generate(endless, ids, settings))
-
-    def theirs() -> None:
-        for start in range(0, PROBLEMS, BATCH):
-            batch = ids[start : start + BATCH]
-            width = max(map(len, batch))
-            padded = torch.tensor([[0] * (width - len(p)) + p for p in batch])
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
-            with torch.inference_mode():
-                lm.model.generate(
-                    padded,
-                    attention_mask=mask,
-                    max_new_tokens=NEW_TOKENS,
-                    do_sample=False,
-                    pad_token_id=0,
-                    eos_token_id=None,
-                )
-
-    lm.model.set_attn_implementation("sdpa")
-    print("generation", file=sys.stderr)
+    ids = prompt_ids(lm, prompts, [row.question for row in judged()[:count]])
+    print(f"generation, {prompts} prompt", file=sys.stderr)
     repeats = 5
+    calls = {"ours": answer_ours, "generate": answer_padded, "continuous": answer_continuously}
+    try:
+        answer_continuously(lm, ids[:2], 2)
+    except (RuntimeError, ValueError, ImportError, NotImplementedError) as error:
+        print(f"  transformers' continuous batching does not run here: {error}", file=sys.stderr)
+        del calls["continuous"]
+    seconds = alternate(
+        {name: [partial(call, lm, ids, NEW_TOKENS)] * repeats for name, call in calls.items()}, warm=False
+    )
+    ours = median(seconds["ours"])
+    note = f"greedy, {NEW_TOKENS} new tokens each; {count * NEW_TOKENS / ours:.0f} tokens/s ours"
+    what = {
+        "generate": (f"model.generate in left-padded batches of {BATCH}", target),
+        "continuous": ("transformers' continuous batching", "-"),
+    }
+    return [
+        result(
+            f"generation, {count} GSM8K problems, {prompts} prompt, {what[name][0]}", "ours", median(seconds[name]),
+            ours, what[name][1], unit="s", repeats=repeats, note=note,
+        )
+        for name in calls
+        if name != "ours"
+    ]  # fmt: skip
 
-    def as_shared() -> None:
-        from nlft.lm import attention
 
-        lm.model.set_attn_implementation(attention.NAME)
-        ours()
-        lm.model.set_attn_implementation("sdpa")
+def prompt_ids(lm: LanguageModel, prompts: str, questions: list[str]) -> list[list[int]]:
+    """The tokens that a model is asked with."""
+    words = load_prompts(prompts)
+    return [list(encode_prompt(lm.tokenizer, words.base(question))) for question in questions]
 
+
+def answer_ours(lm: LanguageModel, ids: list[list[int]], new_tokens: int) -> None:
+    """So many tokens for each prompt, by our generator, all in one batch."""
+    share_prefixes(lm.model, shares_prefixes(lm.model))
+    # Ends are switched off so that all write as many tokens.
+    endless = LanguageModel(lm.model, lm.tokenizer, lm.name)
+    vars(endless)["stop_ids"] = frozenset()
+    settings = SamplingSettings(temperature=0, max_new_tokens=new_tokens, batch_size=len(ids))
+    assert all(len(c.token_ids) == new_tokens for c in generate(endless, ids, settings))
+
+
+def answer_padded(lm: LanguageModel, ids: list[list[int]], new_tokens: int) -> None:
+    """The same by `model.generate`, in left-padded batches."""
     lm.model.set_attn_implementation("sdpa")
-    seconds = alternate({"ours": [as_shared] * repeats, "generate": [theirs] * repeats}, warm=False)
-    return [result(
-        "generation, 64 GSM8K problems, model.generate in left-padded batches of 16", "ours", median(seconds["generate"]),
-        median(seconds["ours"]), ">= 2.5", unit="s", repeats=repeats,
-        note=f"paper prompt, greedy, {NEW_TOKENS} new tokens each; {PROBLEMS * NEW_TOKENS / median(seconds['ours']):.0f} tokens/s ours",
-    )]  # fmt: skip
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        width = max(map(len, batch))
+        padded = torch.tensor([[0] * (width - len(p)) + p for p in batch], device=lm.device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch], device=lm.device)
+        with torch.inference_mode():
+            lm.model.generate(
+                padded, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, pad_token_id=0, eos_token_id=None
+            )  # fmt: skip
 
 
-class _Endless:
-    """A tokenizer that names no end."""
-
-    def __init__(self, tokenizer: object) -> None:
-        self._tokenizer = tokenizer
-
-    eos_token_id = None
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._tokenizer, name)
+def answer_continuously(lm: LanguageModel, ids: list[list[int]], new_tokens: int) -> None:
+    """The same by transformers' continuous batching."""
+    lm.model.set_attn_implementation("sdpa")
+    settings = GenerationConfig(
+        max_new_tokens=new_tokens, do_sample=False, pad_token_id=0, eos_token_id=-1, num_blocks=512, max_batch_tokens=4096
+    )  # fmt: skip
+    with torch.inference_mode():
+        found = lm.model.generate_batch(inputs=ids, generation_config=settings, progress_bar=False)
+    if sorted(len(each.generated_tokens) for each in found.values()) != [new_tokens] * len(ids):
+        raise RuntimeError("it did not write all tokens")
 
 
 @torch.no_grad()

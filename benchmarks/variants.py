@@ -20,17 +20,23 @@ Step = Callable[[list[Judged]], Tensor]
 
 
 def nlft_step(
-    model: str, prompts: str, rows: list[Judged], *, scale_schedule: str = "step", objective: str = "nlft"
+    model: str,
+    prompts: str,
+    rows: list[Judged],
+    *,
+    scale_schedule: str = "step",
+    objective: str = "nlft",
+    device: str = "cpu",
 ) -> Step:
     """Ours: forward and backward of one batch; `once` scales are computed before, as they are in training."""
-    lm = load_model(model, dtype="float32", device="cpu")
+    lm = _loaded(model, device)
     folder = tempfile.mkdtemp()
     config = NLFTConfig(
         folder,
         prompts=prompts,
         scale_schedule=scale_schedule,
         objective=objective,
-        use_cpu=True,
+        use_cpu=device == "cpu",
         score_cache=f"{folder}/cache",
     )  # type: ignore[arg-type]
     examples = {example.id: example for example in encoded(lm.tokenizer, rows, prompts)}
@@ -51,12 +57,17 @@ def nlft_step(
     return step
 
 
-def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: bool = True) -> Step:
-    """TRL's SFTTrainer with its defaults (activation checkpointing on), in float32 like ours."""
+def _loaded(model: str, device: str) -> Any:
+    """In float32 on the CPU; elsewhere in the type a user would get."""
+    return load_model(model, dtype="float32" if device == "cpu" else "auto", device=device)
+
+
+def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: bool = True, device: str = "cpu") -> Step:
+    """TRL's SFTTrainer with its defaults (activation checkpointing on), on the CPU in float32 like ours."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    lm = load_model(model, dtype="float32", device="cpu")
+    lm = _loaded(model, device)
     examples = {example.id: example.base for example in encoded(lm.tokenizer, rows, prompts)}
     ids = list(examples)
     table = [
@@ -66,7 +77,7 @@ def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: boo
     trainer = SFTTrainer(
         lm.model,
         SFTConfig(
-            tempfile.mkdtemp(), completion_only_loss=True, max_length=None, bf16=False, use_cpu=True, report_to="none",
+            tempfile.mkdtemp(), completion_only_loss=True, max_length=None, bf16=device != "cpu", use_cpu=device == "cpu", report_to="none",
             per_device_train_batch_size=BATCH, activation_checkpointing=checkpointing,
         ),
         train_dataset=Dataset.from_list(table),
@@ -82,7 +93,8 @@ def trl_step(model: str, prompts: str, rows: list[Judged], *, checkpointing: boo
     def step(batch: list[Judged]) -> Tensor:
         trainer.model.zero_grad()
         inputs = trainer.data_collator([trainer.train_dataset[ids.index(row.id)] for row in batch])
-        loss = trainer.compute_loss(trainer.model, inputs)
+        with trainer.compute_loss_context_manager():
+            loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs(inputs))
         loss.backward()
         return loss.detach()
 

@@ -421,3 +421,36 @@ def test_a_step_runs_on_the_meta_device(kind: str) -> None:
         assert one.logp.device.type == "meta"
         assert two.top is not None
         assert two.top[1].shape == (len(path.response), 3)
+
+
+def trained(dtype: torch.dtype) -> Any:
+    """With an adapter trained at a high rate until it knows the rows, as a run of many epochs does."""
+    model = adapted(share(tiny("qwen2")).to(dtype))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-2)
+    for _ in range(60):
+        loss = -torch.cat([scored.logp for scored in path_logprobs(model, SETS["unequal lengths"])[0]]).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert loss < 1
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_trained_and_merged_models_keep_the_shared_way(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As evaluation meets them: loaded anew and asked once, with the adapter on and merged into the weights."""
+    probed: list[Any] = []
+    probe = logprobs._probe
+    monkeypatch.setattr(logprobs, "_probe", lambda base: probed.append(base) or probe(base))
+    model = trained(dtype)
+    assert len(probed) == 1  # once in all of training
+    for merged in (False, True):
+        network = copy.deepcopy(model)
+        network = network.merge_and_unload() if merged else network
+        del unwrap(network)._nlft_shares_prefixes
+        for _ in range(3):
+            assert shares_prefixes(network)
+    assert len(probed) == 3
+    assert not caplog.records

@@ -20,11 +20,17 @@ from torch.utils.checkpoint import checkpoint
 
 # One chunk of logits in float32; large enough for an efficient matrix product, small compared with a model.
 CHUNK_BYTES = 32 * 2**20
+CUDA_CHUNK_BYTES = 512 * 2**20
 
 
-def chunk_rows(vocabulary: int) -> int:
+def chunk_bytes(device: torch.device) -> int:
+    """The size of a chunk of logits: a GPU needs larger products to be busy."""
+    return CUDA_CHUNK_BYTES if device.type == "cuda" else CHUNK_BYTES
+
+
+def chunk_rows(vocabulary: int, device: torch.device) -> int:
     """How many positions go through the head at once."""
-    return max(1, CHUNK_BYTES // (4 * vocabulary))
+    return max(1, chunk_bytes(device) // (4 * vocabulary))
 
 
 @dataclass
@@ -114,9 +120,9 @@ def asking(base: Any, asked: Asked | None) -> Iterator[None]:
         head.asked = None
 
 
-def _chunk_rows_of(head: nn.Module) -> int:
+def _chunk_rows_of(head: nn.Module, device: torch.device) -> int:
     weight = head.weight if isinstance(head.weight, Tensor) else next(head.parameters())
-    return chunk_rows(weight.shape[0])
+    return chunk_rows(weight.shape[0], device)
 
 
 def _logits(head: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -142,7 +148,7 @@ class _FrozenHead(torch.autograd.Function):
     ) -> Tensor:
         logp = torch.empty(targets.shape, dtype=torch.float32, device=hidden.device)
         slope = torch.empty_like(hidden) if needs_gradient else None
-        step = chunk_rows(weight.shape[0])
+        step = chunk_rows(weight.shape[0], hidden.device)
         for start in range(0, len(targets), step):
             chunk = slice(start, start + step)
             logits = F.linear(hidden[chunk], weight, bias).float()
@@ -196,7 +202,7 @@ def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
     def one_chunk(states: Tensor, chosen: Tensor) -> Tensor:
         return torch.log_softmax(logits(states).float(), -1).gather(-1, chosen)
 
-    step = _chunk_rows_of(head)
+    step = _chunk_rows_of(head, hidden.device)
     pieces = []
     for start in range(0, len(ids), step):
         states, chosen = hidden[start : start + step], ids[start : start + step]
@@ -210,7 +216,7 @@ def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
 @torch.no_grad()
 def top_logprobs(head: nn.Module, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k likeliest tokens at each position: (log P, ids), each (n, k), without gradient."""
-    logits, step = _logits(head), _chunk_rows_of(head)
+    logits, step = _logits(head), _chunk_rows_of(head, hidden.device)
     values, ids = [], []
     for start in range(0, len(hidden), step):
         best = torch.log_softmax(logits(hidden[start : start + step]).float(), -1).topk(k, -1)

@@ -162,6 +162,8 @@ def load_model(
     weights = pick_dtype(dtype, where)
     source = resolve_model(name_or_path)
     extra: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if where.type == "cuda":  # straight there: the host needs no memory for a second copy
+        extra["device_map"] = {"": torch.cuda.current_device() if where.index is None else where.index}
     if quantization is not None:
         extra["quantization_config"] = _quantization(quantization, weights)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, template=template, adapter=adapter)
@@ -172,7 +174,7 @@ def load_model(
             model = AutoModelForCausalLM.from_pretrained(source, dtype=weights, use_safetensors=True, **extra)
         except UNREADABLE as error:
             raise _cannot_load("model", name_or_path, error) from error
-        if quantization is None:
+        if "device_map" not in extra:
             model = model.to(where)
         if adapter is not None:
             model = with_adapter(model, adapter)

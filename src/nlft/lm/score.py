@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nlft import processes
+from nlft.core.transfer import send
 from nlft.lm.encode import EncodedExample
 from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, path_logprobs
 from nlft.lm.pack import TokenPath
@@ -96,7 +97,7 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
     if example.marks is not None:
         row = replace(row, marks=torch.tensor(example.marks, device=base.logp.device))
     if example.token_weights is not None:
-        row = replace(row, token_weights=torch.tensor(example.token_weights, device=base.logp.device))
+        row = replace(row, token_weights=send([torch.tensor(example.token_weights)], base.logp.device)[0])
     if teacher is not None and teacher.top is not None and base.chosen is not None:
         row = replace(row, top_standard=TopTokens(teacher.top[0], _weighed(base.chosen, weights)))
     return row

@@ -82,6 +82,9 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     per_device_train_batch_size: int = field(default=4, metadata={"help": "paper 4.2"})
     num_train_epochs: float = setting("epochs")
     logging_steps: float = field(default=1, metadata={"help": "steps between log lines"})
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "leave losses that are not finite out of the log; waits for each step"}
+    )
     report_to: None | str | list[str] = field(  # noqa: RUF036 - the order HfArgumentParser can read
         default="none", metadata={"help": "where transformers also reports"}
     )

@@ -104,7 +104,9 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
         default=None, description="LoRA target modules, comma-separated, or all-linear; the MLP projections by default"
     )
     full: bool = Field(default=False, description="train all weights, without an adapter")
-    gradient_checkpointing: Annotated[bool, Idle()] = Field(default=False, description="use less memory but more time")
+    gradient_checkpointing: Annotated[
+        bool | None, Idle(), Flags(("--gradient-checkpointing/--no-gradient-checkpointing",))
+    ] = Field(default=None, description="use less memory but more time; by default if one GPU's memory would not do")
     save_steps: int | None = Field(default=None, ge=1, description="steps between checkpoints; one epoch by default")
     keep_checkpoints: int = Field(default=2, ge=1, description="number of most recent checkpoints to keep")
 

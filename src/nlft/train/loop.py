@@ -23,6 +23,7 @@ from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig, lora_config
+from nlft.train.memory import fit
 from nlft.train.summary import TrainResult, begin_run, train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
 
@@ -46,6 +47,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     source: Source | None = None,
+    fit_memory: bool = False,
 ) -> TrainResult:
     """Train and save; each logged step adds a line to `metrics.jsonl`.
 
@@ -58,6 +60,7 @@ def train(
         resume: Resume from the last checkpoint in the folder; start afresh if there is none.
         overwrite: Accept a folder that holds a finished run.
         source: For the record, the file of the rows and the settings in the user's words.
+        fit_memory: Turn on activation checkpointing if a step would not fit the GPU without it.
 
     Raises:
         DataError: for unusable rows, a folder that holds another run, a resumed run whose data, prompts, template or
@@ -67,6 +70,8 @@ def train(
     start = time.perf_counter()
     with quiet():
         trainer = make_trainer(rows, lm, config, lora=lora, full=full)
+    if fit_memory:
+        fit(trainer)
     own = train_settings(trainer)
     told = begin_run(rows, lm, config, source, {**own, "lora": lora or {}, "full": full}, resume=resume)
     result = run_trainer(trainer, start=start, resume=resume)

@@ -83,7 +83,8 @@ def _train(settings: TrainSettings, rows: list[Judged], output: Path, **how: Any
     )
     if settings.objective in ("first-error", "clipped-ratio") and not any(_has_weights(row) for row in rows):
         rows = with_step_weights(rows, lm.tokenizer, marks=settings.marks == "use")
-    return train(rows, lm, config, lora=settings.lora, full=settings.full, **how)
+    fit = settings.gradient_checkpointing is None
+    return train(rows, lm, config, lora=settings.lora, full=settings.full, fit_memory=fit, **how)
 
 
 def _has_weights(row: Judged) -> bool:
@@ -126,7 +127,7 @@ def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
         "max_steps": settings.max_steps,
         "gradient_accumulation_steps": settings.gradient_accumulation,
         "weight_decay": settings.weight_decay,
-        "activation_checkpointing": settings.gradient_checkpointing,
+        "activation_checkpointing": bool(settings.gradient_checkpointing),
         "seed": settings.seed,
         "save_strategy": "steps" if settings.save_steps else "epoch",
         "save_steps": settings.save_steps or 500,

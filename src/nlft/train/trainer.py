@@ -242,7 +242,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Like `Trainer.log`, with the means of the loss's parts and the trained tokens per second."""
         if "loss" in logs:
-            means = {name: (float(torch.stack(v).float().mean()), len(v)) for name, v in self._parts.items()}
+            stacked = [torch.stack(values).float().mean() for values in self._parts.values()]
+            read = torch.stack(stacked).tolist() if stacked else []  # all at once: each reading waits for the device
+            means = {name: (mean, len(self._parts[name])) for name, mean in zip(self._parts, read, strict=True)}
             everywhere = processes.gather((means, self._tokens))
             for name in dict.fromkeys(name for each, _ in everywhere for name in each):
                 found = [each[name] for each, _ in everywhere if name in each]

@@ -26,6 +26,7 @@ TRAINING_BY_NAME = {
     "lm/test_attention.py": ("compiled_flex_attention_is",),
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
     "pipeline/test_init.py": ("runs_as_it_is",),
+    "pipeline/test_your_own_task.py": ("commands_of_the_page",),
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),
     "export/test_export.py": ("lm_eval",),

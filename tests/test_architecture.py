@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "provenance": {"config", "errors", "prompts", "records"},
     "adapter": {"config", "errors", "files", "prompts", "provenance", "records"},
     "demo": {"files", "pipeline", "records", "saliency_map"},
-    "grade": {"config", "edits", "errors", "files", "progress", "records", "tasks"},
+    "grade": {"answer", "config", "edits", "errors", "files", "progress", "prompts", "records", "tasks"},
     "lm": {"adapter", "config", "core", "errors", "objectives", "processes", "prompts", "records", "spans", "tasks"},
     "answer": {"config", "errors", "files", "lm", "processes", "progress", "prompts", "provenance", "records"},
     "data": {"config", "edits", "errors", "files", "grade", "lm", "progress", "prompts", "records", "spans", "tasks"},

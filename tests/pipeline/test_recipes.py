@@ -111,6 +111,9 @@ def test_the_commands_for_two_gpus_are_commands() -> None:
 # One trained method of each recipe: the whole of an experiment is in test_experiment.py, every objective here.
 CHOSEN = {
     "ablations": "log-ratio",
+    "classification": "sft",
+    "code": "sft-responses",
+    "extraction": "nlft",
     "fig1-fig6-50-examples": "sft-correct",
     "fig4-fractions": "sft-reference",
     "fig5-sizes": "nlft-paper",
@@ -132,6 +135,7 @@ def test_an_experiment_takes_two_steps(path: Path, world: Path, tmp_path: Path) 
         "model": world / "model",
         "data": f"{{source: {world / 'train.jsonl'}}}",
         "answer": "null",
+        "task": "null",  # the rows are sums
         "judge": "{judge: rule}",
         "grade": "{}",
         "chat_template": "null",

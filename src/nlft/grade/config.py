@@ -44,5 +44,5 @@ class GradeSettings(CreditSettings):
     grader: GraderName = Field(
         default="gsm8k-flexible",
         description="grader that decides: gsm8k-strict, gsm8k-flexible, number, authors, choice, exact, math, "
-        "reasoning-gym, label, label:FILE.yaml, json, json:SCHEMA.json, code (tests), or code:FILE.py (your own)",
+        "reasoning-gym, label, label:FILE.yaml, json, json:SCHEMA.json, code (tests), rubric:FILE.yaml, or code:FILE.py (your own)",
     )

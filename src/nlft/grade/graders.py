@@ -36,7 +36,7 @@ Grader = Callable[[Attempt], Verdict]
 # published ones.
 BOTH = ("gsm8k-strict", "gsm8k-flexible")
 # The graders that take a file, as in `label:labels.yaml`.
-FILES = ("code:", "label:", "label-strict:", "json:", "json-strict:")
+FILES = ("code:", "label:", "label-strict:", "json:", "json-strict:", "rubric:")
 STRICT = {
     "reasoning-gym": "reasoning-gym-strict",
     "label": "label-strict",
@@ -65,7 +65,7 @@ _IN_PROCESS: dict[str, Grader] = {
 
 def grader_names() -> list[str]:
     """Every name that `get_grader` takes; `code:FILE` stands for any file."""
-    return [*_IN_PROCESS, "math", "label", "json", "code:FILE"]
+    return [*_IN_PROCESS, "math", "label", "json", "code:FILE", "rubric:FILE"]
 
 
 def get_grader(name: str, *, references: Iterable[str] = (), threshold: float | None = None) -> Grader:
@@ -77,6 +77,7 @@ def get_grader(name: str, *, references: Iterable[str] = (), threshold: float | 
     - `label`, `label:FILE`, `json`, `json:FILE`, and their strict forms `label-strict`, `json-strict`: see
       `nlft.grade.label` and `nlft.grade.fields`
     - `code`, `code-strict`: the tests of a Python function, where running code is allowed; see `nlft.grade.code`
+    - `rubric:FILE`: a model, by the criteria in a file; see `nlft.grade.rubric`
     - `math`: math-verify's symbolic comparison, in a worker process with a deadline
     - `code:FILE`: the function `grade` of a user's Python file, in a worker process; see `nlft.grade.external`
 
@@ -131,6 +132,13 @@ def _named(name: str) -> Grader:
         if file:
             return _by_text(partial(compare, labels=read_labels(file)))
         return lambda record: compare(record.response, record.reference, Labels.of([record.reference]))
+    if kind == "rubric":
+        if not file:
+            remedy = "write --grader rubric:FILE.yaml, a file with `criteria` and a `model`"
+            raise ConfigError("a rubric needs a file of criteria", remedy=remedy)
+        from nlft.grade.rubric import RubricGrader
+
+        return RubricGrader(file)
     if kind in ("json", "json-strict"):
         fields = json_fields if kind == "json" else json_alone
         return _by_text(partial(fields, schema=read_schema(file) if file else None))
@@ -157,7 +165,7 @@ def beside(name: str) -> tuple[str, ...]:
     >>> beside("exact"), beside("json")
     (('gsm8k-strict', 'gsm8k-flexible'), ())
     """
-    own = ("label", "label-strict", "json", "json-strict", "code", "code-strict")
+    own = ("rubric", "label", "label-strict", "json", "json-strict", "code", "code-strict")
     return () if name.partition(":")[0] in own and not name.startswith("code:") else BOTH
 
 

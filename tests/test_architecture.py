@@ -119,6 +119,7 @@ ALLOWED: dict[str, set[str]] = {
         "adapter",
         "config",
         "core",
+        "data",
         "errors",
         "grade",
         "lm",
@@ -200,6 +201,7 @@ HOMES = {
     "openai": {"answer", "judge"},
     "reasoning_gym": {"data", "grade"},
     "typer": {"cli"},
+    "bitsandbytes": set(),  # transformers imports it where a model is quantized
 }
 
 

@@ -49,9 +49,13 @@ class Flags:
 
 @dataclass(frozen=True)
 class Renamed:
-    """A field's old name, accepted for one version with a message that gives the new one."""
+    """A field's old name, accepted for one version with a message that gives the new one.
+
+    With a `key`, the old field is now that key of this field, a mapping.
+    """
 
     old: str
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,12 @@ class Config(BaseModel):
         folder = (info.context or {}).get("folder")
         for name, field in cls.model_fields.items():
             for mark in field.metadata:
-                if isinstance(mark, Renamed) and mark.old in data and name not in data:
-                    logger.warning('"%s" is now called "%s"; the next version drops the old name', mark.old, name)
-                    data = {name if key == mark.old else key: value for key, value in data.items()}
+                if isinstance(mark, Renamed) and mark.old in data and (mark.key or name not in data):
+                    now = name if mark.key is None else f"{name}.{mark.key}"
+                    logger.warning('"%s" is now called "%s"; the next version drops the old name', mark.old, now)
+                    data = dict(data)
+                    value = data.pop(mark.old)
+                    data[name] = value if mark.key is None else {mark.key: value, **(data.get(name) or {})}
                 elif isinstance(mark, NamesFile) and folder is not None:
                     data = (
                         {**data, name: _each(data[name], partial(mark.beside, folder=folder))} if name in data else data

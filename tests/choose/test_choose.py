@@ -21,7 +21,7 @@ from nlft.pipeline.report import points
 from nlft.pipeline.results import read_result
 from nlft.records import Judged, Problem, read_records
 
-SMALL = ["train.lora_r=2", "train.batch_size=2", "evaluate.max_new_tokens=4"]
+SMALL = ["train.lora.r=2", "train.batch_size=2", "evaluate.max_new_tokens=4"]
 WORDS = ["--method", "sft-reference", "--method", "first-error", "--folds", "2", "--epochs", "1", "--prompts", "short"]
 WORDS += ["--dtype", "float32", "--device", "cpu", *(word for each in SMALL for word in ("--set", each))]
 
@@ -105,7 +105,7 @@ def test_a_missing_cell_alone_is_run_again(chosen: Path, world: Path, capsys: py
 
 
 def test_results_of_other_settings_are_refused(chosen: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for change in (["--epochs", "5"], ["--lr", "0.1"], ["--set", "train.lora_r=4"]):
+    for change in (["--epochs", "5"], ["--lr", "0.1"], ["--set", "train.lora.r=4"]):
         assert run(words(chosen, world, *change)) == 2
         assert "settings that differ" in capsys.readouterr().err
     assert run(words(chosen, world)) == 0

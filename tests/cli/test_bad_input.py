@@ -177,7 +177,7 @@ def test_settings_that_do_not_exist(tmp_path: Path) -> None:
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--device", "cuda:1"): "CUDA_VISIBLE_DEVICES=1",
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--ppo-epochs", "3"): "no effect",
         ("train", "rows.jsonl", "-o", "out", *MODEL, "--max-steps", "many"): "--max-steps",
-        ("train", "rows.jsonl", "-o", "out", *MODEL, "--lora-r", "0"): "--lora-r: input should be greater",
+        ("train", "rows.jsonl", "-o", "out", *MODEL, "--lora", "r"): "key=value",
         ("answer", "rows.jsonl", "-o", "out", *MODEL, "--base-url", "http://x/v1", "--adapter", "a"): "no such adapter",
         ("evaluate", "rows.jsonl", "-o", "e.json", *MODEL, "--greedy", "--temperature", "1"): "greedy",
         ("score", "rows.jsonl", "-o", "out", *MODEL, "--settings", "settings.yaml"): "p0_correct",

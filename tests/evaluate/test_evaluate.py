@@ -45,6 +45,17 @@ def test_everything_is_told(problems: list[Problem], lm: LanguageModel, tmp_path
     assert str(Path(lm.name).parent) not in stored, "where someone keeps a model is no part of a result"
 
 
+def test_a_stop_that_never_came_is_said(
+    problems: list[Problem], lm: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    for limit in (1, 6):
+        caplog.clear()
+        answerer = LocalAnswerer(lm, SETTINGS.model_copy(update={"max_new_tokens": limit}))
+        result = evaluate(problems, answerer, load_prompts("short"))
+        assert ("the stop token never came: all 8 answers" in caplog.text) is (result.hit_length.count == 8)
+        assert (result.hit_length.count == 8) is (limit == 1)
+
+
 def test_answers_that_are_no_numbers_have_a_grader_of_their_own(lm: LanguageModel, tmp_path: Path) -> None:
     words = [Problem(id=i, question=f"Which, {i}?", reference="yes") for i in "abc"]
     with pytest.raises(DataError, match="no number"):

@@ -28,7 +28,7 @@ from nlft.lm.logprobs import (
     unwrap,
 )
 from nlft.lm.pack import TokenPath, pack_sequences
-from nlft.train.arguments import lora_config
+from nlft.train.lora import lora_config
 
 VOCABULARY = 61
 SIZES = {
@@ -72,7 +72,9 @@ def tiny(kind: str, config: dict[str, Any] | None = None) -> Any:
 def adapted(model: Any) -> Any:
     """With an adapter on every linear layer whose two matrices both count."""
     torch.manual_seed(1)
-    network = get_peft_model(model, lora_config(model, r=4, alpha=8, dropout=0.0, target_modules="all-linear"))
+    network = get_peft_model(
+        model, lora_config(model, r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear")
+    )
     for name, parameter in network.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)

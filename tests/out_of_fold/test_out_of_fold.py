@@ -128,7 +128,7 @@ def test_the_command_answers_as_training_and_answering_by_hand_do(folder: Path, 
     source, output = tiny_rows(tmp_path / "p.jsonl", 4, answered=False), tmp_path / "own.jsonl"
     ask = ["-m", str(folder), "--prompts", "short", "--dtype", "float32", "--device", "cpu", "--samples", "2"]
     ask += ["--temperature", "1", "--max-new-tokens", "6"]
-    train = ["--train", "epochs=4", "--train", "lora_r=2", "--train", "learning_rate=0.1"]
+    train = ["--train", "epochs=4", "--train", "lora.r=2", "--train", "learning_rate=0.1"]
     command = ["answer", str(source), "-o", str(output), *ask, "--out-of-fold", "2", *train]
     assert run(command) == 0
     rows = list(read_records(source, Problem))
@@ -139,7 +139,7 @@ def test_the_command_answers_as_training_and_answering_by_hand_do(folder: Path, 
     write_records(tmp_path / "left.jsonl", [row for row in rows if not fold[row.question]])
     byhand = ["train", str(tmp_path / "rest.jsonl"), "-m", str(folder), "-o", str(tmp_path / "adapter")]
     byhand += ["--objective", "sft", "--target", "reference", "--prompts", "short", "--seed", "0", "--epochs", "4"]
-    byhand += ["--lora-r", "2", "--lr", "0.1", "--dtype", "float32", "--device", "cpu"]
+    byhand += ["--lora", "r=2", "--lr", "0.1", "--dtype", "float32", "--device", "cpu"]
     assert run(byhand) == 0
     left = ["answer", str(tmp_path / "left.jsonl"), "-o", str(tmp_path / "a.jsonl"), "--adapter"]
     assert run([*left, str(tmp_path / "adapter"), *ask]) == 0

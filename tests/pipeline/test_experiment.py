@@ -24,7 +24,7 @@ output: {folder}/run
 model: {folder}/model
 prompts: short
 data: {{source: {folder}/train.jsonl}}
-train: {{lora_r: 2, dtype: float32, device: cpu, batch_size: 2, learning_rate: 0.01}}
+train: {{lora: {{r: 2}}, dtype: float32, device: cpu, batch_size: 2, learning_rate: 0.01}}
 test: {{source: {folder}/test.jsonl}}
 dev: {{source: {folder}/pool.jsonl}}
 evaluate: {{max_new_tokens: 4, dtype: float32, device: cpu, greedy: true}}

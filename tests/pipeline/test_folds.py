@@ -130,7 +130,7 @@ RECIPE = """\
 name: tiny
 model: {folder}/model
 data: {{source: {folder}/train.jsonl}}
-train: {{lora_r: 2}}
+train: {{lora: {{r: 2}}}}
 """
 
 

@@ -21,7 +21,7 @@ output: {folder}/out
 model: {folder}/model
 prompts: short
 data: {{source: {folder}/train.jsonl}}
-train: {{epochs: 1, lora_r: 2, dtype: float32, device: cpu, objective: sft, prompts: short}}
+train: {{epochs: 1, lora: {{r: 2}}, dtype: float32, device: cpu, objective: sft, prompts: short}}
 rounds:
   k: 2
   dev: {{source: {folder}/pool.jsonl}}

@@ -32,7 +32,7 @@ output: {folder}/out
 model: {folder}/model
 prompts: short
 data: {{source: {folder}/train.jsonl}}
-train: {{epochs: 1, lora_r: 2, scale_schedule: once, dtype: float32, device: cpu}}
+train: {{epochs: 1, lora: {{r: 2}}, scale_schedule: once, dtype: float32, device: cpu}}
 test: {{source: {folder}/test.jsonl}}
 evaluate: {{max_new_tokens: 4, dtype: float32, device: cpu}}
 """
@@ -314,8 +314,8 @@ def test_out_of_fold_answers_are_revised_and_trained_on(folder: Path, tmp_path: 
     (tmp_path / "model").symlink_to(folder)
     tiny_rows(tmp_path / "train.jsonl", 4, answered=False)
     own = "{samples: 2, temperature: 1, max_new_tokens: 4, dtype: float32, device: cpu"
-    asked = f"answer: {own}, out_of_fold: 2, train: {{epochs: 1, lora_r: 2}}}}\nrevise: {own}, ways: [answer], first: untouched}}\n"
-    train = "train: {epochs: 1, lora_r: 2, objective: sft, dtype: float32, device: cpu}\n"
+    asked = f"answer: {own}, out_of_fold: 2, train: {{epochs: 1, lora: {{r: 2}}}}}}\nrevise: {own}, ways: [answer], first: untouched}}\n"
+    train = "train: {epochs: 1, lora: {r: 2}, objective: sft, dtype: float32, device: cpu}\n"
     text = RECIPE.format(folder=tmp_path)
     (tmp_path / "recipe.yaml").write_text("".join(text.splitlines(keepends=True)[:5]) + asked + train)
     assert run(["run", str(tmp_path / "recipe.yaml")]) == 0

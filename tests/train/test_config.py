@@ -3,18 +3,21 @@
 import dataclasses
 
 import pytest
+import torch
+from peft import LoraConfig
 from pydantic import ValidationError
 
 from nlft.objectives import available
 from nlft.train import NLFTConfig, lora_config
 from nlft.train.config import REFT, TrainSettings, choices, default
+from nlft.train.lora import FIELDS
 from nlft.train.reft import ReFTConfig
 
 ARGUMENTS = {each.name: each for each in dataclasses.fields(NLFTConfig)}
 # What transformers calls otherwise.
 SAME = {
     **{name: name for name in ("objective", "preset", "scale_schedule", "target", "prompts", "system", "loss_average")},
-    **{name: name for name in ("max_length", "score_cache")},
+    **{name: name for name in ("max_length", "score_cache", "anchor", "report_to")},
     "objective_option": "objective_options",
     "epochs": "num_train_epochs",
 }
@@ -48,8 +51,22 @@ def test_every_objective_can_be_named() -> None:
 
 
 def test_the_adapter_has_the_papers_defaults() -> None:
-    assert (default("lora_r"), default("lora_alpha"), default("lora_dropout")) == (16, 16, 0.05)
-    assert lora_config.__kwdefaults__ == {"r": 16, "alpha": 16, "dropout": 0.05, "target_modules": None}
+    assert default("lora") == {}
+    plain, projections = torch.nn.ModuleDict({"up": torch.nn.Linear(2, 2)}), ("gate_proj", "up_proj", "down_proj")
+    made = lora_config(plain)
+    assert (made.r, made.lora_alpha, made.lora_dropout, made.target_modules) == (16, 16, 0.05, "all-linear")
+    mlp = lora_config(torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in projections}))
+    assert mlp.target_modules == set(projections)
+
+
+def test_an_adapter_is_pefts_own() -> None:
+    """Every field that can be set is one of PEFT's, and reaches it with PEFT's type."""
+    assert set(FIELDS) <= {each.name for each in dataclasses.fields(LoraConfig)}
+    model = torch.nn.ModuleDict({"q_proj": torch.nn.Linear(2, 2), "k_proj": torch.nn.Linear(2, 2)})
+    made = lora_config(model, r="4", use_rslora="true", init_lora_weights="pissa", target_modules="q_proj,k_proj")
+    assert (made.r, made.use_rslora, made.init_lora_weights) == (4, True, "pissa")
+    assert made.target_modules == {"q_proj", "k_proj"}
+    assert lora_config(model, target_modules=r".*\.q_proj").target_modules == r".*\.q_proj"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +78,27 @@ def test_the_adapter_has_the_papers_defaults() -> None:
         ({"objective": "cut", "objective_option": {"treshold": 1.1}}, "treshold"),
         ({"preset": "authors", "settings": {"p0_correct": 2}}, "p0_correct"),
         ({"device": "cuda:1"}, "first visible GPU"),
+        ({"lora": {"us_dora": True}}, "us_dora.*no such field"),
+        ({"lora": {"eva_config": {}}}, "eva_config.*does not support"),
+        ({"lora": {"r": 0}}, "r cannot be 0"),
+        ({"lora": {"lora_dropout": 2}}, "lora_dropout cannot be 2"),
+        ({"lora": {"use_dora": 3}}, "use_dora cannot be 3: input should be a valid boolean"),
+        ({"lora": {"init_lora_weights": "pisa"}}, "init_lora_weights cannot be 'pisa'"),
+        ({"lora": {"init_lora_weights": "pissa", "use_dora": True}}, "does not go together"),
+        ({"lora": {"layers_pattern": "layers"}}, "layers_pattern"),
+        ({"lora": {"r": 8}, "full": True}, "lora has no effect"),
+        ({"full": True, "dtype": "bfloat16", "learning_rate": 1e-5}, "every weight above 512 x 1e-05 = 0.00512"),
+        ({"full": True, "dtype": "float16"}, "every weight above 4096 x 5e-05 = 0.205"),
+        ({"patience": 2}, "patience has no effect without dev"),
+        ({"dev": "d.jsonl", "save_steps": 2}, "save_steps has no effect"),
+        ({"dev": "d.jsonl", "average": 0.9}, "average keeps no single checkpoint"),
+        ({"average": 1.5}, "average"),
+        ({"objective": "reft", "anchor": 0.1}, "anchor has no effect"),
+        ({"report_to": "mlflow"}, "mlflow is not installed"),
+        ({"dev_folds": 2, "max_steps": 3}, "dev_folds chooses the number of epochs"),
+        ({"objective": "reft", "dev_folds": 2}, "dev_folds has no effect"),
+        ({"dev": "d.jsonl", "dev_every": 0}, "dev_every"),
+        ({"quantization": "4bit", "full": True}, "cannot be trained in full"),
     ],
 )
 def test_what_has_no_effect_or_does_not_fit_is_refused(given: dict[str, object], said: str) -> None:
@@ -69,9 +107,13 @@ def test_what_has_no_effect_or_does_not_fit_is_refused(given: dict[str, object],
 
 
 def test_former_names_are_accepted_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    settings = TrainSettings.model_validate({"model": "m", "weights": "once", "on": "reference"})
+    former = {"weights": "once", "on": "reference", "lora_r": 8, "target_modules": "all-linear"}
+    settings = TrainSettings.model_validate({"model": "m", "lora": {"lora_alpha": 4}, **former})
     assert (settings.scale_schedule, settings.target) == ("once", "reference")
+    assert settings.lora == {"r": 8, "lora_alpha": 4, "target_modules": "all-linear"}
     assert [record.message.split(";")[0] for record in caplog.records] == [
         '"weights" is now called "scale_schedule"',
         '"on" is now called "target"',
+        '"lora_r" is now called "lora.r"',
+        '"target_modules" is now called "lora.target_modules"',
     ]

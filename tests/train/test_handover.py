@@ -79,7 +79,7 @@ def test_the_adapter_is_evaluated_and_answers_as_it_was_trained(
     ("more", "said"),
     [
         (["--learning-rate", "1e-3"], "learning_rate (null, now 0.001)"),
-        (["--max-steps", "3", "--lora-r", "4"], "lora_r (16, now 4), max_steps (2, now 3)"),
+        (["--max-steps", "3", "--lora-r", "4"], 'lora ({}, now {"r": 4}), max_steps (2, now 3)'),
         (["--prompts", "paper"], "the prompts"),
         (["--chat-template", "plain"], "the chat template"),
         (["--objective", "sft"], 'objective ("nlft", now "sft")'),

@@ -207,8 +207,8 @@ def test_where_a_row_goes_wrong_is_found_here_or_given(folder: Path, tmp_path: P
         words += [
             "--max-steps",
             "1",
-            "--lora-r",
-            "2",
+            "--lora",
+            "r=2",
             "--dtype",
             "float32",
             "--device",

@@ -24,7 +24,7 @@ from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config, sca
 
 def trainer_for(folder: Path, tmp_path: Path, rows: Any = ROWS, **changes: Any) -> NLFTTrainer:
     lm = load_model(str(folder), dtype="float32", device="cpu")
-    adapter = lora_config(lm.model, dropout=0.0)
+    adapter = lora_config(lm.model, lora_dropout=0.0)
     made = NLFTTrainer(lm.model, config(tmp_path, **changes), rows, peft_config=adapter, processing_class=lm.tokenizer)
     stir(made.model)
     return made
@@ -386,7 +386,7 @@ def test_an_evaluation_loss(folder: Path, tmp_path: Path) -> None:
     lm = load_model(str(folder), dtype="float32", device="cpu")
     made = NLFTTrainer(
         lm.model, config(tmp_path, objective="sft"), ROWS, eval_dataset=ROWS[:2], processing_class=lm.tokenizer,
-        peft_config=lora_config(lm.model, dropout=0.0),
+        peft_config=lora_config(lm.model, lora_dropout=0.0),
     )  # fmt: skip
     loss = made.evaluate()["eval_loss"]
     assert loss > 0
@@ -396,7 +396,7 @@ def test_an_evaluation_loss(folder: Path, tmp_path: Path) -> None:
 
 def test_evaluation_rows_by_name(folder: Path, tmp_path: Path) -> None:
     lm = load_model(str(folder), dtype="float32", device="cpu")
-    given: dict[str, Any] = {"processing_class": lm.tokenizer, "peft_config": lora_config(lm.model, dropout=0.0)}
+    given: dict[str, Any] = {"processing_class": lm.tokenizer, "peft_config": lora_config(lm.model, lora_dropout=0.0)}
     parts = {"early": ROWS[:2], "late": ROWS[2:]}
     with pytest.raises(ConfigError, match="compute_metrics"):
         NLFTTrainer(lm.model, config(tmp_path), ROWS, compute_metrics=lambda _: {}, **given)

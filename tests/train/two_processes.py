@@ -39,10 +39,11 @@ CASES: dict[str, dict[str, Any]] = {
     "cut": {"objective": "cut"},
     "cut-full": {"objective": "cut", "full": True},
     "sdft": {"objective": "sdft"},
+    "anchor": {"objective": "sft", "anchor": 0.5, "loss_average": "token"},
 }
 WRAPPED = {
-    "ddp": ["nlft-token", "nlft-once", "sft", "cut", "sdft"],
-    "fsdp2": ["nlft", "nlft-one-path", "nlft-epoch", "sft", "cut-full"],
+    "ddp": ["nlft-token", "nlft-once", "sft", "cut", "sdft", "anchor"],
+    "fsdp2": ["nlft", "nlft-one-path", "nlft-epoch", "sft", "cut-full", "anchor"],
 }
 # An optimiser with a state to save, whose large epsilon keeps rounding from deciding the sign of a step.
 STEADY = {"optim": "adamw_torch", "adam_epsilon": 1.0, "learning_rate": 0.1, "lr_scheduler_type": "constant"}
@@ -68,7 +69,7 @@ def trained(folder: Path, out: Path, case: str, *, batch: int, fsdp: bool = Fals
     args = config(
         out, per_device_train_batch_size=batch, gradient_accumulation_steps=2, **STEADY, **sharded(fsdp), **changes
     )
-    adapter = None if full else lora_config(lm.model, dropout=0.0)
+    adapter = None if full else lora_config(lm.model, lora_dropout=0.0)
     made = NLFTTrainer(
         lm.model, on_the_cpu(args), FIVE, eval_dataset=FIVE, peft_config=adapter, processing_class=lm.tokenizer
     )

@@ -45,7 +45,7 @@ def run(
         judged: The judged rows.
         output: The folder to write.
         agree: Asked before a run of more than ten minutes, with its estimate; false stops.
-        assignments: Keys of `experiment.yaml` to override, such as `train.lora_r=8`.
+        assignments: Keys of `experiment.yaml` to override, such as `train.lora.r=8`.
         jobs: Parallel training runs.
         dry_run: Stop after the estimate.
 

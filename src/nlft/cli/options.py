@@ -82,7 +82,8 @@ def with_settings(
         signature = inspect.signature(function, eval_str=True)
         keyword = inspect.Parameter.KEYWORD_ONLY
         own = [each.replace(kind=keyword) for each in signature.parameters.values() if each.name != "settings"]
-        old = {mark.old: field for field in fields.values() for mark in field.metadata if isinstance(mark, Renamed)}
+        marks = [(field, mark) for field in fields.values() for mark in field.metadata if isinstance(mark, Renamed)]
+        old = {mark.old: FieldInfo(annotation=str) if mark.key else field for field, mark in marks}
 
         def verb(**given: Any) -> Any:
             values = {name: given.pop(name) for name in (*fields, *old)}

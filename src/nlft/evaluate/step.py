@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, pro
 from nlft.records import Attempt, Problem, read_records, write_records
 
 __all__ = ["evaluate", "run"]
+
+logger = logging.getLogger("nlft")
 
 
 def evaluate(
@@ -125,6 +128,7 @@ def _measure(
         )
         for problem, attempt, reply in zip(problems, answers.attempts, answers.replies, strict=True)
     ]
+    _warn_without_stop(rows)
     generated = answers.usage.completion_tokens
     settings = answerer.settings()
     adapter = getattr(answerer, "adapter", None)
@@ -148,6 +152,16 @@ def _measure(
         provenance=provenance(device),
         **counts(rows),
     )
+
+
+def _warn_without_stop(rows: Sequence[Evaluated]) -> None:
+    """Say aloud if no answer ended by itself."""
+    if all(row.finish_reason == "length" for row in rows):
+        logger.warning(
+            "the stop token never came: all %d answers were cut off at the token limit; raise --max-new-tokens, or see "
+            "with `nlft data show` which token was trained to end an answer",
+            len(rows),
+        )
 
 
 def _thoughts(attempt: Attempt) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def scored(lm: Any, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) ->
     import torch
 
     from nlft.lm import TokenPath, path_logprobs
-    from nlft.lm.logprobs import base_model
+    from nlft.lm.wrappers import base_model
 
     result = []
     with torch.inference_mode():

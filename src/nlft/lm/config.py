@@ -95,7 +95,7 @@ class LoadSettings(TemplateSettings):
     device: Annotated[str, Idle()] = Field(default="auto", description="device: auto, cpu, cuda or mps")
     trust_remote_code: bool = Field(default=False, description="run Python code that ships with the model")
     quantization: Literal["4bit", "8bit"] | None = Field(
-        default=None, description="load the model quantized to 4bit or 8bit (CUDA only)"
+        default=None, description="load the model quantized to 4bit or 8bit; needs the extra quant"
     )
 
 

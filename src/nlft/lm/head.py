@@ -42,6 +42,8 @@ class Asked:
         chosen: Places from `start` to `stop` with the (stop - start, k) tokens to score there as well.
         top_k: How many of the likeliest tokens to find at each place.
         values: Maps hidden states (..., d) to values (...), and is run as well.
+        untouched: Places from `start` to `stop` with the hidden states (stop - start, d) of the untouched model there,
+            from whose next-token distribution the divergence is to be found.
         hidden_states: Left behind, without gradient: what the head was given.
         top: Left behind, without gradient: the likeliest tokens, as (log P, ids) of (n, k) each.
         plain_values: Left behind where the logits are kept: the values, with gradient.
@@ -51,17 +53,19 @@ class Asked:
     chosen: Sequence[tuple[int, int, Tensor]] = ()
     top_k: int = 0
     values: nn.Module | None = None
+    untouched: Sequence[tuple[int, int, Tensor]] = ()
     hidden_states: Tensor = field(default_factory=lambda: torch.zeros(0))
     top: tuple[Tensor, Tensor] | None = None
     plain_values: Tensor | None = None
 
-    def split(self, answer: Tensor) -> tuple[Tensor, list[Tensor], Tensor | None]:
-        """The parts of a head's answer: log P of the targets, of each of `chosen`, and the values."""
+    def split(self, answer: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor | None]:
+        """The parts of a head's answer: log P of the targets, of each of `chosen`, divergences, and the values."""
         count = len(self.targets) if self.targets is not None else 0
-        sizes = [count, *(ids.numel() for *_, ids in self.chosen)]
-        logp, *rest = torch.split(answer, sizes if self.values is None else [*sizes, count])
+        sizes = [ids.numel() for *_, ids in self.chosen], [stop - start for start, stop, _ in self.untouched]
+        logp, *rest = torch.split(answer, [count, *sizes[0], *sizes[1], *([count] if self.values is not None else [])])
         chosen = [part.view(ids.shape) for part, (*_, ids) in zip(rest, self.chosen, strict=False)]
-        return logp, chosen, rest[-1] if self.values is not None else None
+        divergences = rest[len(chosen) : len(chosen) + len(sizes[1])]
+        return logp, chosen, divergences, rest[-1] if self.values is not None else None
 
 
 class ScoringHead(nn.Module):
@@ -83,6 +87,8 @@ class ScoringHead(nn.Module):
         parts = [target_logprobs(self, states, asked.targets.to(states.device))]
         for start, stop, ids in asked.chosen:
             parts.append(gathered_logprobs(self, states[start:stop], ids.to(states.device)).flatten())
+        for start, stop, others in asked.untouched:
+            parts.append(divergences(self, states[start:stop], others.to(states)))
         if asked.values is not None:
             parts.append(asked.values(states))
         if asked.top_k:
@@ -192,25 +198,43 @@ def target_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
 
 
 def gathered_logprobs(head: nn.Module, hidden: Tensor, ids: Tensor) -> Tensor:
-    """log P of k chosen tokens at each position: ids (n, k) -> (n, k), for any head, also a trained one.
-
-    The logits of a chunk are computed again in the backward pass rather than kept.
-    """
-
+    """log P of k chosen tokens at each position: ids (n, k) -> (n, k), for any head, also a trained one."""
     logits = _logits(head)
+    return _in_chunks(
+        head, lambda states, chosen: torch.log_softmax(logits(states).float(), -1).gather(-1, chosen), hidden, ids
+    )
 
-    def one_chunk(states: Tensor, chosen: Tensor) -> Tensor:
-        return torch.log_softmax(logits(states).float(), -1).gather(-1, chosen)
 
-    step = _chunk_rows_of(head, hidden.device)
-    pieces = []
-    for start in range(0, len(ids), step):
-        states, chosen = hidden[start : start + step], ids[start : start + step]
-        if torch.is_grad_enabled():
-            pieces.append(checkpoint(one_chunk, states, chosen, use_reentrant=False))
-        else:
-            pieces.append(one_chunk(states, chosen))
-    return torch.cat(pieces)
+def divergences(head: nn.Module, hidden: Tensor, untouched: Tensor) -> Tensor:
+    """KL(P || Q) of the next-token distributions at each position, in nats, for a head that is not trained.
+
+    Args:
+        head: Makes both distributions.
+        hidden: (n, d) hidden states that P comes from.
+        untouched: (n, d) hidden states that Q comes from, without gradient.
+
+    Returns:
+        (n,) in float32.
+    """
+    logits = _logits(head)
+    return _in_chunks(
+        head, lambda states, others: divergence(logits(states), logits(others).detach()), hidden, untouched
+    )
+
+
+def _in_chunks(head: nn.Module, part: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> Tensor:
+    """`part` of corresponding rows; the logits of a chunk are computed again in the backward pass rather than kept."""
+    step = _chunk_rows_of(head, left.device)
+    chunks = [(left[start : start + step], right[start : start + step]) for start in range(0, len(left), step)]
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(part, *chunk, use_reentrant=False) for chunk in chunks])
+    return torch.cat([part(*chunk) for chunk in chunks])
+
+
+def divergence(logits: Tensor, others: Tensor) -> Tensor:
+    """KL of the distributions with these logits: sum over v of P(v) (log P(v) - log Q(v)), (..., V) -> (...)."""
+    logp, logq = (torch.log_softmax(each.float(), -1) for each in (logits, others))
+    return (logp.exp() * (logp - logq)).sum(-1)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def load_model(
         dtype: "auto", "float32", "bfloat16" or "float16".
         device: "auto", or as torch names it.
         trust_remote_code: Run code that comes with the model; off by default.
-        quantization: "4bit" or "8bit", by bitsandbytes on CUDA.
+        quantization: "4bit" or "8bit", by bitsandbytes.
         template: Which chat template, and what it leaves open; by default the adapter's, or else the model's own,
             without thinking.
 
@@ -288,8 +289,8 @@ def _quantization(kind: str, dtype: torch.dtype) -> Any:
 
     if kind not in ("4bit", "8bit"):
         raise ConfigError(f'unknown quantization "{kind}"', remedy='one of "4bit", "8bit"')
-    if not torch.cuda.is_available():
-        raise ConfigError("quantization needs a CUDA device", remedy="drop --quantization")
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError("quantization needs bitsandbytes", remedy='pip install "nlft[quant]"')
     if kind == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)

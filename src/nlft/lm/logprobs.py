@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from nlft.core.transfer import send
 from nlft.lm import attention, block_mask
 from nlft.lm.attention import KVCache, Pack
-from nlft.lm.head import Asked, asking
+from nlft.lm.head import Asked, asking, divergence
 from nlft.lm.obstacle import sharing_obstacle
 from nlft.lm.pack import PackedSequence, TokenPath, pack_sequences
+from nlft.lm.wrappers import base_model, unwrap
 
 logger = logging.getLogger("nlft")
 
@@ -38,6 +39,7 @@ class PathLogprobs:
         top: The k likeliest next tokens, (log P, ids) of (n, k) each, where requested.
         chosen: (n, k), log P of the tokens that were named, with gradient as `logp`.
         values: (n,), what `values` made of the hidden states, with gradient as `logp`.
+        divergence: (n,), KL to the untouched model's next-token distribution, nats, with gradient as `logp`.
     """
 
     logp: Tensor
@@ -45,6 +47,7 @@ class PathLogprobs:
     top: tuple[Tensor, Tensor] | None = None
     chosen: Tensor | None = None
     values: Tensor | None = None
+    divergence: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,26 +58,6 @@ class Prefix:
     cache: KVCache
 
 
-def unwrap(model: nn.Module) -> Any:
-    """The causal language model inside PEFT's and accelerate's wrappers."""
-    inner = _in_parallel(model)
-    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-
-
-def _in_parallel(model: nn.Module) -> Any:
-    """The model inside the wrappers for several devices."""
-    inner: Any = model
-    while hasattr(inner, "module"):
-        inner = inner.module
-    return inner
-
-
-def base_model(model: nn.Module) -> AbstractContextManager[Any]:
-    """Within this context, the model is as before training: without its adapter, if it has one."""
-    inner = _in_parallel(model)
-    return inner.disable_adapter() if hasattr(inner, "disable_adapter") else nullcontext()
-
-
 def path_logprobs(
     model: nn.Module,
     paths: Sequence[TokenPath],
@@ -82,6 +65,7 @@ def path_logprobs(
     top_k: int = 0,
     choose: Sequence[Tensor | None] | None = None,
     values: nn.Module | None = None,
+    anchored: Sequence[bool] = (),
     prefix: Prefix | None = None,
     keep_prefix: bool = False,
 ) -> tuple[list[PathLogprobs], Prefix | None]:
@@ -93,6 +77,7 @@ def path_logprobs(
         top_k: Also return that many likeliest tokens per position.
         choose: Also score these tokens, (n, k) ids for each path, or None for a path.
         values: Also run this module on the hidden states.
+        anchored: For each path, whether to find its divergence from the model without its adapter, too; none if empty.
         prefix: Continue from this earlier pass, of the same weights, where beginnings agree.
         keep_prefix: Return this pass, with its keys and values detached, for another to continue from.
 
@@ -100,8 +85,8 @@ def path_logprobs(
         One entry per path, in order, and the prefix if `keep_prefix` (None on the plain way).
     """
     if shares_prefixes(model):
-        return _shared(model, paths, top_k, prefix, keep_prefix, choose, values)
-    return _plain(model, paths, top_k, choose, values), None
+        return _shared(model, paths, top_k, prefix, keep_prefix, choose, values, anchored)
+    return _plain(model, paths, top_k, choose, values, anchored), None
 
 
 def _shared(
@@ -112,7 +97,13 @@ def _shared(
     keep_prefix: bool = False,
     choose: Sequence[Tensor | None] | None = None,
     values: nn.Module | None = None,
+    anchored: Sequence[bool] = (),
 ) -> tuple[list[PathLogprobs], Prefix | None]:
+    untouched: Iterator[Tensor] = iter(())
+    if any(anchored):
+        with torch.no_grad(), base_model(model):
+            still = _shared(model, [path for path, wanted in zip(paths, anchored, strict=True) if wanted], 0)[0]
+        untouched = iter([scored.hidden_states for scored in still])
     layout = pack_sequences(
         [path.tokens for path in paths],
         cached=prefix.sequences if prefix is not None else (),
@@ -121,15 +112,18 @@ def _shared(
     pack = Pack(layout.segments, prefix.cache if prefix is not None else None, KVCache() if keep_prefix else None)
     where: list[int] = []
     chosen: list[tuple[int, int, Tensor]] = []
+    others: list[tuple[int, int, Tensor]] = []
     for number, (path, packed) in enumerate(zip(paths, layout.sequences, strict=True)):
         start = len(where)
         where += packed.positions(len(path.prompt) - 1, len(path.tokens) - 1)
         if choose is not None and (ids := choose[number]) is not None:
             chosen.append((start, len(where), ids))
+        if anchored and anchored[number]:
+            others.append((start, len(where), next(untouched)))
     targets = torch.tensor([token for path in paths for token in path.response])
-    asked = Asked(targets, chosen, top_k, values)
+    asked = Asked(targets, chosen, top_k, values, others)
     answer = run_packed(model, layout.ids, layout.positions, pack, where, asked)
-    result = _by_path(asked, answer, paths, choose or [None] * len(paths))
+    result = _by_path(asked, answer, paths, choose or [None] * len(paths), anchored or [False] * len(paths))
     # Activation checkpointing holds the pack until the backward pass, and would store all anew there.
     kept, pack.store = pack.store, None
     if kept is None:
@@ -182,11 +176,15 @@ def run_packed(
 
 
 def _by_path(
-    asked: Asked, answer: Tensor, paths: Sequence[TokenPath], choose: Sequence[Tensor | None]
+    asked: Asked,
+    answer: Tensor,
+    paths: Sequence[TokenPath],
+    choose: Sequence[Tensor | None],
+    anchored: Sequence[bool],
 ) -> list[PathLogprobs]:
     """A head's answer, path by path."""
-    logp, chosen, values = asked.split(answer)
-    sizes, named = [len(path.response) for path in paths], iter(chosen)
+    logp, chosen, divergences, values = asked.split(answer)
+    sizes, named, apart = [len(path.response) for path in paths], iter(chosen), iter(divergences)
     hidden, tops = torch.split(asked.hidden_states, sizes), [torch.split(each, sizes) for each in asked.top or ()]
     valued = torch.split(values, sizes) if values is not None else [None] * len(paths)
     return [
@@ -196,6 +194,7 @@ def _by_path(
             (tops[0][place], tops[1][place]) if tops else None,
             next(named) if choose[place] is not None else None,
             valued[place],
+            next(apart) if anchored[place] else None,
         )
         for place, own in enumerate(torch.split(logp, sizes))
     ]
@@ -207,6 +206,7 @@ def _plain(
     top_k: int,
     choose: Sequence[Tensor | None] | None = None,
     values: nn.Module | None = None,
+    anchored: Sequence[bool] = (),
 ) -> list[PathLogprobs]:
     """One left-padded batch through the model's own attention and head."""
     base = unwrap(model)
@@ -218,16 +218,20 @@ def _plain(
     for row, path in enumerate(paths):
         ids[row, longest - len(path.tokens) :] = torch.tensor(path.tokens)
         mask[row, longest - len(path.tokens) :] = 1
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    inputs = {
+        "input_ids": ids.to(device),
+        "attention_mask": mask.to(device),
+        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0).to(device),
+        "use_cache": False,
+        "logits_to_keep": response + 1,
+    }
+    untouched: Tensor | None = None
+    if any(anchored):
+        with torch.no_grad(), base_model(model):
+            untouched = model(**inputs).logits
     asked = Asked(values=values)
     with asking(base, asked):
-        logits = model(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            position_ids=positions.to(device),
-            use_cache=False,
-            logits_to_keep=response + 1,
-        ).logits
+        logits = model(**inputs).logits
     result = []
     for row, path in enumerate(paths):
         own = slice(-len(path.response) - 1, -1)
@@ -238,7 +242,8 @@ def _plain(
         ids_here = choose[row] if choose is not None else None
         chosen = every.gather(-1, ids_here) if ids_here is not None else None
         valued = asked.plain_values[row, own] if asked.plain_values is not None else None
-        result.append(PathLogprobs(logp, asked.hidden_states[row, own], top, chosen, valued))
+        apart = divergence(logits[row, own], untouched[row, own]) if untouched is not None and anchored[row] else None
+        result.append(PathLogprobs(logp, asked.hidden_states[row, own], top, chosen, valued, apart))
     return result
 
 

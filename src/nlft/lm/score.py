@@ -12,13 +12,19 @@ from torch import nn
 from nlft import processes
 from nlft.core.transfer import send
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import PathLogprobs, Prefix, base_model, path_logprobs
+from nlft.lm.logprobs import PathLogprobs, Prefix, path_logprobs
 from nlft.lm.pack import TokenPath
+from nlft.lm.wrappers import base_model
 from nlft.objectives import Example, Objective, TopTokens
 
 
 def score_batch(
-    model: nn.Module, examples: Sequence[EncodedExample], objective: Objective, *, stored: bool = False
+    model: nn.Module,
+    examples: Sequence[EncodedExample],
+    objective: Objective,
+    *,
+    stored: bool = False,
+    anchored: bool = False,
 ) -> list[Example]:
     """Compute what `objective` needs of each row.
 
@@ -33,6 +39,7 @@ def score_batch(
         examples: The rows.
         objective: Says which paths it reads.
         stored: The scales are known already, so skip the paths that only weigh.
+        anchored: Also find each base path's divergence from the untouched model.
     """
     trained: list[tuple[int, str, TokenPath]] = []
     weighing: list[tuple[int, str, TokenPath]] = []
@@ -45,8 +52,7 @@ def score_batch(
         trained += [(place, name, _path(example, name)) for name in sorted(needs.loss)]
         if not stored:
             weighing += [(place, name, _path(example, name)) for name in sorted(needs.weigh - needs.loss)]
-        if needs.top_k:
-            teaching.append((place, "teacher", _path(example, "standard")))
+        teaching += [(place, "teacher", _path(example, "standard"))] if needs.top_k else []
     if processes.count() > 1:
         shortest = min((path for *_, path in trained), key=lambda path: len(path.tokens))
         needs_of_all = [objective.needs(correct=correct) for correct in (True, False)]
@@ -67,7 +73,8 @@ def score_batch(
             run(teaching, top_k=top_k)
     taught = {place: found[place, name].top for place, name, _ in teaching}
     choose = [top[1] if name == "base" and (top := taught.get(place)) else None for place, name, _ in trained]
-    prefix = run(trained, choose=choose if teaching else None, keep_prefix=bool(weighing))
+    bases = [name == "base" for _, name, _ in trained] if anchored else ()
+    prefix = run(trained, choose=choose if teaching else None, anchored=bases, keep_prefix=bool(weighing))
     if weighing:
         with torch.no_grad():
             run(weighing, prefix=prefix)
@@ -91,6 +98,7 @@ def _scored(place: int, example: EncodedExample, found: dict[tuple[int, str], Pa
         logp_standard=standard.logp if standard is not None else None,
         logp_judge=_weighed(judge.logp, weights) if judge is not None else None,
         hidden_states=base.hidden_states,
+        divergence=base.divergence,
     )
     if (preferred := found.get((place, "preferred"))) is not None:
         row = replace(row, logp_preferred=preferred.logp, fork=example.fork)

@@ -65,6 +65,8 @@ class Example:
         logp_preferred: log P of the m tokens of the right response it is paired with, base prompt, nats, with gradient.
         fork: how many tokens the two responses share at their beginning.
         marks: the errors of a wrong response as a person marked them, in place of those the objective would find.
+        divergence: KL(P || P of the untouched model) of the next token, base path, nats, with gradient; for the
+            trainer's anchor.
     """
 
     logp_base: Float[Tensor, " n"]
@@ -77,6 +79,7 @@ class Example:
     logp_preferred: Float[Tensor, " m"] | None = None
     fork: int = 0
     marks: Bool[Tensor, " n"] | None = None
+    divergence: Float[Tensor, " n"] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-from .arguments import NLFTConfig, lora_config
+from .arguments import NLFTConfig
 from .dataset import encode_dataset
 from .loop import train
+from .lora import lora_config
 from .summary import TrainResult
 from .trainer import NLFTTrainer
 

@@ -1,11 +1,11 @@
-"""The trainer's arguments, and the adapter of the paper."""
+"""The trainer's arguments."""
 
 from __future__ import annotations
 
 import functools
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -14,11 +14,7 @@ from transformers import TrainingArguments
 from nlft.core import SaliencySettings
 from nlft.errors import ConfigError
 from nlft.objectives import Objective, get_objective
-from nlft.train.config import choices, default, setting
-
-# The projections the authors put their adapters on.
-MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
-
+from nlft.train.config import choices, setting
 
 T = TypeVar("T", bound=type[Any])
 
@@ -72,6 +68,7 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     prompts: str = setting("prompts")
     system: str | None = setting("system")
     loss_average: Literal["example", "token"] = setting("loss_average")
+    anchor: float = setting("anchor")
     max_length: int | None = setting("max_length")
     score_cache: str | None = setting("score_cache")
 
@@ -85,9 +82,8 @@ class NLFTConfig(TrainingArguments):  # type: ignore[misc]
     logging_nan_inf_filter: bool = field(
         default=False, metadata={"help": "leave losses that are not finite out of the log; waits for each step"}
     )
-    report_to: None | str | list[str] = field(  # noqa: RUF036 - the order HfArgumentParser can read
-        default="none", metadata={"help": "where transformers also reports"}
-    )
+    # What HfArgumentParser can read, in this order.
+    report_to: None | str | list[str] = setting("report_to")  # noqa: RUF009, RUF036
     # A batch holds token ids, not tensors, so there is nothing to drop or pin.
     remove_unused_columns: bool = field(default=False, metadata={"help": "always off here"})
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "always off here"})
@@ -151,51 +147,3 @@ def as_dealt(args: Any) -> None:
 def one_device(args: Any) -> None:
     """Keep transformers from spreading each batch over all visible GPUs, which would multiply the batch size."""
     args._n_gpu = min(args.n_gpu, 1)
-
-
-def lora_config(
-    model: Any,
-    *,
-    r: int = default("lora_r"),
-    alpha: int = default("lora_alpha"),
-    dropout: float = default("lora_dropout"),
-    target_modules: Sequence[str] | str | None = None,
-) -> Any:
-    """The adapter of the paper (appendix B): r 16, alpha 16, dropout 0.05.
-
-    Args:
-        model: Decides the target modules: the authors' (gate, up and down projection of the
-            MLP) if it has them, otherwise all linear layers.
-        r: The rank.
-        alpha: The scaling factor.
-        dropout: Dropout on the adapter's input.
-        target_modules: Module names, or "all-linear".
-
-    Raises:
-        ConfigError: for a target module that the model lacks.
-    """
-    from peft import LoraConfig
-
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if target_modules is None:
-        targets: str | list[str] = list(MLP_PROJECTIONS) if names.issuperset(MLP_PROJECTIONS) else "all-linear"
-    elif isinstance(target_modules, str):
-        targets = target_modules
-    else:
-        targets = list(target_modules)
-    if isinstance(targets, list):
-        for target in targets:
-            if target not in names:
-                linear = sorted(
-                    {name.rpartition(".")[2] for name, m in model.named_modules() if m.__class__.__name__ == "Linear"}
-                )
-                raise ConfigError(f'the model has no module "{target}"', remedy="it has: " + ", ".join(linear))
-    return LoraConfig(
-        r=r,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-        # GPT-2 stores its matrices transposed.
-        fan_in_fan_out=any(module.__class__.__name__ == "Conv1D" for module in model.modules()),
-    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, field
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from nlft.config import Flags, Idle, NamesFile, Renamed, refused
 from nlft.errors import ConfigError
@@ -18,7 +19,7 @@ __all__ = ["REFT", "TrainSettings", "choices", "default", "setting"]
 REFT = "reft"
 # Only ReFT reads these: they have no effect with any other objective.
 REFT_ONLY = frozenset(
-    {
+    [
         "warm_up_epochs",
         "warm_up_learning_rate",
         "warm_up_batch_size",
@@ -27,17 +28,38 @@ REFT_ONLY = frozenset(
         "kl_coefficient",
         "max_new_tokens",
         "grader",
-    }
+    ]
 )
 # Only the other objectives' trainer reads these.
-NOT_REFT = frozenset({"objective_option", "scale_schedule", "loss_average", "full", "score_cache", "partial_tokens"})
+NOT_REFT = frozenset(
+    [
+        "objective_option",
+        "scale_schedule",
+        "loss_average",
+        "full",
+        "score_cache",
+        "partial_tokens",
+        "dev",
+        "dev_folds",
+        "anchor",
+        "average",
+    ]
+)
+FOR_DEV = frozenset({"max_new_tokens", "grader"})  # also where problems are solved while training
 # Those that look for errors, in whose place the words that a person marked may stand.
 FINDS_ERRORS = ("nlft", "cut", "first-error", "clipped-ratio")
 
 
-def _names(value: Any) -> Any:
-    """Module names, also as comma-separated text; "all-linear" stays a word."""
-    return value.split(",") if isinstance(value, str) and value != "all-linear" else value
+def _checked_lora(fields: dict[str, Any]) -> dict[str, Any]:
+    """The adapter's fields with PEFT's types; PEFT is loaded only if there are any."""
+    if not fields:
+        return fields
+    from nlft.train.lora import check_lora
+
+    try:
+        return check_lora(fields)
+    except ConfigError as error:
+        raise refused(error) from None
 
 
 class TrainSettings(LoadSettings, ChatSettings, Constants):
@@ -95,18 +117,56 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     loss_average: Literal["example", "token"] = Field(
         default="example", description="average the loss per row first, or over all tokens of the batch"
     )
+    anchor: float = Field(
+        default=0.0,
+        ge=0,
+        description="coefficient of the KL divergence per token from the untouched model, which is added to the loss",
+    )
+    average: Literal["last-third"] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="average the trained weights over the last-third of the steps, or exponentially with this decay, "
+        "such as 0.99",
+    )
+    report_to: Annotated[Literal["none", "trackio", "wandb", "tensorboard", "mlflow"], Idle()] = Field(
+        default="none", description="also report the metrics to this tracker, besides metrics.jsonl"
+    )
     seed: int = Field(default=42, ge=0, description="seed for adapter weights, row order and dropout")
 
-    lora_r: int = Field(default=16, ge=1, description="LoRA rank")
-    lora_alpha: int = Field(default=16, ge=1, description="LoRA alpha")
-    lora_dropout: float = Field(default=0.05, ge=0, le=1, description="LoRA dropout")
-    target_modules: Annotated[str | list[str] | None, BeforeValidator(_names)] = Field(
-        default=None, description="LoRA target modules, comma-separated, or all-linear; the MLP projections by default"
+    lora: Annotated[
+        dict[str, Any],
+        AfterValidator(_checked_lora),
+        Renamed("lora_r", "r"),
+        Renamed("lora_alpha", "lora_alpha"),
+        Renamed("lora_dropout", "lora_dropout"),
+        Renamed("target_modules", "target_modules"),
+    ] = Field(
+        default_factory=dict,
+        description="set a field of the adapter, PEFT's LoraConfig, such as r=8, use_rslora=true, use_dora=true, "
+        "init_lora_weights=pissa or target_modules=all-linear; by default, r=16, lora_alpha=16 and lora_dropout=0.05 "
+        "on the MLP projections",
     )
-    full: bool = Field(default=False, description="train all weights, without an adapter")
+    full: bool = Field(
+        default=False,
+        description="train all weights, without an adapter: kept in float32, and computed in bfloat16 where that is fast",
+    )
     gradient_checkpointing: Annotated[
         bool | None, Idle(), Flags(("--gradient-checkpointing/--no-gradient-checkpointing",))
     ] = Field(default=None, description="use less memory but more time; by default if one GPU's memory would not do")
+    dev: Annotated[str | None, NamesFile()] = Field(
+        default=None, description="JSONL of problems to solve while training; the checkpoint that solves most is kept"
+    )
+    dev_every: Literal["epoch"] | Annotated[int, Field(ge=1)] = Field(
+        default="epoch", description="with dev: solve them after each epoch, or after so many steps"
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="with dev: stop after so many evaluations without a better one"
+    )
+    dev_folds: int | None = Field(
+        default=None,
+        ge=2,
+        description="for few rows: choose the number of epochs by cross-validation on so many folds of them, then train "
+        "on all",
+    )
     save_steps: int | None = Field(default=None, ge=1, description="steps between checkpoints; one epoch by default")
     keep_checkpoints: int = Field(default=2, ge=1, description="number of most recent checkpoints to keep")
 
@@ -120,8 +180,8 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     )
     ppo_epochs: int = Field(default=2, ge=1, description="reft: passes over each rollout")
     kl_coefficient: float = Field(default=0.05, ge=0, description="reft: coefficient of the KL penalty in the reward")
-    max_new_tokens: int = Field(default=700, ge=1, description="reft: maximum length of a sampled response, in tokens")
-    grader: GraderName = Field(default="gsm8k-flexible", description="reft: the grader that decides an answer's reward")
+    max_new_tokens: int = Field(default=700, ge=1, description="reft, dev: maximum length of an answer, in tokens")
+    grader: GraderName = Field(default="gsm8k-flexible", description="reft, dev: the grader that decides on an answer")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -130,7 +190,7 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
             if self.full:
                 raise refused(ConfigError("reft trains an adapter only", remedy="drop --full"))
         else:
-            idle = REFT_ONLY & self.model_fields_set
+            idle = self.for_reft() & self.model_fields_set
         if idle:
             raise ValueError(f"{sorted(idle)[0]} has no effect with the objective {self.objective}; remove it")
         if self.device.startswith("cuda:") and self.device != "cuda:0":
@@ -141,6 +201,18 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
         if self.objective not in FINDS_ERRORS and "marks" in self.model_fields_set:
             told = f"{self.objective} looks for no errors, so `marks` has no effect"
             raise refused(ConfigError(told, remedy="remove it, or choose " + ", ".join(FINDS_ERRORS)))
+        self._dev_fits()
+        if self.report_to != "none" and find_spec(self.report_to) is None:
+            raise refused(ConfigError(f"{self.report_to} is not installed", remedy=f"pip install {self.report_to}"))
+        if self.full and self.lora:
+            raise ValueError("lora has no effect with full; remove it")
+        if self.full and self.quantization:
+            raise ValueError("quantized weights cannot be trained in full; remove full or quantization")
+        if self.full and self.dtype in ("bfloat16", "float16"):
+            from nlft.train.precision import refuse_half
+
+            remedy = "drop --dtype: the weights are kept in float32, and computed in bfloat16 where that is fast"
+            raise refused(refuse_half(self.dtype, self.learning_rate or 5e-5, remedy))
         if self.objective_option and self.objective != REFT:
             from nlft.objectives import get_objective
 
@@ -152,18 +224,29 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
 
     @classmethod
     def filled(cls, data: dict[str, Any]) -> list[str]:
-        """A task sets the grader of ReFT alone."""
-        return ["prompts", "grader"] if data.get("objective") == REFT else ["prompts"]
+        """A task sets the grader only where there is something to grade."""
+        solves = data.get("objective") == REFT or data.get("dev") is not None or data.get("dev_folds") is not None
+        return ["prompts", "grader"] if solves else ["prompts"]
 
-    @property
-    def lora(self) -> dict[str, Any]:
-        """The arguments of `nlft.train.lora_config`."""
-        return {
-            "r": self.lora_r,
-            "alpha": self.lora_alpha,
-            "dropout": self.lora_dropout,
-            "target_modules": self.target_modules,
-        }
+    def for_reft(self) -> frozenset[str]:
+        """The settings that only ReFT would read."""
+        solves = self.dev is not None or self.dev_folds is not None
+        return REFT_ONLY - FOR_DEV if solves else REFT_ONLY
+
+    def _dev_fits(self) -> None:
+        """Refuse what has no effect on, or together with, solving problems while training."""
+        given = self.model_fields_set
+        if self.dev is None and (idle := {"dev_every", "patience"} & given):
+            raise ValueError(f"{sorted(idle)[0]} has no effect without dev; remove it")
+        if self.dev is not None and "save_steps" in given:
+            raise ValueError(
+                "save_steps has no effect with dev, which saves a checkpoint whenever it evaluates; remove it"
+            )
+        if self.average is not None and (self.dev is not None or self.dev_folds is not None):
+            raise ValueError("average keeps no single checkpoint, and excludes dev and dev_folds; remove one")
+        if self.dev_folds is not None and (self.dev is not None or self.max_steps > 0):
+            other = "dev" if self.dev is not None else "max_steps"
+            raise ValueError(f"dev_folds chooses the number of epochs, and excludes {other}; remove one")
 
 
 def default(name: str) -> Any:

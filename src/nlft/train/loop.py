@@ -22,7 +22,9 @@ from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.progress import Progress, progress
 from nlft.records import Judged
-from nlft.train.arguments import NLFTConfig, lora_config
+from nlft.train.arguments import NLFTConfig
+from nlft.train.dev import Dev
+from nlft.train.lora import FirstAdapter, lora_config
 from nlft.train.memory import fit
 from nlft.train.summary import TrainResult, begin_run, train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
@@ -48,6 +50,8 @@ def train(
     overwrite: bool = False,
     source: Source | None = None,
     fit_memory: bool = False,
+    dev: Dev | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainResult:
     """Train and save; each logged step adds a line to `metrics.jsonl`.
 
@@ -61,6 +65,8 @@ def train(
         overwrite: Accept a folder that holds a finished run.
         source: For the record, the file of the rows and the settings in the user's words.
         fit_memory: Turn on activation checkpointing if a step would not fit the GPU without it.
+        dev: Problems to solve when `config` says to evaluate.
+        callbacks: transformers' callbacks.
 
     Raises:
         DataError: for unusable rows, a folder that holds another run, a resumed run whose data, prompts, template or
@@ -69,7 +75,7 @@ def train(
     processes.first(lambda: check_folder(Path(config.output_dir), resume=resume, overwrite=overwrite))
     start = time.perf_counter()
     with quiet():
-        trainer = make_trainer(rows, lm, config, lora=lora, full=full)
+        trainer = make_trainer(rows, lm, config, lora=lora, full=full, dev=dev, callbacks=list(callbacks))
     if fit_memory:
         fit(trainer)
     own = train_settings(trainer)
@@ -89,14 +95,16 @@ def make_trainer(
     *,
     lora: dict[str, Any] | None = None,
     full: bool = False,
+    **kwargs: Any,
 ) -> NLFTTrainer:
-    """The trainer for these rows, with a new adapter unless `full`."""
+    """The trainer for these rows, with a new adapter unless `full`; further arguments are the trainer's."""
     return NLFTTrainer(
         model=lm.model,
         args=config,
         train_dataset=rows,
         peft_config=None if full else lora_config(lm.model, **(lora or {})),
         processing_class=lm.tokenizer,
+        **kwargs,
     )
 
 
@@ -115,6 +123,7 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
     folder = Path(trainer.args.output_dir)
     checkpoint = processes.first(lambda: _last_checkpoint(folder) if resume else clear_folder(folder))
     _check_kind(trainer, checkpoint)
+    first = FirstAdapter(trainer)
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if processes.leads():
@@ -126,6 +135,7 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
         if trainer.is_fsdp_enabled:  # in whatever pieces its checkpoints are, the result is whole
             trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
         trainer.save_model(str(folder))
+        first.convert()
     except (OSError, RuntimeError, SafetensorError) as error:
         # torch and safetensors report a full disk with their own errors, which do not mention a disk.
         if not isinstance(error, OSError) and shutil.disk_usage(folder).free > SMALLEST_CHECKPOINT:
@@ -140,6 +150,7 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
         if processes.leads():
             print(f"{label} interrupted; {_kept(folder)}", file=sys.stderr)
         raise
+    best = trainer.state.best_metric
     return TrainResult(
         folder=folder,
         steps=trainer.state.global_step,
@@ -147,6 +158,8 @@ def run_trainer(trainer: Any, *, start: float, resume: bool = False, label: str 
         loss=float(output.training_loss),
         seconds=time.perf_counter() - start,
         trainable=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        dev_accuracy=best,
+        best=f"step {trainer.state.best_global_step}" if best is not None else None,
     )
 
 

@@ -24,9 +24,9 @@ from nlft import processes
 from nlft.core.allocation import Allocation
 from nlft.errors import ConfigError, DataError
 from nlft.lm.encode import EncodedExample
-from nlft.lm.logprobs import base_model
 from nlft.lm.resolve import cache_folder
 from nlft.lm.score import score_batch
+from nlft.lm.wrappers import base_model
 from nlft.objectives import Objective
 from nlft.progress import progress
 from nlft.prompts import PromptSet

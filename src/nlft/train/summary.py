@@ -15,6 +15,7 @@ from nlft.lm.load import LanguageModel
 from nlft.prompts import load_prompts
 from nlft.provenance import digest, peak_memory_mb, provenance
 from nlft.records import Judged, write_lines
+from nlft.train.average import WeightAverage
 from nlft.train.trainer import NLFTTrainer
 
 SHARED_SETTINGS = (
@@ -36,6 +37,8 @@ class TrainResult:
         loss: The mean loss over the run.
         seconds: Wall-clock time of this call.
         trainable: Number of trained parameters.
+        dev_accuracy: The share of the dev problems that the kept checkpoint solves, if there are any.
+        best: Where it was in the training, in words.
     """
 
     folder: Path
@@ -44,6 +47,8 @@ class TrainResult:
     loss: float
     seconds: float
     trainable: int
+    dev_accuracy: float | None = None
+    best: str | None = None
 
 
 def begin_run(
@@ -81,7 +86,11 @@ def train_settings(trainer: NLFTTrainer) -> dict[str, Any]:
     """What `train.json` records of an objective's run, in addition to the fields of every run."""
     args = trainer.args
     return {
-        **{name: getattr(args, name) for name in ("objective", "objective_options", "scale_schedule", "loss_average")},
+        **{
+            name: getattr(args, name)
+            for name in ("objective", "objective_options", "scale_schedule", "loss_average", "anchor")
+        },
+        "average": next((c.kind for c in trainer.callback_handler.callbacks if isinstance(c, WeightAverage)), None),
         "settings": args.saliency().to_mapping(),
         "data": digest([repr(example) for example in trainer.train_dataset.examples]),
     }
@@ -110,6 +119,8 @@ def write_summary(result: TrainResult, trainer: Any, own: Mapping[str, Any], tol
         "loss": result.loss,
         "seconds": result.seconds,
         "trainable": result.trainable,
+        "dev_accuracy": result.dev_accuracy,
+        "best": result.best,
         "peak_memory_mb": peak_memory_mb(device),
         "provenance": provenance(device).model_dump(mode="json"),
     }

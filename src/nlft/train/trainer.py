@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,11 +25,15 @@ from nlft.lm.load import context_length, load_model
 from nlft.lm.logprobs import share_prefixes, shares_prefixes
 from nlft.lm.score import score_batch
 from nlft.lm.template import settle_template
+from nlft.lm.wrappers import unwrap
 from nlft.objectives import Example, Loss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
 from nlft.train.dataset import EncodedDataset, collate, encode_dataset
+from nlft.train.dev import Dev
+from nlft.train.lora import changes_base, prepared
+from nlft.train.precision import check_masters
 from nlft.train.scale_cache import ScaleCache
 
 Rows = Iterable[Judged | Mapping[str, Any]] | EncodedDataset
@@ -43,6 +48,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         train_dataset: Judged rows: records, mappings, or a `datasets.Dataset` with the columns
             `question, reference, response, verdict, judgment`; or the result of `encode_dataset`.
         eval_dataset: The same, or several by name, for evaluation losses.
+        dev: Problems to solve instead, with the metric `eval_accuracy`.
         peft_config: The adapter to train; None trains all weights.
         processing_class: The tokenizer; loaded along with a model given by name.
         **kwargs: Further arguments of transformers' `Trainer`.
@@ -64,6 +70,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
 
     # compute_loss divides by the rows (or tokens) of the whole accumulated batch itself.
     loss_is_scaled_for_ga = True
+    control: Any
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         train_dataset: Rows | None = None,
         *,
         eval_dataset: Rows | dict[str, Rows] | None = None,
+        dev: Dev | None = None,
         peft_config: Any = None,
         processing_class: Any = None,
         **kwargs: Any,
@@ -79,7 +87,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         args = args if args is not None else NLFTConfig("nlft-output")
         network: Any
         if isinstance(model, str):
-            loaded = load_model(model)
+            loaded = load_model(model, dtype="auto" if peft_config is not None else "float32")
             network, processing_class = loaded.model, processing_class or loaded.tokenizer
         else:
             network = model
@@ -106,12 +114,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
                 marks=args.marks == "use",
             )
 
-        taught = any(self.objective.needs(correct=correct).top_k for correct in (True, False))
-        if taught and peft_config is None and not hasattr(network, "disable_adapter"):
-            raise ConfigError(
-                f"{args.objective} learns from the base model and needs an adapter to train",
-                remedy="pass a peft_config instead of training all weights",
-            )
+        self._check_base(args, network, peft_config)
         if kwargs.get("compute_metrics") is not None:
             raise ConfigError(
                 "compute_metrics is not supported: no logits are kept",
@@ -122,17 +125,25 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             from peft import get_peft_model
 
             set_seed(args.seed)  # before the adapter draws its first weights
-            network = get_peft_model(network, peft_config)
+            network = get_peft_model(prepared(network, args), peft_config)
+        else:
+            check_masters(network, args.learning_rate)
+        _check_head(args, network)
         share_prefixes(network, processes.agree(shares_prefixes(network)))  # probed while the weights are whole
         super().__init__(
             model=network,
             args=args,
             train_dataset=training,
-            eval_dataset=encoded(eval_dataset),
+            eval_dataset=dev if dev is not None else encoded(eval_dataset),
             processing_class=processing_class,
             data_collator=collate,
             **kwargs,
         )
+        self.dev = dev
+        if dev is not None and self.is_deepspeed_enabled:
+            raise ConfigError(
+                "DeepSpeed cannot answer problems while it trains", remedy="use DDP or FSDP2, or drop dev"
+            )
         # transformers would count tokens in `labels`, which these batches lack.
         self.model_accepts_loss_kwargs = False
         self.scale_cache = ScaleCache(self.model, self.objective, args, training, self.prompt_set)
@@ -140,10 +151,41 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
 
+    def _check_base(self, args: NLFTConfig, network: nn.Module, peft_config: Any) -> None:
+        """Refuse to learn from an untouched model that training does not keep.
+
+        Raises:
+            ConfigError: with the way out.
+        """
+        needs = [self.objective.needs(correct=correct) for correct in (True, False)]
+        taught = ["an anchor"] if args.anchor > 0 else []
+        taught += [args.objective] if any(each.top_k for each in needs) else []
+        once = args.scale_schedule == "once" and any(each.weigh for each in needs)
+        if taught and peft_config is None and not hasattr(network, "disable_adapter"):
+            raise ConfigError(
+                f"{taught[0]} learns from the base model and needs an adapter to train",
+                remedy="pass a peft_config instead of training all weights",
+            )
+        if (taught or once) and changes_base(peft_config):
+            what = taught[0] if taught else 'the scale schedule "once"'
+            raise ConfigError(
+                f"{what} needs the untouched model, which init_lora_weights={peft_config.init_lora_weights} changes",
+                remedy="choose another initialisation",
+            )
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The loader for the evaluation rows, for a named set of them, or for other rows."""
         named = isinstance(eval_dataset, str)
         return super().get_eval_dataloader(eval_dataset if named else self._encoded(eval_dataset))
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The evaluation losses; where there are problems to solve, the share of them that the model solves."""
+        if self.dev is None or eval_dataset is not None:
+            return dict(super().evaluate(eval_dataset, *args, **kwargs))
+        metrics = self.dev.measure(self.model)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -187,7 +229,10 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         stored = self._stored(examples) if model.training else None
         scored = self._score(model, examples, stored)
         weighed = stored if stored is not None else self.objective.weigh_all(scored)
-        losses = [self.objective.loss(row, allocation) for row, allocation in zip(scored, weighed, strict=True)]
+        losses = [
+            self._anchored(self.objective.loss(row, allocation), row)
+            for row, allocation in zip(scored, weighed, strict=True)
+        ]
         sizes = [0 if real == 0 else len(row.logp_base) if by_token else 1 for row in scored]
         total = torch.stack([loss.total * size for loss, size in zip(losses, sizes, strict=True)]).sum()
         if model.training and real != 0:
@@ -198,6 +243,14 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             # The gradients of the processes are averaged, but the divisor counts the rows of all.
             loss = total * self.accelerator.num_processes / num_items_in_batch
         return (loss, None) if return_outputs else loss
+
+    def _anchored(self, loss: Loss, row: Example) -> Loss:
+        """A row's loss + anchor x mean over its tokens of KL(P || P of the untouched model)."""
+        if row.divergence is None:
+            return loss
+        apart = row.divergence.mean()
+        parts = {**loss.parts, "divergence": apart.detach()}
+        return replace(loss, total=loss.total + self.args.anchor * apart, parts=parts)
 
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
@@ -214,8 +267,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         If that leaves none, the shortest row runs anyway, so that the backward pass has a graph.
         """
         idle = [allocation is not None and allocation.excluded for allocation in stored or []]
-        if not any(idle):
-            return score_batch(model, examples, self.objective, stored=stored is not None)
+        anchored = self.args.anchor > 0
+        if anchored or not any(idle):  # an anchor holds the excluded rows, too
+            return score_batch(model, examples, self.objective, stored=stored is not None, anchored=anchored)
         if all(idle):
             idle[min(range(len(examples)), key=lambda place: len(examples[place].base.tokens))] = False
         run = [example for example, out in zip(examples, idle, strict=True) if not out]
@@ -253,3 +307,11 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             logs["tokens_per_second"] = sum(tokens for _, tokens in everywhere) / max(now - self._clock, 1e-9)
             self._parts, self._tokens, self._clock = {}, 0, now
         super().log(logs, start_time)
+
+
+def _check_head(args: NLFTConfig, network: nn.Module) -> None:
+    """Refuse an anchor where the head is trained, from which the untouched model's distributions are made."""
+    if args.anchor > 0 and any(p.requires_grad for p in unwrap(network).get_output_embeddings().parameters()):
+        raise ConfigError(
+            "an anchor needs a head that is not trained", remedy="leave the head out of the adapter's target_modules"
+        )

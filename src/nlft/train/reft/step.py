@@ -10,13 +10,14 @@ from typing import Any
 
 from nlft import processes
 from nlft.adapter import Source
-from nlft.errors import DataError
+from nlft.errors import ConfigError, DataError
 from nlft.lm.load import LanguageModel
 from nlft.lm.quiet import quiet
 from nlft.provenance import digest
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
 from nlft.train.loop import check_folder, clear_checkpoints, clear_folder, make_trainer, run_trainer
+from nlft.train.lora import changes_base, lora_config
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
@@ -52,6 +53,11 @@ def train_reft(
     Raises:
         DataError: as `nlft.train.train`.
     """
+    if changes_base(lora_config(lm.model, **(lora or {}))):
+        raise ConfigError(
+            "reft's two phases share the untouched model, which this init_lora_weights changes",
+            remedy="choose another initialisation",
+        )
     folder = Path(config.output_dir)
     warm_up = folder / WARM_UP
     check_references(rows, config.grader)

@@ -26,9 +26,10 @@ from nlft.lm.config import TemplateSettings
 from nlft.lm.encode import encode_prompt
 from nlft.lm.generate import generate
 from nlft.lm.load import context_length, stop_ids
-from nlft.lm.logprobs import path_logprobs, share_prefixes, shares_prefixes, unwrap
+from nlft.lm.logprobs import path_logprobs, share_prefixes, shares_prefixes
 from nlft.lm.pack import TokenPath
 from nlft.lm.template import settle_template
+from nlft.lm.wrappers import unwrap
 from nlft.prompts import load_prompts
 from nlft.records import Problem
 from nlft.train.reft import ppo

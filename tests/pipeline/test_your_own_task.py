@@ -34,7 +34,8 @@ def test_the_commands_of_the_page_lead_to_a_comparison(
             continue
         words = [str(folder) if word == STUDENT else word for word in words]
         words += ["--model", str(folder)] if words[0] == "init" else []
-        assert run(words) == 0, words
+        # To one of the tickets the random model says nothing, and that row failed for good.
+        assert run(words) in ((0, 3) if words[0] == "run" else (0,)), words
     assert read_evaluation(tmp_path / "nlft.json").n == 60
     out = capfd.readouterr().out
     assert (

@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 
 from nlft.core import SaliencySettings
 from nlft.records import Verdict
-from nlft.saliency_map.export import render_page, script_safe_json
+from nlft.saliency_map.bundle import script_safe_json
+from nlft.saliency_map.export import render_page
 from nlft.score.schema import make_scores
 
 HOSTILE = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,17 @@ def assemble(data: str, *, connects: bool, name: str = "map") -> Page:
             raise AssertionError(f"{file} lacks {place}")
         html = before + content + after
     return Page(html, policy)
+
+
+def script_safe_json(data: object) -> str:
+    r"""JSON that is safe in a script element: ASCII, without characters special to HTML.
+
+    >>> script_safe_json("</script>")
+    '"\\u003c/script\\u003e"'
+    """
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    # In JSON these three occur only inside strings, where an escape means the same.
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 @functools.cache

@@ -22,8 +22,7 @@ from nlft.config import Config
 from nlft.edits import Edit, EditsFile, apply_edit
 from nlft.errors import NLFTError
 from nlft.records import Judged, read_numbered
-from nlft.saliency_map.bundle import Page, assemble
-from nlft.saliency_map.export import script_safe_json
+from nlft.saliency_map.bundle import Page, assemble, script_safe_json
 from nlft.saliency_map.loopback import LoopbackServer, RefusalError, read_body
 from nlft.spans import column_spans
 

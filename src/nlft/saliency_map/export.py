@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -14,7 +13,7 @@ from nlft.errors import DataError
 from nlft.files import refuse_same_file
 from nlft.progress import Outcome
 from nlft.records import Scored, read_records, write_lines
-from nlft.saliency_map.bundle import Page, assemble
+from nlft.saliency_map.bundle import Page, assemble, script_safe_json
 from nlft.score.schema import with_marks
 
 __all__ = ["Exported", "export_page", "page_file", "page_row", "render_page"]
@@ -94,17 +93,6 @@ def page_row(row: Scored) -> dict[str, Any]:
         "verdict": {"correct": row.verdict.correct, "value": row.verdict.value, "reason": row.verdict.reason},
         "scores": scores,
     }
-
-
-def script_safe_json(data: object) -> str:
-    r"""JSON that is safe in a script element: ASCII, without characters special to HTML.
-
-    >>> script_safe_json("</script>")
-    '"\\u003c/script\\u003e"'
-    """
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # In JSON these three occur only inside strings, where an escape means the same.
-    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def _short_name(model: str) -> str:

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from nlft.core import Allocation, SaliencySettings, allocate_by_products
-from nlft.errors import ModelError
+from nlft.errors import DataError, ModelError
 from nlft.records import SCORES_VERSION, Scored, Scores
 from nlft.score.sketch import decode_sketch, encode_sketch
 from nlft.spans import column_spans, marked_tokens, piece_places, token_weights
@@ -102,9 +102,12 @@ def with_marks(row: Scored) -> Scored:
     """A row whose scores know what was marked and weighed since they were computed; see `nlft.spans`."""
     columns = row.model_extra or {}
     places = piece_places(row.scores.pieces, row.response)
-    spans = [] if row.verdict.correct else column_spans(columns, "marks", row.response)
+    try:
+        spans = [] if row.verdict.correct else column_spans(columns, "marks", row.response)
+        weights = column_spans(columns, "weights", row.response)
+    except DataError as error:
+        raise DataError(f"row {row.id!r}: {error.message}", remedy=error.remedy) from None
     marks = marked_tokens(spans, places, row.response) if spans else None
-    weights = column_spans(columns, "weights", row.response)
     factors = token_weights(weights, places, row.response) if weights else None
     if (marks, factors) == (row.scores.marks, row.scores.weights):
         return row

@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 import torch
-from transformers import GenerationConfig
+from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from benchmarks.measure import Result, alternate, median, result
 from benchmarks.rows import encoded, judged
@@ -131,11 +131,14 @@ def answer_padded(lm: LanguageModel, ids: list[list[int]], new_tokens: int) -> N
 def answer_continuously(lm: LanguageModel, ids: list[list[int]], new_tokens: int) -> None:
     """The same by transformers' continuous batching."""
     lm.model.set_attn_implementation("sdpa")
-    settings = GenerationConfig(
-        max_new_tokens=new_tokens, do_sample=False, pad_token_id=0, eos_token_id=-1, num_blocks=512, max_batch_tokens=4096
-    )  # fmt: skip
+    settings = GenerationConfig(max_new_tokens=new_tokens, do_sample=False, pad_token_id=0, eos_token_id=-1)
+    # By default it takes as much memory as the machine has free, and its mask is as large.
+    room = sum(len(each) + new_tokens for each in ids)
+    limits = ContinuousBatchingConfig(num_blocks=room // 256 + len(ids) + 1, page_size=256, max_batch_tokens=1024)
     with torch.inference_mode():
-        found = lm.model.generate_batch(inputs=ids, generation_config=settings, progress_bar=False)
+        found = lm.model.generate_batch(
+            ids, generation_config=settings, continuous_batching_config=limits, warmup=False
+        )
     if sorted(len(each.generated_tokens) for each in found.values()) != [new_tokens] * len(ids):
         raise RuntimeError("it did not write all tokens")
 

@@ -97,7 +97,7 @@ def trainer(world: Path, tmp_path: Path, request: pytest.FixtureRequest) -> NLFT
     tokenizer = load_model(str(world / "model"), device="cpu").tokenizer
     options = getattr(request, "param", {})
     made = NLFTTrainer(
-        model, config(tmp_path, use_cpu=False, **options), ROWS, peft_config=lora_config(model, dropout=0.0),
+        model, config(tmp_path, use_cpu=False, **options), ROWS, peft_config=lora_config(model, lora_dropout=0.0),
         processing_class=tokenizer,
     )  # fmt: skip
     stir(made.model)

@@ -151,7 +151,10 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     )
     gradient_checkpointing: Annotated[
         bool | None, Idle(), Flags(("--gradient-checkpointing/--no-gradient-checkpointing",))
-    ] = Field(default=None, description="use less memory but more time; by default if one GPU's memory would not do")
+    ] = Field(
+        default=None,
+        description="use less memory but more time; by default if one GPU would not do without (reft: off)",
+    )
     dev: Annotated[str | None, NamesFile()] = Field(
         default=None, description="JSONL of problems to solve while training; the checkpoint that solves most is kept"
     )

@@ -104,6 +104,8 @@ def test_an_error_in_the_function_names_its_line(users: ExternalGrader) -> None:
     [
         ("response, reference", "(response, reference) == ('r', '1')"),
         ("a, b", "(a, b) == ('r', '1')"),
+        ("a, b, c", "(a, b, c) == ('r', '1', 'q')"),
+        ("a, b, c", "0.5 + 0.5"),
         ("response, reference, tolerance=0.1", "(response, reference, tolerance) == ('r', '1', 0.1)"),
         ("response, reference, question", "(response, reference, question) == ('r', '1', 'q')"),
         ("response, reference, *, question=None", "(response, reference, question) == ('r', '1', 'q')"),

@@ -85,6 +85,9 @@ def _by_parameters(function: Callable[..., Any]) -> Callable[[dict[str, Any]], A
     names = list(inspect.signature(function).parameters)
     if len(names) == 1:
         return function
+    third = list(inspect.signature(function).parameters.values())[2:3]
+    if third and third[0].default is third[0].empty and third[0].kind is third[0].POSITIONAL_OR_KEYWORD:
+        return lambda row: function(row["response"], row["reference"], row["question"])
     if "question" in names[2:]:
         return lambda row: function(row["response"], row["reference"], question=row["question"])
     return lambda row: function(row["response"], row["reference"])

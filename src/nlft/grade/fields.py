@@ -95,7 +95,7 @@ def _compare(path: str, wanted: Any, given: Any) -> Iterator[tuple[str, str]]:
 
 
 def _same(wanted: Any, given: Any) -> bool:
-    numbers = [isinstance(value, int | Decimal) and not isinstance(value, bool) for value in (wanted, given)]
+    numbers = [isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in (wanted, given)]
     return bool(wanted == given) if all(numbers) else type(wanted) is type(given) and bool(wanted == given)
 
 

@@ -85,7 +85,7 @@ def _of_model(model: str, device: str) -> list[dict[str, object]]:
         if "error" in one or "error" in other:
             continue
         what = f"{PROBLEMS} answers of {NEW_TOKENS} tokens" if ours == "ours" else f"step, {ours}"
-        for key, unit in (("seconds", "s"), ("peak_mib", "MiB")):
+        for key, unit in (("seconds", "s"), *([("peak_mib", "MiB")] if device == "cuda" else [])):
             compared: Result = result(f"{what}: {unit}", theirs, one[key], other[key], "-", unit=unit, repeats=REPEATS)
             rows.append(compared.row())
     return rows
@@ -139,7 +139,7 @@ def _reset(device: str) -> None:
 
 
 def _peak(device: str) -> float:
-    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 1.0
+    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ __all__ = [
     "peak_memory_mb",
     "provenance",
     "public_name",
+    "resident_mb",
     "tree_hash",
 ]
 
@@ -130,6 +131,15 @@ def peak_memory_mb(device: str = "cpu") -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def resident_mb() -> float:
+    """Memory resident in this process now, in MiB; the peak so far where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return peak_memory_mb() or 0.0
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 2**10
 
 
 def public_name(path_or_name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nlft.cli.app import conclude
-from nlft.cli.options import Overwrite, make_app, with_settings
+from nlft.cli.options import DryRun, Overwrite, make_app, with_settings
 from nlft.train.config import TrainSettings
 
 app = make_app()
@@ -22,8 +22,14 @@ def train(
     settings: TrainSettings,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint in -o.")] = False,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Fine-tune a model on judged responses."""
+    if dry_run:
+        from nlft.train import step
+
+        print(step.dry_run(settings, judged))
+        return
     from nlft.train.step import run
 
     conclude(run(settings, judged, output, resume=resume, overwrite=overwrite))

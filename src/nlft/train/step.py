@@ -51,13 +51,31 @@ def train_rows(
     file: Path | None = None,
 ) -> TrainResult:
     """`run` for rows in memory; `file` is where they come from, for messages."""
-    chosen = list(rows[: settings.n])
-    if settings.correct_only:
-        chosen = [row for row in chosen if row.verdict.correct]
-        if not chosen:
-            raise DataError("no row is correct", file=file, remedy="drop --correct-only")
+    chosen = _chosen(settings, rows, file)
     way = _train_reft if settings.objective == REFT else _train
     return way(settings, chosen, output, resume=resume, overwrite=overwrite, source=_source(settings, file))
+
+
+def dry_run(settings: TrainSettings, judged: Path) -> str:
+    """What `run` would do, and what it takes, as text; no weights are loaded.
+
+    Raises:
+        ConfigError: for ReFT, whose steps depend on what it samples, and for a quantized model.
+    """
+    for what, idle in (("reft", settings.objective == REFT), ("quantization", settings.quantization is not None)):
+        if idle:
+            raise ConfigError(f"there is no dry run for {what}", remedy="drop --dry-run")
+    from nlft.train.dry_run import describe
+
+    return describe(settings, _chosen(settings, list(read_records(judged, Judged)), judged))
+
+
+def _chosen(settings: TrainSettings, rows: Sequence[Judged], file: Path | None) -> list[Judged]:
+    """The rows to train on."""
+    chosen = [row for row in rows[: settings.n] if row.verdict.correct or not settings.correct_only]
+    if not chosen and settings.correct_only:
+        raise DataError("no row is correct", file=file, remedy="drop --correct-only")
+    return chosen
 
 
 def _source(settings: TrainSettings, file: Path | None) -> Source:

@@ -144,8 +144,8 @@ def test_a_merge_that_lost_the_adapter_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def forgets(settings: Any, model: str, adapter: Any) -> LanguageModel:
-        return load_model(model, dtype="float32", device="cpu")
+    def forgets(lm: LanguageModel, dtype: str) -> LanguageModel:
+        return LanguageModel(lm.model.unload(), lm.tokenizer, lm.name)
 
     monkeypatch.setattr("nlft.lm.merge.merged", forgets)
     more = ["--model", str(folder), "--dev", str(dev), "--dtype", "float32", "--max-new-tokens", "8"]

@@ -89,26 +89,24 @@ def _copy(adapter: Path, folder: Path, base: str) -> str:
 
 def _merge(settings: ExportSettings, base: str, adapter: Path, folder: Path) -> str:
     from nlft.lm import load_as
-    from nlft.lm.merge import merged, save_model, stored_dtype
+    from nlft.lm.merge import apart, merged, save_model, stored_dtype
 
     if settings.dtype == "auto":
         own = stored_dtype(base, trust_remote_code=settings.trust_remote_code)
         settings = settings.model_copy(update={"dtype": own})
     problems = list(read_records(settings.dev, Problem))[: settings.check] if settings.dev is not None else []
     prompts = load_prompts(str(trained_file(adapter, PROMPTS)))
-    checked = settings.model_copy(update={"dtype": "float32"})
     limit = settings.max_new_tokens
-    before = (
-        answers(load_as(checked, base, adapter=adapter), problems, prompts, max_new_tokens=limit) if problems else []
-    )
-    save_model(merged(settings, base, adapter), folder)
+    lm = apart(settings, base, adapter)
+    before = answers(lm, problems, prompts, max_new_tokens=limit) if problems else []
+    save_model(merged(lm, settings.dtype), folder)
     for name in (PROMPTS, SETTINGS, SUMMARY):
         if (path := trained_file(adapter, name)) is not None:
             shutil.copyfile(path, folder / name)
     if not problems:
         return f"merged in {settings.dtype}, unchecked: "
-    as_saved = {"quantization": None, "chat_template": None, "thinking": "auto"}
-    lm = load_as(checked.model_copy(update=as_saved), str(folder))
+    as_saved = {"dtype": "float32", "quantization": None, "chat_template": None, "thinking": "auto"}
+    lm = load_as(settings.model_copy(update=as_saved), str(folder))
     check = compare(problems, before, answers(lm, problems, prompts, max_new_tokens=limit), lm)
     if not check.explained(settings.dtype):
         raise ModelError(

@@ -13,7 +13,7 @@ from nlft.lm.load import DTYPES, LanguageModel, load_as, with_adapter
 from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
 
-__all__ = ["merged", "save_model", "stored_dtype"]
+__all__ = ["apart", "merged", "save_model", "stored_dtype"]
 
 
 def stored_dtype(model: str, *, trust_remote_code: bool = False) -> str:
@@ -23,22 +23,29 @@ def stored_dtype(model: str, *, trust_remote_code: bool = False) -> str:
     return next((name for name, dtype in DTYPES.items() if config.dtype == dtype), "float32")
 
 
-def merged(settings: LoadSettings, model: str, adapter: str | Path) -> LanguageModel:
-    """The model with the adapter merged: summed up in float32, and rounded once, to `settings.dtype`.
+def apart(settings: LoadSettings, model: str, adapter: str | Path) -> LanguageModel:
+    """The model with its adapter apart, in float32, ready to be merged.
 
-    A quantized model's weights are taken as they are quantized, which is what the adapter was trained on.
+    A quantized model's weights are taken as they are quantized, which is what the adapter was trained on, but not
+    computed with in few bits: a merged model is not either.
 
     Raises:
         ModelError, ConfigError: as `load_model`.
     """
+    settings = settings.model_copy(update={"dtype": "float32"})
     if settings.quantization is None:
-        lm = load_as(settings.model_copy(update={"dtype": "float32"}), model, adapter=adapter, merge=True)
-        whole = lm.model
-    else:
-        lm = load_as(settings, model)
-        with quiet():
-            whole = with_adapter(lm.model.dequantize(dtype=torch.float32), adapter).merge_and_unload()
-    return LanguageModel(whole.to(DTYPES[settings.dtype]), lm.tokenizer, lm.name)
+        return load_as(settings, model, adapter=adapter)
+    lm = load_as(settings, model)
+    with quiet():
+        whole = with_adapter(lm.model.dequantize(dtype=torch.float32), adapter)
+    return LanguageModel(whole.eval(), lm.tokenizer, lm.name)
+
+
+def merged(lm: LanguageModel, dtype: str) -> LanguageModel:
+    """The model of `apart` with its adapter merged: summed up in float32, and rounded once."""
+    with quiet():
+        whole = lm.model.merge_and_unload()
+    return LanguageModel(whole.to(DTYPES[dtype]), lm.tokenizer, lm.name)
 
 
 def save_model(lm: LanguageModel, folder: Path) -> None:

@@ -142,18 +142,42 @@ def _walk(
         rows, at = rows[inside], at[inside]
         if len(rows) == 0:
             return lengths, squares
+        if steps == WIDTH + WIDTH // 2:
+            more, squares[rows] = _go_on(between[:, -1], own, at, direction, settings)
+            lengths[rows] = steps + more
+            return lengths, squares
         product = between[at, min(steps, width - 1)]
         if steps < WIDTH:
             product = product + 0.5**steps * of_start(rows, at)
-        norm = np.sqrt(np.maximum(squares[rows], 0.0)) * np.sqrt(own[at])
-        cosine = np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
-        closeness = cosine if settings.cluster == "similarity" else 1.0 - cosine
-        joins = closeness > settings.cluster_threshold
+        joins = _joins(product, squares[rows], own[at], settings)
         rows, at, product = rows[joins], at[joins], product[joins]
         squares[rows] = (squares[rows] + 2.0 * product + own[at]) / 4.0
         steps += 1
         lengths[rows] = steps
         at = at + direction
+
+
+def _joins(products: Floats, squares: Floats, own: Floats, settings: SaliencySettings) -> npt.NDArray[np.bool_]:
+    """Whether tokens join, from their products with the centres, the centres' squares and their own."""
+    norm = np.sqrt(np.maximum(squares, 0.0)) * np.sqrt(own)
+    cosine = np.divide(products, norm, out=np.zeros_like(products), where=norm > 0)
+    closeness = cosine if settings.cluster == "similarity" else 1.0 - cosine
+    return closeness > settings.cluster_threshold
+
+
+def _go_on(products: Floats, own: Floats, at: Ints, direction: int, settings: SaliencySettings) -> tuple[Ints, Floats]:
+    """How many more tokens long walks join from `at` on, and the squares of their centres at the end.
+
+    By now a centre is a sum over the tokens before it, wherever the walk began, and so is its square:
+    |c_j|^2 = sum over k > 0 of 4^-k (2 <c, h> + |h|^2) of the token k before j.
+    """
+    n = len(own)
+    products, own, places = (products, own, at) if direction > 0 else (products[::-1], own[::-1], n - 1 - at)
+    quarters = np.ldexp(1.0, -2 * np.arange(1, WIDTH // 2 + 1))
+    squares = np.concatenate([[0.0], np.convolve(2.0 * products + own, quarters)[:n]])
+    refused = np.where(_joins(products, squares[:n], own, settings), n, np.arange(n))
+    ends = np.minimum.accumulate(refused[::-1])[::-1][places]
+    return ends - places, squares[ends]
 
 
 def _by_centres(found: Products, near: Floats, starts: Ints, lengths: Ints) -> Callable[[Ints, Ints], Floats]:

@@ -162,7 +162,8 @@ def _joins(products: Floats, squares: Floats, own: Floats, settings: SaliencySet
     norm = np.sqrt(np.maximum(squares, 0.0)) * np.sqrt(own)
     cosine = np.divide(products, norm, out=np.zeros_like(products), where=norm > 0)
     closeness = cosine if settings.cluster == "similarity" else 1.0 - cosine
-    return closeness > settings.cluster_threshold
+    joins: npt.NDArray[np.bool_] = closeness > settings.cluster_threshold
+    return joins
 
 
 def _go_on(products: Floats, own: Floats, at: Ints, direction: int, settings: SaliencySettings) -> tuple[Ints, Floats]:

@@ -123,7 +123,7 @@ def test_sft_is_trls_sft(folder: Path, tmp_path: Path, average: str) -> None:
         ),
         train_dataset=Dataset.from_list(examples),
         processing_class=made.processing_class,
-        peft_config=lora_config(made.model.get_base_model(), dropout=0.0),
+        peft_config=lora_config(made.model.get_base_model(), lora_dropout=0.0),
     )  # fmt: skip
     for name, parameter in peer.model.named_parameters():
         parameter.data.copy_(dict(made.model.named_parameters())[name].data)

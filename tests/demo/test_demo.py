@@ -64,9 +64,9 @@ def test_the_whole_demo_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.Monk
     out = tmp_path / "out"
     run_demo(out, model=str(model), console=console)
     text = console.export_text()
-    for told in ("a correct response", "a wrong response", "strict", "correct-rows", "After vs. correct-rows"):
+    for told in ("a correct response", "a wrong response", "strict", "all-rows", "After vs. all-rows"):
         assert told in text, told
-    for name in ("problems", "graded", "scored", "student", "revised", "test"):
+    for name in ("problems", "graded", "scored", "revised", "test"):
         assert (out / f"{name}.jsonl").stat().st_size > 0, name
     for name in ("adapter/adapter_model.safetensors", "adapter/metrics.jsonl", "loss.png", "accuracy.png", "map.html"):
         assert (out / name).stat().st_size > 0, name

@@ -44,6 +44,13 @@ def test_the_student_that_revises_is_trained_on_the_correct_rows_and_evaluated(t
     assert answered == {"before": None, "correct-rows": str(student.output), "after": str(train.output)}
 
 
+def test_the_student_may_learn_from_all_rows_before_it_revises(tmp_path: Path) -> None:
+    steps = steps_of(tmp_path, RUN + "revise: {first: all}\n")
+    assert "rows-student" not in steps
+    assert steps["train-student"].inputs == steps["revise"].inputs == (steps["grade"].output,)
+    assert steps["all-rows"].settings.model_dump()["adapter"] == str(steps["train-student"].output)
+
+
 def test_the_untouched_model_may_revise(tmp_path: Path) -> None:
     steps = steps_of(tmp_path, RUN + "revise: {first: untouched, adapter: a}\n")
     assert "train-student" not in steps

@@ -14,7 +14,6 @@ from nlft.files import refuse_same_file
 from nlft.progress import Outcome
 from nlft.records import Scored, read_records, write_lines
 from nlft.saliency_map.bundle import Page, assemble, script_safe_json
-from nlft.score.schema import with_marks
 
 __all__ = ["Exported", "export_page", "page_file", "page_row", "render_page"]
 
@@ -62,9 +61,12 @@ def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | N
     Raises:
         DataError: if there are no rows.
     """
-    rows = [with_marks(row) for row in rows]
-    if not rows:
+    given = list(rows)
+    if not given:
         raise DataError("no scored rows to show", remedy="run `nlft score` on judged answers first")
+    from nlft.score.schema import with_marks  # loads torch, so only after the file has been read
+
+    rows = [with_marks(row) for row in given]
     own = SaliencySettings.from_mapping(rows[0].scores.settings)
     settings = {"file": own, **{name: SaliencySettings.preset(name) for name in PRESETS}}
     data = {

@@ -33,7 +33,7 @@ from nlft.revise import BaseLikelihood, revise_rows
 from nlft.train import NLFTConfig, train
 
 HERE = Path(__file__).parent
-DOMAINS = ("small-sums", "few-legs", "gsm-small", "pair-sums")
+DOMAINS = ("small-sums", "few-legs", "small-products", "pair-sums")
 FORMS, MIXTURE, DRAWS = ("final", "worked"), "poor", (1, 2, 3, 4)
 # Plain SFT, each on the rows that `rows` in a recipe would choose.
 PLAIN = {
@@ -49,10 +49,11 @@ REVISE = {
     "resample": ("sft-correct", ("question",)),
     "revise-all": ("sft-response", ("correction",)),
     "resample-all": ("sft-response", ("question",)),
+    "revise-where": ("sft-response", ("stitch-plain",)),  # the judgment only says which step is wrong
 }
 METHODS = (*PLAIN, *REVISE)
+TESTED = (*PLAIN, "resample-all", "revise-all")  # the others were left behind on development problems
 ROWS, STEPS, BATCH, RATE, SAMPLES = 50, 52, 4, 1e-3, 8
-FIRST_RATE = 1e-3  # of the student that answers again
 SEEDS = {"dev": DEV_SEED, "test": TEST_SEED}
 PROBLEMS = {"dev": 100, "test": 500}
 
@@ -77,16 +78,16 @@ class Suite:
         rows = training_rows(self.domain, ROWS, self.draw, self.form, self.mixture, "misreads")  # type: ignore[arg-type]
         if method in PLAIN:
             return select_rows(rows, PLAIN[method])  # type: ignore[arg-type]
-        file = self.work / f"{method}.rows.jsonl"
+        file = self.work / f"{method}-{rate:g}.rows.jsonl"
         if not file.exists():
             first, ways = REVISE[method]
             sampling = SamplingSettings(temperature=0.7, max_new_tokens=120, batch_size=64, seed=self.draw)
-            student = self.answerer(first, FIRST_RATE, sampling)
+            student = self.answerer(first, rate, sampling)
             made = revise_rows(
                 rows, student, prompts=self.prompts, ways=ways, samples=SAMPLES,  # type: ignore[arg-type]
                 likelihood=BaseLikelihood(student, self.prompts),
             )  # fmt: skip
-            (self.work / f"{method}.yield.txt").write_text(made.report() + "\n", "utf-8")
+            (self.work / f"{method}-{rate:g}.yield.txt").write_text(made.report() + "\n", "utf-8")
             print(self.name, made.report(), flush=True)
             write_records(file, made.rows)
         return list(read_records(file, Judged))
@@ -178,7 +179,7 @@ def main() -> None:
         return given or planned
 
     for number, form, domain, method in itertools.product(
-        chosen(args.draw, DRAWS), chosen(args.form, FORMS), chosen(args.domain, DOMAINS), chosen(args.method, METHODS)
+        chosen(args.draw, DRAWS), chosen(args.form, FORMS), chosen(args.domain, DOMAINS), chosen(args.method, TESTED)
     ):
         suite = Suite(args.model, args.work, str(domain), str(form), args.mixture, int(str(number)))
         suite.cell(str(method), args.rate, args.split, args.results)

@@ -1,6 +1,6 @@
 """Draw the tables and the figure of the comparison from recorded/, into recorded/table.md and recorded/figure.svg.
 
-python recipes/small-domains/report.py [--split test] [--winner revise]
+python recipes/small-domains/report.py [--split test] [--winner revise-all]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from compare import DOMAINS, DRAWS, FORMS, METHODS, MIXTURE, PLAIN, RATE, cell_of
+from compare import DOMAINS, DRAWS, FORMS, METHODS, MIXTURE, PLAIN, RATE, TESTED, cell_of
 
 from nlft.evaluate.figures import COLOURS, new_figure, save_figure
 from nlft.evaluate.statistics import holm
@@ -134,7 +134,7 @@ def figure(cells: dict[Key, CellResult], output: Path) -> None:
     drawn = new_figure(7.0, 3.6)
     axes = drawn.subplots(1, len(FORMS), sharey=True)
     for axis, form in zip(axes, FORMS, strict=True):
-        for place, method in enumerate(METHODS):
+        for place, method in enumerate(TESTED):
             shares = [
                 float(np.mean([100 * np.mean(solved(cells[key])) for key in keys]))
                 for domain in DOMAINS
@@ -143,7 +143,7 @@ def figure(cells: dict[Key, CellResult], output: Path) -> None:
             if len(shares) == len(DOMAINS):
                 axis.bar(place, np.mean(shares), color=COLOURS[0] if method in PLAIN else COLOURS[1])
                 axis.plot([place] * len(shares), shares, "o", color="#444444", markersize=3)
-        axis.set_xticks(range(len(METHODS)), METHODS, rotation=60, ha="right", fontsize=8)
+        axis.set_xticks(range(len(TESTED)), TESTED, rotation=60, ha="right", fontsize=8)
         axis.set_title(f"standard answers: {form}", fontsize=10)
     axes[0].set_ylabel("test problems solved, %")
     save_figure(drawn, output)
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=["dev", "test"])
     parser.add_argument("--rate", type=float, default=RATE, help="of development cells")
     parser.add_argument("--mixture", default=MIXTURE)
-    parser.add_argument("--winner", default="revise", choices=METHODS)
+    parser.add_argument("--winner", default="revise-all", choices=METHODS)
     args = parser.parse_args()
     folder = HERE / "recorded"
     cells = recorded(folder, args.split, args.mixture, args.rate)

@@ -4,31 +4,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test quick check browser bench docs clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick check browser bench docs clean
 
-demo: $(STAMP)
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP) ## run the whole pipeline on a small model, without a GPU or an API key
 	$(BIN)/nlft demo
 
-test: $(STAMP) check browser docs
+test: $(STAMP) check browser docs ## run lint, types, docs, tests and doctests; this must pass
 	$(BIN)/pytest
 
-# What needs neither a browser, nor the storm, nor training: under a minute.
-quick: $(STAMP)
+quick: $(STAMP) ## run the tests that need neither a browser, nor the storm, nor training
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal tests -m "not browser and not storm and not training"
 
-check: $(STAMP)
+check: $(STAMP) ## run lint, format and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # The saliency map is tested in a real browser: Debian's Chromium, installed where that may be done.
-browser:
+browser: ## install the browser that the tests of the pages drive, where that may be done
 	sh tests/install_browser.sh
 
-bench: $(STAMP)
+bench: $(STAMP) ## measure speed and memory against the usual alternatives
 	$(BIN)/nlft bench
 
-docs: $(STAMP)
+docs: $(STAMP) ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # torch first and alone: so its pinned build is there before anything else could ask for another one.
@@ -39,5 +42,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 
-clean:
+clean: ## delete the virtual environment and what was built
 	rm -rf $(VENV) build dist site

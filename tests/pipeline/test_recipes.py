@@ -16,7 +16,9 @@ from nlft.pipeline.results import read_result
 RECIPES = Path(__file__).parents[2] / "recipes"
 LAUNCHERS = sorted(RECIPES.glob("accelerate/*.yaml"))
 ALL = sorted(set(RECIPES.glob("*/*.yaml")) - {*LAUNCHERS})
-EXPERIMENTS = [path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data", "self-study", "tuned")]
+EXPERIMENTS = [
+    path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data", "self-study", "tuned")
+]
 FIGURES = {"fig1-fig6-50-examples", "fig4-fractions", "fig5-sizes", "fig7-memory", "fig8-time", "fig9-800"}
 
 

@@ -11,7 +11,6 @@ from nlft.errors import ConfigError, DataError
 
 @pytest.fixture
 def second_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    PartialState()  # made now, it is of one process: nobody answers for the other two
     for name, value in {"WORLD_SIZE": "3", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
 

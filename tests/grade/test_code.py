@@ -118,6 +118,10 @@ def test_without_permission_nothing_is_run(
     )
     assert run(["run", str(recipe)]) == 2
     assert "which runs code" in capfd.readouterr().err
+    learnt = "judge: null, train: {trust_remote_code: true}"
+    recipe.write_text(f"{{name: r, model: M, output: {tmp_path}/out, data: {{source: {answers}}}, {learnt}}}\n")
+    assert run(["run", str(recipe)]) == 2
+    assert "the step train has trust_remote_code" in capfd.readouterr().err
 
 
 def test_code_is_found_in_a_fence_or_from_its_first_line() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.tiny import tiny_model
 
 from nlft.errors import ConfigError, ModelError
@@ -97,6 +98,27 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         load_model(str(folder), device="cpu")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "model")
+    from peft import get_peft_model
+
+    from nlft.train import lora_config
+
+    model = load_model(str(folder), device="cpu").model
+    get_peft_model(model, lora_config(model)).save_pretrained(tmp_path / "adapter")
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    torch.save(load_file(weights), weights.with_name("adapter_model.bin"))
+    load_model(str(folder), adapter=tmp_path / "adapter", device="cpu")
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"a pickle \(adapter_model.bin\)"):
+        load_model(str(folder), adapter=tmp_path / "adapter", device="cpu")
+    whole = folder / "model.safetensors"
+    torch.save(load_file(whole), folder / "pytorch_model.bin")
+    whole.unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        load_model(str(folder), device="cpu")
 
 
 def test_devices_and_dtypes() -> None:

@@ -42,7 +42,7 @@ AllowCode = Annotated[
     typer.Option(
         "--allow-code",
         callback=_allow,
-        help="Let graders run code that a model or a recipe brings; its limits on time and memory are no sandbox.",
+        help="Run code that a model or a recipe brings (graders, trust_remote_code); its limits are no sandbox.",
     ),
 ]
 

@@ -278,6 +278,11 @@ def with_adapter(model: Any, adapter: str | Path) -> Any:
         raise ModelError(
             f"{adapter} holds no adapter (no adapter_config.json)", remedy="give the folder that `nlft train -o` wrote"
         )
+    if (Path(adapter) / "adapter_model.bin").exists() and not (Path(adapter) / "adapter_model.safetensors").exists():
+        raise ModelError(
+            f"{adapter} holds its weights as a pickle (adapter_model.bin), which is not read",
+            remedy="ask for adapter_model.safetensors, or save the adapter anew with PEFT",
+        )
     try:
         return PeftModel.from_pretrained(model, str(adapter))
     except UNREADABLE as error:

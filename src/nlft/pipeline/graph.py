@@ -144,10 +144,10 @@ def refuse_old_folder(folder: Path) -> None:
 
 
 def refuse_code(steps: Iterable[Step]) -> None:
-    """Refuse, before anything runs, graders that run code, unless that is allowed: a recipe may be another's.
+    """Refuse, before anything runs, what runs another's code, unless that is allowed: a recipe may be another's.
 
     Raises:
-        ConfigError: naming the step.
+        ConfigError: naming the step whose grader is code, or whose model brings code.
     """
     for step in steps:
         grader = getattr(step.settings, "grader", None)
@@ -155,6 +155,11 @@ def refuse_code(steps: Iterable[Step]) -> None:
             raise ConfigError(
                 f"the step {step.name} grades with {grader}, which runs code",
                 remedy="add --allow-code, if you trust it: its limits on time and memory are no sandbox",
+            )
+        if getattr(step.settings, "trust_remote_code", False) and not code_allowed():
+            raise ConfigError(
+                f"the step {step.name} has trust_remote_code, which runs Python code that comes with a model",
+                remedy="add --allow-code, if you trust the model's authors: nothing limits that code",
             )
 
 

@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check browser bench docs clean
+.PHONY: help demo test quick check browser bench docs test-install clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP) ## run the whole pipeline on a small model, without a GPU or an API key
 	$(BIN)/nlft demo
@@ -18,6 +18,9 @@ test: $(STAMP) check browser docs ## run lint, types, docs, tests and doctests; 
 
 quick: $(STAMP) ## run the tests that need neither a browser, nor the storm, nor training
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal tests -m "not browser and not storm and not training"
+
+test-install: ## install the wheel into an empty environment elsewhere and use it there, demo included (7 minutes)
+	PYTHON=$(PYTHON) sh tests/install.sh
 
 check: $(STAMP) ## run lint, format and types only
 	$(BIN)/ruff check .

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import nlft
+
 ROOT = Path(__file__).parents[1]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -43,3 +45,14 @@ def test_a_key_of_the_index_is_nowhere_and_only_publishing_may_ask_for_one() -> 
         assert workflow["permissions"] == {"contents": "read"}
         raised = {name for name, job in workflow["jobs"].items() if "permissions" in job}
         assert raised <= {"publish"}
+
+
+def test_the_version_stands_in_one_place_and_the_others_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "version" in project["dynamic"]
+    releases = re.findall(
+        r"^## (\d[\d.]*) - (\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert releases[0] == (nlft.__version__, str(cited["date-released"]))
+    assert cited["version"] == nlft.__version__

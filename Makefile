@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := $(VENV)/.demo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick check browser bench docs test-install clean
@@ -10,7 +11,7 @@ STAMP := $(VENV)/.installed
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP) ## run the whole pipeline on a small model, without a GPU or an API key
+demo: $(DEMO) ## run the whole pipeline on a small model, without a GPU or an API key
 	$(BIN)/nlft demo
 
 test: $(STAMP) check browser docs ## run lint, types, docs, tests and doctests; this must pass
@@ -38,10 +39,14 @@ docs: $(STAMP) ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # torch first and alone: so its pinned build is there before anything else could ask for another one.
-$(STAMP): pyproject.toml constraints.txt
+$(DEMO): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[demo]"
+	touch $@
+
+$(STAMP): $(DEMO)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 

@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {
         "answer",
         "config",
+        "data",  # to compare what other tools logged
         "errors",
         "files",
         "grade",

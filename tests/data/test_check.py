@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlft.data.check import CheckReport, check_file
+from nlft.data.config import CheckSettings
 from nlft.data.duplicates import NearDuplicates, normalised, shingles, similarity
 from nlft.errors import ConfigError, DataError, ModelError
-from nlft.lm.config import ChatSettings
 from tiny import tiny_tokenizer
 
 WORDS = [
@@ -133,16 +133,20 @@ def test_lengths_in_tokens_and_what_is_refused(jsonl: Callable, tmp_path: Path) 
     tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     path = jsonl("in.jsonl", [judged(1), judged(2, response="é" * 300 + " #### 8")])
-    report = check_file(path, model=str(tmp_path / "model"), chat=ChatSettings(prompts="short"))
+    report = check_file(path, model=str(tmp_path / "model"), settings=CheckSettings(prompts="short"))
     assert report.unit == "tokens"
     assert report.lengths["response"].least == len("#### 8") + 1  # one token a byte, and the end of the turn
     assert report.lengths["response"].most == 600 + len(" #### 8") + 1
     longest = report.lengths["standard path"].most
     assert (
-        found(check_file(path, model=str(tmp_path / "model"), chat=ChatSettings(prompts="short"), max_length=longest))
+        found(
+            check_file(path, model=str(tmp_path / "model"), settings=CheckSettings(prompts="short"), max_length=longest)
+        )
         == {}
     )
-    tight = check_file(path, model=str(tmp_path / "model"), chat=ChatSettings(prompts="short"), max_length=longest - 1)
+    tight = check_file(
+        path, model=str(tmp_path / "model"), settings=CheckSettings(prompts="short"), max_length=longest - 1
+    )
     assert found(tight) == {"too long, would be refused": 1}
     assert tight.findings["too long, would be refused"].places == [f"line 2, r2: {longest} tokens"]
     with pytest.raises(ModelError):
@@ -155,7 +159,7 @@ def test_files_that_cannot_be_checked(jsonl: Callable, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no rows"):
         check_file(jsonl("empty.jsonl", []))
     with pytest.raises(ConfigError, match="no prompt set"):
-        check_file(jsonl("in.jsonl", [row(1)]), chat=ChatSettings.model_construct(prompts="shrot"))
+        check_file(jsonl("in.jsonl", [row(1)]), settings=CheckSettings.model_construct(prompts="shrot"))
 
 
 def test_the_verb_fails_where_there_are_errors(run, jsonl: Callable, capsys) -> None:

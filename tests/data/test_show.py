@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from nlft.data.config import CheckSettings
 from nlft.data.show import find_row, show_row
 from nlft.errors import DataError
-from nlft.lm.config import ChatSettings
 from tiny import tiny_tokenizer
 
 ROW = {"id": "a", "question": "How many {legs}?", "reference": "2 * 4 = 8\n#### 8"}
 WRONG = {"response": "#### 9", "verdict": {"correct": False, "reason": "planted"}, "judgment": "2 * 4 is 8."}
 
 
-SHORT = ChatSettings(prompts="short")
+SHORT = CheckSettings(prompts="short")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_rows_are_found_by_number_and_by_id(jsonl: Callable) -> None:
 
 
 def test_without_a_model_the_messages(jsonl: Callable) -> None:
-    shown = show_row(jsonl("in.jsonl", [ROW | WRONG]), "1", chat=SHORT)
+    shown = show_row(jsonl("in.jsonl", [ROW | WRONG]), "1", settings=SHORT)
     raw = shown[shown.index("{") : shown.index("---- base prompt")]
     assert json.loads(raw)["judgment"] == "2 * 4 is 8."
     assert [name in shown for name in ("---- base prompt", "---- standard prompt", "---- judge prompt")] == [True] * 3
@@ -48,7 +48,7 @@ def test_a_correct_row_has_no_judge_prompt(jsonl: Callable) -> None:
 
 
 def test_with_a_model_the_template_and_the_trained_tokens(jsonl: Callable, model: str) -> None:
-    shown = show_row(jsonl("in.jsonl", [ROW | WRONG]), "a", model=model, chat=SHORT)
+    shown = show_row(jsonl("in.jsonl", [ROW | WRONG]), "a", model=model, settings=SHORT)
     assert "<|user|>How many {legs}?<|end|><|assistant|>⟦#### 9<|end|>⟧" in shown
     trained = "|".join(f"⟦{piece}⟧" for piece in [*"#### 9", "<|end|>"])
     assert shown.endswith("|<|assistant|>|" + trained)

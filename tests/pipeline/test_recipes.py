@@ -15,7 +15,8 @@ from nlft.pipeline.results import read_result
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 LAUNCHERS = sorted(RECIPES.glob("accelerate/*.yaml"))
-ALL = sorted(set(RECIPES.glob("*/*.yaml")) - {*LAUNCHERS})
+TASKS_OF_OTHERS = sorted(RECIPES.glob("lm-eval/*.yaml"))  # tests/grade/test_lm_eval.py
+ALL = sorted(set(RECIPES.glob("*/*.yaml")) - {*LAUNCHERS, *TASKS_OF_OTHERS})
 EXPERIMENTS = [
     path for path in ALL if path.parent.name not in ("fig10-tokens", "gsm8k-50", "own-data", "self-study", "tuned")
 ]

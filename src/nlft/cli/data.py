@@ -10,9 +10,16 @@ from typer.core import TyperGroup
 
 from nlft.cli.app import conclude
 from nlft.cli.options import Output, make_app, with_settings
-from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
+from nlft.data.config import (
+    CheckSettings,
+    FileSettings,
+    GSM8KSettings,
+    GSMSymbolicSettings,
+    ReadSettings,
+    ReasoningGymSettings,
+)
 from nlft.errors import ConfigError
-from nlft.lm.config import ChatSettings, TemplateSettings
+from nlft.lm.config import TemplateSettings
 from nlft.progress import printable
 
 FILE = "file"
@@ -79,7 +86,7 @@ def file(
 
 
 @app.command()
-@with_settings(ChatSettings)
+@with_settings(CheckSettings)
 def check(
     path: Annotated[
         Path, typer.Argument(metavar="FILE", help="Any file of the pipeline, or any file that `nlft data` reads.")
@@ -91,15 +98,30 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
-    settings: ChatSettings,
+    settings: CheckSettings,
 ) -> None:
     """Find what would spoil a training run; exits with 1 if there are errors."""
     from nlft.data.check import check_file
 
-    report = check_file(path, model=model, against=against, max_length=max_length, chat=_for(model, settings))
+    report = check_file(path, model=model, against=against, max_length=max_length, settings=_for(model, settings))
     print(report.to_json() if as_json else printable(report.to_text()))
     if report.errors:
         raise typer.Exit(1)
+
+
+@app.command()
+@with_settings(ReadSettings)
+def merge(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Files that `nlft data` reads, of one kind or several.")
+    ],
+    output: Output,
+    settings: ReadSettings,
+) -> None:
+    """Put files together, such as the answers of several teachers: ids stay unique, and `source` says whose a row is."""
+    from nlft.data.step import merge_files
+
+    conclude(merge_files(settings, files, output))
 
 
 @app.command("apply-edits")
@@ -114,21 +136,23 @@ def apply_edits(
 
 
 @app.command()
-@with_settings(ChatSettings)
+@with_settings(CheckSettings)
 def show(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Any file of the pipeline.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Any file of the pipeline, or any file that `nlft data` reads.")
+    ],
     row: Annotated[str, typer.Argument(help="Row number (from 1) or id.")],
     model: Model = None,
     *,
-    settings: ChatSettings,
+    settings: CheckSettings,
 ) -> None:
     """Show one row as stored, each prompt as the model sees it, and its tokens, with the trained ones marked."""
     from nlft.data.show import show_row
 
-    print(printable(show_row(path, row, model=model, chat=_for(model, settings))))
+    print(printable(show_row(path, row, model=model, settings=_for(model, settings))))
 
 
-def _for(model: str | None, settings: ChatSettings) -> ChatSettings:
+def _for(model: str | None, settings: CheckSettings) -> CheckSettings:
     """The settings, unless they decide about the template of no model."""
     given = sorted(settings.model_fields_set & TemplateSettings.model_fields.keys())
     if model is None and given:

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nlft.data.config import CheckSettings
 from nlft.data.duplicates import NearDuplicates, normalised
 from nlft.data.lengths import Lengths, Measure, paths_of, tokens, words
 from nlft.data.load import Reader
 from nlft.errors import DataError, ModelError
 from nlft.grade import grade_response
 from nlft.grade.graders import BOTH
-from nlft.lm.config import ChatSettings
 from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Attempt, Graded, Problem
 from nlft.spans import faults
@@ -93,7 +93,7 @@ def check_file(
     model: str | None = None,
     against: str | Path | None = None,
     max_length: int | None = None,
-    chat: ChatSettings | None = None,
+    settings: CheckSettings | None = None,
 ) -> CheckReport:
     """Read a file of any stage, or any that `load_problems` takes, and report what is in it.
 
@@ -110,24 +110,24 @@ def check_file(
         against: A test set to look for overlap with.
         max_length: The most tokens (or words) of prompt and response together; None means what the
             model's tokenizer says.
-        chat: The prompts the paths are built with, and the chat template.
+        settings: How the file is read, the prompts the paths are built with, and the chat template.
 
     Raises:
         DataError: when the file cannot be read at all.
         ConfigError: for an unknown prompt set.
         ModelError: when the tokenizer cannot be found.
     """
-    chat = chat or ChatSettings()
+    settings = settings or CheckSettings()
     check = _Check(
         CheckReport(str(path)),
-        chat.prompt_set(),
-        tokens(model, max_length, chat) if model else words(max_length),
+        settings.prompt_set(),
+        tokens(model, max_length, settings) if model else words(max_length),
     )
     if against is not None:
         for line, record in Reader(against).records():
             check.test_set.add(record.question, f"line {line} of {Path(against).name}, {record.id}")
     try:
-        for line, record in Reader(path).records(check.note_unreadable):
+        for line, record in Reader.of(path, settings).records(check.note_unreadable):
             check.row(record, f"line {line}, {record.id}")
     except DataError as error:
         if error.line is None:

@@ -8,16 +8,19 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from nlft.config import Config, Flags, NamesFile, refused
 from nlft.errors import ConfigError
+from nlft.lm.config import ChatSettings
 from nlft.tasks import TaskName
 
 __all__ = [
     "SOURCES",
+    "CheckSettings",
     "DataSettings",
     "FileSettings",
     "Form",
     "GSM8KSettings",
     "GSMSymbolicSettings",
     "InitSettings",
+    "ReadSettings",
     "ReasoningGymSettings",
 ]
 
@@ -85,21 +88,30 @@ def _pairs(value: Any) -> Any:
     return {ours: theirs for ours, _, theirs in pairs}
 
 
-class FileSettings(Config):
+class ReadSettings(Config):
+    """How to read a file of any format and schema."""
+
+    format: str = Field(
+        default="auto",
+        description="auto; a file format (jsonl, json, csv, tsv, parquet), a log (lm-eval, inspect) or a schema (nlft, gsm8k, "
+        "math, alpaca, prompt-completion, preference, messages, sharegpt, authors)",
+    )
+    map: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(
+        default_factory=dict,
+        description="our name for a column that has another: question=problem",
+    )
+    first_exchange: bool = Field(
+        default=False,
+        description="take the first two turns of a longer chat instead of its last exchange with all before it as context",
+    )
+
+
+class FileSettings(ReadSettings):
     """Any file of questions and answers, or a data set of the hub."""
 
     source: Annotated[str, NamesFile()] = Field(description="a file, or hub:NAME for a data set of the hub")
     also: Annotated[list[str], NamesFile()] = Field(
         default_factory=list, description="further files of the same kind, whose rows all follow"
-    )
-    format: str = Field(
-        default="auto",
-        description="auto; a file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca, "
-        "prompt-completion, preference, messages, sharegpt, authors)",
-    )
-    map: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(
-        default_factory=dict,
-        description="our name for a column that has another: question=problem",
     )
     n: int | None = Field(default=None, ge=1, description=N_HELP)
     seed: int = Field(default=42, description="shuffle seed; subsets of one seed are nested")
@@ -112,10 +124,6 @@ class FileSettings(Config):
     )
     split: str = Field(default="train", description="split of a hub data set")
     config: str | None = Field(default=None, description="configuration of a hub data set")
-    first_exchange: bool = Field(
-        default=False,
-        description="take the first two turns of a longer chat instead of its last exchange with all before it as context",
-    )
 
     @model_validator(mode="after")
     def _divided(self) -> Self:
@@ -137,6 +145,10 @@ class FileSettings(Config):
             self.test_n,
             self.seed,
         )
+
+
+class CheckSettings(ChatSettings, ReadSettings):
+    """How a file is read, and what its rows are asked with."""
 
 
 class InitSettings(Config):

@@ -1,4 +1,4 @@
-"""Rows of a file as (place, object): JSONL, JSON, CSV, TSV and Parquet, each in constant memory.
+"""Rows of a file as (place, object): JSONL, JSON, CSV, TSV and Parquet, each in constant memory, and logs (`nlft.data.logs`).
 
 A place is what an error names: the line on which the row begins, or for Parquet the row itself, from 1.
 
@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nlft.data.logs import read_inspect, read_lm_eval
 from nlft.errors import ConfigError, DataError
 from nlft.files import decode, load_json, open_data, read_objects
 
@@ -30,10 +31,13 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 
 CHUNK = 1 << 20
 BLANK = re.compile(r"[ \t\r\n]*")
+# How the logs of other evaluations begin, whatever their names.
+INSPECT = re.compile(rb'\s*\{\s*"version":\s*\d+,\s*"status":')
+LM_EVAL = re.compile(rb'\s*\{\s*"doc_id":')
 
 
 def file_format_of(path: Path) -> str:
-    """A key of FILE_FORMATS: Parquet by its first bytes, others by their suffix, else by the first character.
+    """A key of FILE_FORMATS: Parquet and logs by their first bytes, others by their suffix, else by the first character.
 
     Raises:
         DataError: for a file that is missing, or in none of these formats.
@@ -42,6 +46,10 @@ def file_format_of(path: Path) -> str:
         start = stream.read(4096)
     if start.startswith(b"PAR1"):
         return "parquet"
+    if start.startswith(b"PK") or INSPECT.match(start.removeprefix(codecs.BOM_UTF8)):
+        return "inspect"
+    if LM_EVAL.match(start.removeprefix(codecs.BOM_UTF8)):
+        return "lm-eval"
     suffix = path.suffix.lower().removeprefix(".").replace("ndjson", "jsonl")
     if suffix in FILE_FORMATS:
         return suffix
@@ -66,7 +74,7 @@ def read_rows(
     Args:
         path: The file.
         file_format: A key of FILE_FORMATS; None detects it (see `file_format_of`).
-        on_error: Called with the error of each bad line of a JSONL file, which is then skipped; None raises.
+        on_error: Called with the error of each line of a JSONL file or log that is no object, which is then skipped; None raises.
             In the other formats nothing after a damaged place can be trusted.
 
     Raises:
@@ -75,7 +83,9 @@ def read_rows(
     """
     path = Path(path)
     file_format = file_format or file_format_of(path)
-    return read_objects(path, on_error) if file_format == "jsonl" else FILE_FORMATS[file_format](path)
+    if file_format in BY_LINE:
+        return BY_LINE[file_format](path, on_error)
+    return FILE_FORMATS[file_format](path)
 
 
 def _read_json(path: Path) -> Rows:
@@ -218,10 +228,12 @@ def _read_parquet(path: Path) -> Rows:
             ) from None
 
 
+BY_LINE = {"jsonl": read_objects, "lm-eval": read_lm_eval}
 FILE_FORMATS: dict[str, Callable[[Path], Rows]] = {
-    "jsonl": read_objects,
+    **BY_LINE,
     "json": _read_json,
     "csv": _read_table,
     "tsv": partial(_read_table, delimiter="\t"),
     "parquet": _read_parquet,
+    "inspect": read_inspect,
 }

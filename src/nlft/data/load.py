@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from nlft.config import did_you_mean
+from nlft.data.config import ReadSettings
 from nlft.data.file_formats import FILE_FORMATS, Rows, read_rows
 from nlft.data.hub import load_hub_rows
 from nlft.data.schemas import SCHEMAS, convert, rename, schema_of
@@ -41,8 +42,8 @@ def load_problems(
 
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
-        format: A file format (jsonl, json, csv, tsv, parquet) or a schema (nlft, gsm8k, math, alpaca,
-            prompt-completion, preference, messages, sharegpt, authors); "auto" tells both from the file.
+        format: A file format (jsonl, json, csv, tsv, parquet), a log (lm-eval, inspect) or a schema (nlft, gsm8k,
+            math, alpaca, prompt-completion, preference, messages, sharegpt, authors); "auto" tells both from the file.
         columns: Our name -> theirs, for columns with other names.
         n: The first n of one seeded shuffle of the rows (which reads the file twice); None means
             all, in order.
@@ -88,6 +89,11 @@ class Reader:
             raise DataError("this is a pipe, which cannot be read twice", file=path, remedy="save it to a file first")
         self.edits = Edits.of(path)
         self.stem = Path(self.source.removeprefix("hub:")).stem
+
+    @classmethod
+    def of(cls, source: str | Path, settings: ReadSettings) -> Self:
+        """A reader of a file, as the settings say."""
+        return cls(source, settings.format, settings.map, first_exchange=settings.first_exchange)
 
     def rows(self, on_error: OnError = None) -> Rows:
         """The rows as they are in the source, with their places."""

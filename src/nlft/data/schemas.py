@@ -16,7 +16,7 @@ from nlft.data.chats import exchange, parsed, preference_pair
 from nlft.errors import DataError
 from nlft.prompts import TOOLS
 
-__all__ = ["SCHEMAS", "convert", "likely_columns", "rename", "schema_of"]
+__all__ = ["SCHEMAS", "convert", "likeliest", "likely_columns", "rename", "schema_of"]
 
 Row = dict[str, Any]
 
@@ -79,7 +79,7 @@ def schema_of(row: Mapping[str, Any]) -> str:
     for name, fields in SCHEMAS.items():
         if all(any(column in row for column in columns) for columns in fields.values()):
             return name
-    question, reference = _likeliest(row, "question"), _likeliest(row, "reference")
+    question, reference = likeliest(row, "question"), likeliest(row, "reference")
     raise DataError(
         f"no question and answer among the columns {', '.join(sorted(map(_name, row)))[:200] or '(none)'}",
         remedy=f"name them: --map question={question} --map reference={reference}",
@@ -92,12 +92,12 @@ def likely_columns(row: Mapping[str, Any]) -> dict[str, str] | None:
     >>> likely_columns({"Text": "Where is it?", "category": "delivery", "n": "3"})
     {'question': 'Text', 'reference': 'category'}
     """
-    found = {field: _likeliest(row, field) for field in OTHER_NAMES}
+    found = {field: likeliest(row, field) for field in OTHER_NAMES}
     return None if UNKNOWN in found.values() else found
 
 
-def _likeliest(row: Mapping[str, Any], field: str) -> str:
-    """The column with the first of the field's names, in any case; COLUMN where there is none."""
+def likeliest(row: Mapping[str, Any], field: str) -> str:
+    """The column with the first of the names that "question" or "reference" may have, in any case; COLUMN where none is."""
     known = [name for fields in SCHEMAS.values() for name in fields.get(field, ())]
     by_name = {str(column).lower(): str(column) for column in row}
     return next((_name(by_name[name]) for name in (*known, *OTHER_NAMES[field]) if name in by_name), UNKNOWN)

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nlft.data.config import CheckSettings, ReadSettings
 from nlft.data.lengths import paths_of
 from nlft.data.load import Reader
 from nlft.errors import DataError
-from nlft.lm.config import ChatSettings
 from nlft.prompts import Context, Message
 from nlft.records import Attempt, Problem
 
@@ -18,7 +18,7 @@ __all__ = ["find_row", "show_row"]
 OPEN, CLOSE = "⟦", "⟧"
 
 
-def find_row(path: str | Path, row: str) -> tuple[int, Problem]:
+def find_row(path: str | Path, row: str, read: ReadSettings | None = None) -> tuple[int, Problem]:
     """The line and the record of a row, by its number from 1 or by its id.
 
     Raises:
@@ -26,29 +26,29 @@ def find_row(path: str | Path, row: str) -> tuple[int, Problem]:
     """
     wanted = int(row) if row.isascii() and row.isdigit() else None
     count = 0
-    for count, (line, record) in enumerate(Reader(path).records(), start=1):
+    for count, (line, record) in enumerate(Reader.of(path, read or ReadSettings()).records(), start=1):
         if record.id == row or count == wanted:
             return line, record
     raise DataError(f"there is no row {row!r}", file=path, remedy=f"give a number from 1 to {count}, or an id")
 
 
-def show_row(path: str | Path, row: str, *, model: str | None = None, chat: ChatSettings | None = None) -> str:
+def show_row(path: str | Path, row: str, *, model: str | None = None, settings: CheckSettings | None = None) -> str:
     """A row for a terminal: raw, then each prompt; with a model as its template writes it, what is trained in brackets.
 
     Args:
         path: A file of any stage, or any that `load_problems` takes.
         row: Its number, from 1, or its id.
         model: Whose chat template and tokens to show; None shows the messages.
-        chat: The prompts, and the chat template.
+        settings: How the file is read, the prompts, and the chat template.
 
     Raises:
         DataError: when the file has no such row.
         ConfigError: for an unknown prompt set.
         ModelError: when the tokenizer cannot be found, or has no chat template.
     """
-    chat = chat or ChatSettings()
-    prompt_set = chat.prompt_set()
-    line, record = find_row(path, row)
+    settings = settings or CheckSettings()
+    prompt_set = settings.prompt_set()
+    line, record = find_row(path, row, settings)
     parts = [f"{path}, line {line}", json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)]
     messages = paths_of(record, prompt_set)
     if model is None:
@@ -61,7 +61,7 @@ def show_row(path: str | Path, row: str, *, model: str | None = None, chat: Chat
     from nlft.lm.encode import encode_prompt, encode_response
     from nlft.lm.frame import frame_of
 
-    tokenizer: Any = load_tokenizer(model, template=chat)
+    tokenizer: Any = load_tokenizer(model, template=settings)
     tools = Context.of(record).tools
     trained: list[int] = []
     if isinstance(record, Attempt):

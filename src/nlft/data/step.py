@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
-from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReasoningGymSettings
-from nlft.data.load import load_problems
+from nlft.data.config import FileSettings, GSM8KSettings, GSMSymbolicSettings, ReadSettings, ReasoningGymSettings
+from nlft.data.load import Reader, load_problems
 from nlft.data.reasoning_tasks import reasoning_task
 from nlft.data.sources import gsm8k, gsm_symbolic
 from nlft.data.subset import hold_out, subset_rows
 from nlft.edits import Edits
-from nlft.errors import DataError
-from nlft.files import read_objects, refuse_same_file, write_lines
+from nlft.errors import ConfigError, DataError
+from nlft.files import names_of, read_objects, refuse_same_file, write_lines
 from nlft.progress import Outcome
 from nlft.records import Problem, write_records
 
-__all__ = ["apply_edits", "make_problems", "run"]
+__all__ = ["apply_edits", "make_problems", "merge_files", "merged", "run"]
 
 Source = GSM8KSettings | GSMSymbolicSettings | ReasoningGymSettings | FileSettings
 
@@ -47,7 +48,10 @@ def make_problems(settings: Source) -> Iterable[Problem]:
         first_exchange=settings.first_exchange,
     )
     n = settings.n if settings.part == "all" else None
-    rows = chain(read(settings.source, n=n, seed=settings.seed), *map(read, settings.also))
+    rows = read(settings.source, n=n, seed=settings.seed)
+    if settings.also:
+        files = [settings.source, *settings.also]
+        rows = merged(zip(names_of([Path(file) for file in files]), [rows, *map(read, settings.also)], strict=True))
     if settings.part == "all":
         return rows
     every = list(rows)
@@ -114,3 +118,47 @@ def apply_edits(rows: Path, output: Path) -> Outcome:
     if ungraded:
         told.append(f"{ungraded} have a new response without a verdict: nlft grade {output} -o graded.jsonl")
     return Outcome("\n".join(told))
+
+
+def merged(files: Iterable[tuple[str, Iterable[Problem]]]) -> Iterator[Problem]:
+    """The rows of several sources, one source after the other: ids stay unique, and `source` says whose a row is.
+
+    That is who answered (`answerer`), or else the row's own `source`, or else the name of its file. An id that an earlier
+    row has gets it as a suffix: `12@teacher`.
+
+    Args:
+        files: The name of each file, and its rows.
+    """
+    seen: set[str] = set()
+    for file, rows in files:
+        for row in rows:
+            told = row.model_extra or {}
+            source = next((said for name in ("answerer", "source") if isinstance(said := told.get(name), str)), file)
+            names = chain([row.id, f"{row.id}@{source}"], (f"{row.id}@{source}-{n}" for n in count(2)))
+            identity = next(name for name in names if name not in seen)
+            seen.add(identity)
+            yield row.model_copy(update={"id": identity, "source": source})
+
+
+def merge_files(settings: ReadSettings, files: Sequence[Path], output: Path) -> Outcome:
+    """Write the rows of several files as one; see `merged`.
+
+    Raises:
+        ConfigError: for one file only, one that is given twice, or an output that is an input.
+        DataError: with file and line, for a row that cannot be read.
+    """
+    if len(files) < 2 or len({path.resolve() for path in files}) < len(files):
+        raise ConfigError("there is nothing to merge with", remedy="name two or more different files")
+    for path in files:
+        refuse_same_file(path, output)
+    read = [(record for _, record in Reader.of(path, settings).records()) for path in files]
+    rows = merged(zip(names_of(files), read, strict=True))
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Problem]:
+        for row in rows:
+            counts[str(dict(row)["source"])] += 1
+            yield row
+
+    total = write_records(output, counted())
+    return Outcome("\n".join([f"{total} rows -> {output}", *(f"  {n} of {source}" for source, n in counts.items())]))

@@ -8,7 +8,7 @@ from .jsonl import (
     refuse_same_file,
     write_lines,
 )
-from .lock import candidates_path, edits_path, failed_path, journal_path, rejected_path, sole_writer
+from .lock import candidates_path, edits_path, failed_path, journal_path, names_of, rejected_path, sole_writer
 
 __all__ = [
     "AppendOnlyFile",
@@ -19,6 +19,7 @@ __all__ = [
     "failed_path",
     "journal_path",
     "load_json",
+    "names_of",
     "open_data",
     "read_objects",
     "refuse_same_file",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nlft.errors import DataError, LockedError
 
-__all__ = ["candidates_path", "edits_path", "failed_path", "journal_path", "rejected_path", "sole_writer"]
+__all__ = ["candidates_path", "edits_path", "failed_path", "journal_path", "names_of", "rejected_path", "sole_writer"]
 
 
 def journal_path(output: str | Path) -> Path:
@@ -35,6 +35,17 @@ def candidates_path(output: str | Path) -> Path:
 def edits_path(rows: str | Path) -> Path:
     """What a person changed in the rows of a file: `judged.edits.jsonl`."""
     return _companion(Path(rows), "edits")
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Short names that tell files apart: the stem where it does, else the whole path.
+
+    >>> names_of([Path("runs/a.json"), Path("runs/b.json")]), names_of([Path("1/a.json"), Path("2/a.json")])
+    (['a', 'b'], ['1/a.json', '2/a.json'])
+    """
+    stems = [path.stem for path in paths]
+    names = stems if len(set(stems)) == len(stems) else [path.as_posix() for path in paths]
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _companion(output: Path, word: str) -> Path:

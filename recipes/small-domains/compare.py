@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from draws import DEV_SEED, TEST_SEED, draw, training_rows
+from peers import PEERS, merge, train_peer
 
 from nlft.answer import LocalAnswerer
 from nlft.evaluate import evaluate
@@ -51,9 +52,10 @@ REVISE = {
     "resample-all": ("sft-response", ("question",)),
     "revise-where": ("sft-response", ("stitch-plain",)),  # the judgment only says which step is wrong
 }
-METHODS = (*PLAIN, *REVISE)
+METHODS = (*PLAIN, *REVISE, *PEERS)
 TESTED = (*PLAIN, "resample-all", "revise-all")  # the others were left behind on development problems
 ROWS, STEPS, BATCH, RATE, SAMPLES = 50, 52, 4, 1e-3, 8
+PEER_START = 2e-3  # the rate of `sft-response` that development problems decided
 SEEDS = {"dev": DEV_SEED, "test": TEST_SEED}
 PROBLEMS = {"dev": 100, "test": 500}
 
@@ -76,8 +78,8 @@ class Suite:
     def rows(self, method: str, rate: float) -> list[Judged]:
         """The training rows of a method."""
         rows = training_rows(self.domain, ROWS, self.draw, self.form, self.mixture, "misreads")  # type: ignore[arg-type]
-        if method in PLAIN:
-            return select_rows(rows, PLAIN[method])  # type: ignore[arg-type]
+        if method in PLAIN or method in PEERS:
+            return select_rows(rows, PLAIN.get(method, "all"))  # type: ignore[arg-type]
         file = self.work / f"{method}-{rate:g}.rows.jsonl"
         if not file.exists():
             first, ways = REVISE[method]
@@ -95,15 +97,20 @@ class Suite:
     def train(self, method: str, rate: float) -> Path:
         """The adapter of a method; trained if it does not exist."""
         adapter = self.work / f"{method}-{rate:g}"
-        if not (adapter / "train.json").exists():
+        if not (adapter / "seconds").exists():
             partial = adapter.with_suffix(f".{os.getpid()}")
-            rows = self.rows(method, rate)
-            config = NLFTConfig(
-                str(partial), objective="sft", prompts="short", learning_rate=rate, max_steps=STEPS, per_device_train_batch_size=BATCH,
-                save_strategy="no", seed=0,
-            )  # fmt: skip
+            rows, model = self.rows(method, rate), self.base(method)
             start = time.perf_counter()
-            train(rows, load_model(self.model, dtype="bfloat16"), config, overwrite=True)
+            if method in PEERS:
+                train_peer(
+                    method, Path(model), rows, self.prompts, partial, steps=STEPS, batch=BATCH, rate=rate, seed=0
+                )
+            else:
+                config = NLFTConfig(
+                    str(partial), objective="sft", prompts="short", learning_rate=rate, max_steps=STEPS, per_device_train_batch_size=BATCH,
+                    save_strategy="no", seed=0,
+                )  # fmt: skip
+                train(rows, load_model(model, dtype="bfloat16"), config, overwrite=True)
             (partial / "seconds").write_text(f"{time.perf_counter() - start} {len(rows)}", "utf-8")
             if adapter.exists():
                 shutil.rmtree(partial)
@@ -111,10 +118,17 @@ class Suite:
                 partial.rename(adapter)
         return adapter
 
+    def base(self, method: str) -> str:
+        """What a method's adapter is trained on: the untouched model, or for a peer the student of all responses."""
+        if method not in PEERS:
+            return self.model
+        return str(merge(self.model, self.train("sft-response", PEER_START), self.work / f"merged-{PEER_START:g}"))
+
     def answerer(self, method: str, rate: float, sampling: SamplingSettings) -> LocalAnswerer:
         """The trained student; its adapter is not merged, since bfloat16 would round it."""
         adapter = self.train(method, rate)
-        lm = load_model(self.model, dtype="bfloat16", adapter=adapter, merge=False)
+        dtype = "float32" if method in PEERS else "bfloat16"
+        lm = load_model(self.base(method), dtype=dtype, adapter=adapter, merge=False)
         return LocalAnswerer(lm, sampling, adapter=adapter)
 
     def known(self) -> tuple[str, ...]:

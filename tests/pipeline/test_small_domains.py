@@ -115,3 +115,17 @@ def test_the_bootstrap_takes_domains_draws_and_problems(monkeypatch):
 def test_a_plan_is_worked_out_from_the_responses_own_equations(monkeypatch, response, value):
     monkeypatch.syspath_prepend(str(FOLDER))
     assert import_module("plan").planned_value(response) == value
+
+
+def test_a_peers_teacher_sees_what_the_row_holds_and_its_reward_is_the_final_answer(
+    draws, monkeypatch: pytest.MonkeyPatch
+):
+    peers = import_module("peers")
+    rows = draws.training_rows("few-legs", 50, 1, "final", "poor", "misreads")
+    place = next(i for i, row in enumerate(rows) if not row.verdict.correct)
+    wrong = rows[place]
+    assert all(part in peers.shown(wrong) for part in (wrong.response, wrong.judgment, wrong.reference))
+    right = next(row for row in rows if row.verdict.correct)
+    assert right.response in peers.shown(right)
+    told = [[{"role": "assistant", "content": text}] for text in (wrong.response, f"so\n{wrong.reference}")]
+    assert peers.rewarder(rows)(told, row=[place, place]) == [0.0, 1.0]

@@ -1,7 +1,7 @@
 """Settings: one model per stage, the one home of each setting's type, default, range and description.
 
 The command line makes its options from a model's fields, a recipe its sections, the JSON Schema its keys. What a
-field's type cannot say is in `Annotated`, next to it: `Flags`, `Renamed`, `NamesFile`, `Idle`.
+field's type cannot say is in `Annotated`, next to it: `Flags`, `Several`, `Renamed`, `NamesFile`, `Idle`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "Idle",
     "NamesFile",
     "Renamed",
+    "Several",
     "checked_by",
     "did_you_mean",
     "parse_config",
@@ -45,6 +46,13 @@ class Flags:
     """A field's names on the command line, if not its own name with dashes, such as `("--model", "-m")`."""
 
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Several:
+    """A field whose option may be repeated on the command line: what follows the first value goes to the field `rest`."""
+
+    rest: str
 
 
 @dataclass(frozen=True)

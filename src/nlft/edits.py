@@ -36,7 +36,7 @@ PERSON = "person"
 REASON = "a person's verdict"
 
 OF_THE_RESPONSE = (
-    "verdict", "grades", "judgment", "judge", "judge_thoughts", "thoughts", "finish_reason", "scores", "weights",
+    "verdict", "grades", "judgment", "judge", "judge_thoughts", "thoughts", "finish_reason", "cost", "scores", "weights",
     "token_weights", "marks",
 )  # fmt: skip
 """The fields that say something of one response, and of no other."""

@@ -45,6 +45,7 @@ __all__ = [
     "read_objects",
     "read_records",
     "refuse_repeated",
+    "teacher_of",
     "to_line",
     "write_lines",
     "write_records",
@@ -235,6 +236,12 @@ def refuse_repeated(identity: str, seen: dict[str, int], *, file: str | Path, li
             line=line,
             remedy="give every row a unique id",
         )
+
+
+def teacher_of(row: Record) -> str | None:
+    """Who gave a row's response: its `answerer`, or else its `source` (`nlft data merge`); None where neither is told."""
+    told = row.model_extra or {}
+    return next((said for name in ("answerer", "source") if isinstance(said := told.get(name), str)), None)
 
 
 def parse_record(row: dict[str, Any], kind: type[R], *, file: str | Path, line: int) -> R:

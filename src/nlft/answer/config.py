@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from nlft.config import Config, Flags, Idle, NamesFile, did_you_mean, refused
+from nlft.config import Config, Flags, Idle, NamesFile, Several, did_you_mean, refused
 from nlft.errors import ConfigError
 from nlft.lm.config import ChatSettings, LoadSettings, SamplingSettings
 
@@ -170,8 +170,32 @@ class AnswererSettings(AskSettings):
 class AnswerSettings(AnswererSettings, ChatSettings):
     """Who answers, with which prompt, and how often."""
 
+    model: Annotated[str | None, NamesFile(), Flags(("--model", "-m")), Several("also")] = Field(
+        default=None,
+        description="folder, hub id or GGUF file; or the model's name at the server; give several, and each answers every problem",
+    )
+    also: Annotated[list[str], NamesFile()] = Field(
+        default_factory=list,
+        exclude_if=lambda also: not also,  # so that a run from before there was this has its fingerprint
+        description="further models that answer the same problems; `answerer` says whose a row is",
+    )
     samples: int = Field(default=1, ge=1, description="answers per problem; more than one need a temperature")
     retry_failed: Annotated[bool, Idle()] = Field(default=False, description="ask again what failed for good")
+
+    @model_validator(mode="after")
+    def _each_is_a_model(self) -> Self:
+        if self.also and self.model is None:
+            raise refused(ConfigError("`also` adds to `model`, which is missing", remedy="set model"), "also")
+        if self.also and self.adapter is not None:
+            told = "an adapter belongs to one model, and several are to answer"
+            raise refused(ConfigError(told, remedy="answer with each, and put the files together: nlft data merge"))
+        return self
+
+    def each(self) -> list[Self]:
+        """The settings of each model that answers."""
+        if not self.also:
+            return [self]
+        return [self.model_copy(update={"model": model, "also": []}) for model in (self.model, *self.also)]
 
 
 def check_kind(what: str, value: str, kinds: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -13,6 +14,7 @@ from nlft.answer.factory import make_answerer
 from nlft.answer.journal import Journal
 from nlft.answer.local import together
 from nlft.answer.outcome import estimate_line, outcome
+from nlft.answer.teachers import by_problem, teachers
 from nlft.answer.types import Answerer, OnReply, Reply, Request, Usage, make_request
 from nlft.files import failed_path, journal_path, refuse_same_file, sole_writer
 from nlft.progress import Outcome, progress
@@ -23,7 +25,7 @@ __all__ = ["Answers", "FailedRow", "answer", "answer_file", "answer_requests", "
 
 
 # The fields that this stage and those after it fill.
-LATER = {*Scored.model_fields, "thoughts"} - set(Problem.model_fields)
+LATER = {*Scored.model_fields, "thoughts", "cost"} - set(Problem.model_fields)
 
 
 class FailedRow(Problem):
@@ -62,6 +64,7 @@ def answer(
     keep_empty: bool = False,
     label: str = "answering",
     on_answer: OnReply | None = None,
+    price: Callable[[int, int], float] | None = None,
 ) -> Answers:
     """Let `answerer` solve each problem `samples` times.
 
@@ -75,6 +78,7 @@ def answer(
         keep_empty: Take an empty reply as an answer, as an evaluation does; else it is a failure.
         label: What the progress bar is called.
         on_answer: Called with each new reply once it is in the journal.
+        price: What so many tokens read and written cost, for the column `cost`; none if it is None.
     """
     requests = answer_requests(problems, answerer, prompts, samples)
     journal = journal if journal is not None else Journal()
@@ -99,6 +103,7 @@ def answer(
             row = {name: value for name, value in row.items() if name not in LATER}
             row |= {"response": reply.text, "finish_reason": reply.finish_reason, "answerer": answerer.name}
             row |= {"thoughts": reply.thoughts} if reply.thoughts else {}
+            row |= {"cost": price(reply.prompt_tokens, reply.completion_tokens)} if price is not None else {}
             result.attempts.append(Attempt.model_validate(row))
     return result
 
@@ -201,13 +206,40 @@ def answer_file(
         DataError: for a file that holds no problems, or a full disk.
         EndpointError: when the server refuses everything or is gone; finished replies are kept.
     """
+    made = _answer_file(
+        problems,
+        output,
+        [answerer],
+        samples=samples,
+        cacheable=answerer.cacheable,
+        prompts=prompts,
+        retry_failed=retry_failed,
+    )
+    return made[answerer.name]
+
+
+def _answer_file(
+    problems: str | Path,
+    output: str | Path,
+    answerers: Iterable[Answerer],
+    *,
+    samples: int = 1,
+    several: bool = False,
+    cacheable: bool = True,
+    **how: Any,
+) -> dict[str, Answers]:
+    """`answer_file` for one model, or for several one after the other; the answers by who gave them."""
     refuse_same_file(problems, output)
     rows = list(read_records(problems, Problem))
-    with sole_writer(output), Journal(journal_path(output) if answerer.cacheable else None) as journal:
-        answers = answer(rows, answerer, prompts=prompts, samples=samples, journal=journal, retry_failed=retry_failed)
-        write_or_remove(failed_path(output), answers.failed)
-        write_records(output, answers.attempts)
-    return answers
+    made: dict[str, Answers] = {}
+    with sole_writer(output), Journal(journal_path(output) if cacheable else None) as journal:
+        for who in answerers:
+            made[who.name] = answer(rows, who, samples=samples, journal=journal, **how)
+        attempts = {name: each.attempts for name, each in made.items()}
+        failed = {name: each.failed for name, each in made.items()}
+        write_or_remove(failed_path(output), by_problem(failed, rows, samples) if several else failed.popitem()[1])
+        write_records(output, by_problem(attempts, rows, samples) if several else attempts.popitem()[1])
+    return made
 
 
 def write_or_remove(path: Path, records: Sequence[Record]) -> None:
@@ -222,29 +254,47 @@ def run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answer
     """The answer stage from file to file, as its settings say; `answerer` answers in place of theirs.
 
     Raises:
-        ConfigError: for a missing model, key or adapter folder.
+        ConfigError: for a missing model, key or adapter folder; as `nlft.answer.teachers.teachers`.
         LockedError, DataError, EndpointError: as `answer_file`.
     """
+    if settings.also:
+        return _run(settings, teachers(settings), problems, output, several=True)
     who = answerer or make_answerer(settings)
-    prompts = settings.prompt_set()
-    return together(who, settings.device, lambda: _run(settings, who, prompts, problems, output))
+    return together(who, settings.device, lambda: _run(settings, [who], problems, output, cacheable=who.cacheable))
 
 
-def _run(settings: AnswerSettings, who: Answerer, prompts: PromptSet, problems: Path, output: Path) -> Outcome:
-    answers = answer_file(
-        problems, output, who, prompts=prompts, samples=settings.samples, retry_failed=settings.retry_failed
+def _run(settings: AnswerSettings, answerers: Iterable[Answerer], problems: Path, output: Path, **how: bool) -> Outcome:
+    made = _answer_file(
+        problems,
+        output,
+        answerers,
+        prompts=settings.prompt_set(),
+        samples=settings.samples,
+        retry_failed=settings.retry_failed,
+        price=settings.cost if settings.priced else None,
+        **how,
     )
-    lines = [f"{output}: {len(answers.attempts)} answers by {who.name}"]
-    if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
-        lines.append(f"{cut} of them were cut off at {settings.max_new_tokens} tokens; raise --max-new-tokens")
-    return outcome(lines, answers.usage, settings, output, failed=len(answers.failed), unanswered=answers.unanswered)
+    usage, lines = Usage(), []
+    for name, answers in made.items():
+        usage.join(answers.usage)
+        lines.append(f"{output}: {len(answers.attempts)} answers by {name}")
+        if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
+            lines.append(f"{cut} of them were cut off at {settings.max_new_tokens} tokens; raise --max-new-tokens")
+    failed, unanswered = (
+        sum(each) for each in zip(*((len(a.failed), a.unanswered) for a in made.values()), strict=True)
+    )
+    return outcome(lines, usage, settings, output, failed=failed, unanswered=unanswered)
 
 
 def dry_run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answerer | None = None) -> str:
     """What `run` would send, and what that may cost."""
-    rows = read_records(problems, Problem)
-    who = answerer or make_answerer(settings)
-    requests = answer_requests(rows, who, settings.prompt_set(), settings.samples)
+    rows = list(read_records(problems, Problem))
+    lines = []
     with Journal(journal_path(output)) as journal:
-        missing = pending(requests, journal, retry_failed=settings.retry_failed)
-    return estimate_line(missing, len(requests), settings)
+        for own in settings.each():
+            who = answerer or make_answerer(own)
+            requests = answer_requests(rows, who, settings.prompt_set(), settings.samples)
+            missing = pending(requests, journal, retry_failed=settings.retry_failed)
+            line = estimate_line(missing, len(requests), settings)
+            lines.append(f"{who.name}: {line}" if settings.also else line)
+    return "\n".join(lines)

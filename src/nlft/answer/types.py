@@ -113,3 +113,8 @@ class Usage:
         self.requests += reply.requests
         self.prompt_tokens += reply.prompt_tokens
         self.completion_tokens += reply.completion_tokens
+
+    def join(self, other: Usage) -> None:
+        """Count what another model sent and received."""
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -45,8 +45,8 @@ def compare(
     if output is not None:
         for path in evaluations:
             refuse_same_file(path, output)
-    logs = [is_log(path) for path in evaluations]
-    if len(set(logs)) > 1:
+    logs = [path.is_file() and is_log(path) for path in evaluations]
+    if any(logs) and not all(is_log(path) for path in evaluations):  # which names a file that is missing
         told = "evaluations of nlft and logs of samples name their problems differently"
         raise ConfigError(told, remedy="compare evaluations with evaluations, and logs with logs")
     names = names_of(evaluations)

@@ -34,8 +34,12 @@ def grade(
     the response, wherever it is (the convention of lm-evaluation-harness). Both are recorded for every
     row; --grader chooses the one that decides.
     """
+    from nlft.evaluate.teachers import teachers_table
     from nlft.grade.step import run
+    from nlft.records import Graded, read_records
 
     if output is None and not explain:
         raise ConfigError("no output given", remedy="add -o graded.jsonl or --explain")
     conclude(run(settings, answers, output, explain=explain))
+    if output is not None and (table := teachers_table(read_records(output, Graded))):
+        print(table.text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from nlft.config import Config, Flags, Renamed, parse_config
+from nlft.config import Config, Flags, Renamed, Several, parse_config
 from nlft.files.yaml import override
 
 __all__ = ["AllowCode", "Assignments", "DryRun", "Output", "Overwrite", "make_app", "with_settings"]
@@ -47,6 +47,7 @@ AllowCode = Annotated[
 ]
 
 V = TypeVar("V", bound=Callable[..., Any])
+M = TypeVar("M")
 
 
 def make_app(**settings: Any) -> typer.Typer:
@@ -76,18 +77,24 @@ def with_settings(
     names = [
         name for each in kind.__mro__ for name in getattr(each, "__annotations__", {}) if name in kind.model_fields
     ]
-    fields = {name: kind.model_fields[name] for name in dict.fromkeys(names) if name not in leave_out}
+    rests = {name: mark.rest for name, mark in _marked(kind.model_fields, Several)}
+    hidden = {*leave_out, *rests.values()}
+    fields = {name: kind.model_fields[name] for name in dict.fromkeys(names) if name not in hidden}
 
     def decorate(function: V) -> V:
         signature = inspect.signature(function, eval_str=True)
         keyword = inspect.Parameter.KEYWORD_ONLY
         own = [each.replace(kind=keyword) for each in signature.parameters.values() if each.name != "settings"]
-        marks = [(field, mark) for field in fields.values() for mark in field.metadata if isinstance(mark, Renamed)]
+        marks = [(fields[name], mark) for name, mark in _marked(fields, Renamed)]
         old = {mark.old: FieldInfo(annotation=str) if mark.key else field for field, mark in marks}
 
         def verb(**given: Any) -> Any:
             values = {name: given.pop(name) for name in (*fields, *old)}
             chosen = {name: _value(fields.get(name), value) for name, value in values.items() if value is not None}
+            for name, rest in rests.items():
+                if len(given_all := chosen.pop(name, [])) > 1:
+                    chosen[rest] = given_all[1:]
+                chosen |= {name: given_all[0]} if given_all else {}
             return function(**given, settings=parse_config(chosen, kind, spell=_flag))
 
         first = [_operand(name, fields[name]) for name in operands]
@@ -98,6 +105,11 @@ def with_settings(
         return verb  # type: ignore[return-value]
 
     return decorate
+
+
+def _marked(fields: Mapping[str, FieldInfo], kind: type[M]) -> list[tuple[str, M]]:
+    """The fields with a mark of this kind, and their marks."""
+    return [(name, mark) for name, field in fields.items() for mark in field.metadata if isinstance(mark, kind)]
 
 
 def _operand(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -113,6 +125,7 @@ def _option(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Par
     """The parameter that typer turns into an option."""
     flags = next((mark.names for mark in field.metadata if isinstance(mark, Flags)), (_flag(name),))
     kind, choices = _kind(field.annotation)
+    kind = list[str] if any(isinstance(mark, Several) for mark in field.metadata) else kind
     required = field.is_required() and not hidden
     notes = [_range(field), f"default: {default}" if (default := _default(field)) else ""]
     help_text = _sentence(field.description or "") + "".join(f" [{note}]" for note in notes if note)

@@ -18,7 +18,7 @@ from nlft.edits import Edits
 from nlft.errors import ConfigError, DataError
 from nlft.files import names_of, read_objects, refuse_same_file, write_lines
 from nlft.progress import Outcome
-from nlft.records import Problem, write_records
+from nlft.records import Problem, teacher_of, write_records
 
 __all__ = ["apply_edits", "make_problems", "merge_files", "merged", "run"]
 
@@ -132,8 +132,7 @@ def merged(files: Iterable[tuple[str, Iterable[Problem]]]) -> Iterator[Problem]:
     seen: set[str] = set()
     for file, rows in files:
         for row in rows:
-            told = row.model_extra or {}
-            source = next((said for name in ("answerer", "source") if isinstance(said := told.get(name), str)), file)
+            source = teacher_of(row) or file
             names = chain([row.id, f"{row.id}@{source}"], (f"{row.id}@{source}-{n}" for n in count(2)))
             identity = next(name for name in names if name not in seen)
             seen.add(identity)

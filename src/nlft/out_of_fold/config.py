@@ -38,6 +38,9 @@ class OutOfFoldSettings(AnswerSettings):
         if self.kind != "local":
             told = f'`out_of_fold` trains the model that answers, which "{self.kind}" does not allow'
             raise refused(ConfigError(told, remedy="give a local model"))
+        if self.also:
+            told = "`out_of_fold` trains the model that answers, and several are given"
+            raise refused(ConfigError(told, remedy="give one model"))
         if self.adapter is not None:
             told = "`out_of_fold` trains an adapter for each fold; `adapter` has no effect"
             raise refused(ConfigError(told, remedy="leave `adapter` out"))

@@ -18,7 +18,8 @@ from nlft.evaluate.config import EvaluateSettings
 from nlft.files.yaml import line_of, override, read_yaml
 from nlft.judge.config import JudgeSettings
 from nlft.pipeline.recipe import Preparation, Revision, evaluated_as, graded_as, refuse_elsewhere, with_shared
-from nlft.pipeline.select import ROWS_HELP, SHARE_HELP, Rows
+from nlft.pipeline.select import ROWS_HELP, Rows
+from nlft.pipeline.shares import MIX_HELP, SHARE_HELP, Mix
 from nlft.train.config import TrainSettings
 
 __all__ = ["Cell", "Experiment", "Method", "Split", "cells", "fold_list", "load_experiment"]
@@ -53,6 +54,11 @@ class Method(Config):
     )
     incorrect_share: float | None = Field(
         default=None, ge=0, le=1, description=f"{SHARE_HELP}, or as the experiment says"
+    )
+    mix: Mix | None = Field(
+        default=None,
+        exclude_if=lambda mix: mix is None,  # so that a run from before there was this has its fingerprint
+        description=MIX_HELP,
     )
     evaluate: EvaluateSettings = Field(description="evaluation settings that add to the experiment's")
     seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
@@ -125,6 +131,14 @@ class Experiment(Preparation):
     def _one_dev(self) -> Self:
         if self.folds is not None and self.dev is not None:
             raise ValueError("`folds` and `dev` exclude each other; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice_of_rows(self) -> Self:
+        for name, method in self.methods.items():
+            if method.mix is not None and (method.incorrect_share, self.incorrect_share) != (None, None):
+                told = "`mix` and `incorrect_share` both choose one row a question"
+                raise refused(ConfigError(told, remedy="remove one"), "methods", name, "mix")
         return self
 
     @classmethod

@@ -34,8 +34,9 @@ def plan(recipe: Recipe) -> list[Step]:
             student = steps.student(judged, recipe.train, recipe.revise.first)
         judged = steps.add("revise", recipe.revise.stage(student), (judged,), "revised.jsonl")
     if recipe.train is not None:
-        chosen = RowsSettings.of(recipe.rows, recipe.prompts)
-        rows = judged if recipe.rows == "all" else steps.add("rows", chosen, (judged,), "rows.jsonl")
+        chosen = RowsSettings.of(recipe.rows, recipe.prompts, mix=recipe.mix)
+        whole = recipe.rows == "all" and recipe.mix is None
+        rows = judged if whole else steps.add("rows", chosen, (judged,), "rows.jsonl")
         adapter = steps.add("train", recipe.train, (rows,), "adapter")
     if recipe.rounds is not None and recipe.train is not None and adapter is not None:
         adapter = _rounds(steps, recipe, recipe.rounds, recipe.train, judged, adapter)
@@ -201,9 +202,11 @@ def _training(experiment: Experiment, cell: Cell, judged: Path) -> tuple[Step, .
         return ()
     steps = Plan(experiment)
     share = method.incorrect_share if method.incorrect_share is not None else experiment.incorrect_share
-    rows = RowsSettings.of(method.rows, experiment.prompts, cell.size, _fold(experiment, cell.fold), share)
+    fold = _fold(experiment, cell.fold)
+    rows = RowsSettings.of(method.rows, experiment.prompts, cell.size, fold, share, method.mix)
     name = f"{method.rows}-{cell.size}" + ("" if share is None else f"-{share:g}")
-    name += (f"-{cell.method}" if method.judge is not None else "") + ("" if cell.fold is None else f"-f{cell.fold}")
+    own = method.judge is not None or method.mix is not None
+    name += (f"-{cell.method}" if own else "") + ("" if cell.fold is None else f"-f{cell.fold}")
     problems = steps.folder / "problems.jsonl"
     chosen = steps.add("rows", rows, (judged, problems), f"rows/{name}.jsonl", name=f"rows-{name}")
     last = experiment.last_epoch

@@ -19,6 +19,7 @@ from nlft.judge.config import JudgeSettings
 from nlft.lm.config import ChatSettings, TemplateSettings
 from nlft.out_of_fold.config import OutOfFoldSettings
 from nlft.pipeline.select import ROWS_HELP, Mixture, Rows
+from nlft.pipeline.shares import MIX_HELP, Mix
 from nlft.prompts import PromptSetName
 from nlft.revise.config import ReviseSettings
 from nlft.score.config import ScoreSettings
@@ -186,6 +187,7 @@ class Recipe(Preparation):
         default=None, description="settings of `nlft score`, which also makes a saliency map; omit it to skip scoring"
     )
     rows: Rows = Field(default="all", description=ROWS_HELP)
+    mix: Mix | None = Field(default=None, description=MIX_HELP)
     train: TrainSettings | None = Field(description="settings of `nlft train`; null skips training")
     evaluate: EvaluateSettings = Field(description="evaluation, before and after training")
 
@@ -195,6 +197,8 @@ class Recipe(Preparation):
             refuse_elsewhere(self.evaluate, "evaluate")
         if self.rounds is not None:
             refuse_elsewhere(self.rounds.answer, "rounds", "answer")
+            if self.rounds.answer.also:
+                raise refused(ConfigError("only the student answers", remedy="leave `also` out"), "rounds", "answer")
         return self
 
     @classmethod
@@ -226,7 +230,7 @@ def load_recipe(path: str | Path, assignments: Sequence[str] = ()) -> Recipe:
             remedy = f"run it with `nlft experiment {path}`"
             raise ConfigError("this recipe compares methods", file=path, line=line_of(path, (key,)), remedy=remedy)
     recipe = parse_config(data, Recipe, file=path)
-    for key in ("rounds", "rows"):
+    for key in ("rounds", "rows", "mix"):
         if recipe.train is None and data.get(key) is not None:
             raise ConfigError(f"`{key}` needs a section `train`", file=path, line=line_of(path, (key,)))
     if recipe.train is None and recipe.revise is not None and recipe.revise.first != "untouched":

@@ -12,11 +12,13 @@ from nlft.errors import IncompleteError
 from nlft.evaluate import Evaluation, compare, read_evaluation
 from nlft.evaluate.figures import plot_accuracy, plot_loss
 from nlft.evaluate.table import Table, comparison_table, summary_table
+from nlft.evaluate.teachers import teachers_table
 from nlft.files import sole_writer, write_lines
 from nlft.pipeline.graph import Step, read_record, refuse_code, refuse_old_folder, run_step
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.progress import duration
+from nlft.records import Graded, read_records
 
 __all__ = ["run_recipe", "summarise"]
 
@@ -64,6 +66,10 @@ def summarise(folder: Path, steps: list[Step]) -> str:
     """Write `report.md` and the figures of a run from its files; return what the terminal shows."""
     blocks: list[tuple[str, Table]] = [("Steps", _step_table(folder, steps))]
     images: list[str] = []
+    if (folder / "graded.jsonl").exists() and (
+        teachers := teachers_table(read_records(folder / "graded.jsonl", Graded))
+    ):
+        blocks.append(("Teachers", teachers))
     evaluations = _evaluations(folder)
     if evaluations:
         blocks.append(("Accuracy", summary_table(evaluations)))

@@ -17,6 +17,7 @@ from nlft.edits import without_response
 from nlft.errors import DataError
 from nlft.evaluate import read_evaluation
 from nlft.pipeline.folds import Fold
+from nlft.pipeline.shares import MIX_HELP, SHARE_HELP, Mix, incorrect_rows, mixed_rows
 from nlft.progress import Outcome
 from nlft.prompts import PromptSet, PromptSetName, load_prompts
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
@@ -46,11 +47,6 @@ ROWS_HELP = (
     "under a prompt that asks for an incorrect answer (verdict-prompt; swapped: right ones, the control)"
 )
 
-SHARE_HELP = (
-    "exact share of incorrect rows among the training rows, one row a question: the first incorrect rows, and the first "
-    "correct ones of other questions; by default as they come"
-)
-
 
 class RowsSettings(Config):
     """The training rows of one method and size."""
@@ -60,13 +56,25 @@ class RowsSettings(Config):
     fold: Fold | None = Field(default=None, description="a fold to leave out of them")
     prompts: PromptSetName | None = Field(default=None, description="the prompt set, where rows get another prompt")
     incorrect_share: float | None = Field(default=None, ge=0, le=1, description=SHARE_HELP)
+    mix: Mix | None = Field(
+        default=None,
+        exclude_if=lambda mix: mix is None,  # so that a run from before there was this has its fingerprint
+        description=MIX_HELP,
+    )
 
     @classmethod
     def of(
-        cls, rows: Rows, prompts: str, size: int | None = None, fold: Fold | None = None, share: float | None = None
+        cls,
+        rows: Rows,
+        prompts: str,
+        size: int | None = None,
+        fold: Fold | None = None,
+        share: float | None = None,
+        mix: Mix | None = None,
     ) -> RowsSettings:
         """These rows; with the prompt set only if it makes a difference."""
-        return cls(rows=rows, size=size, fold=fold, prompts=prompts if rows in WORDED else None, incorrect_share=share)
+        own = prompts if rows in WORDED else None
+        return cls(rows=rows, size=size, fold=fold, prompts=own, incorrect_share=share, mix=mix)
 
 
 class Mixture(Config):
@@ -109,31 +117,16 @@ def rows_file(settings: RowsSettings, judged: Path, *paths: Path) -> Outcome:
         )
     out = settings.fold.left_out(rows) if settings.fold is not None else [False] * len(rows)
     left_out = {row.id for row, is_out in zip(rows, out, strict=True) if is_out}
-    first = (
-        rows[:size] if settings.incorrect_share is None else _shared_out(rows, settings.incorrect_share, size, judged)
-    )
+    first = rows[:size]
+    if settings.mix is not None:
+        first = mixed_rows(rows, settings.mix, size, judged)
+    elif settings.incorrect_share is not None:
+        first = incorrect_rows(rows, settings.incorrect_share, size, judged)
     kept = [row for row in first if row.id not in left_out]
     chosen = select_rows(kept, settings.rows, load_prompts(settings.prompts) if settings.prompts else None)
     if not chosen:
         raise DataError(f"no row is left of `rows: {settings.rows}`", file=judged, remedy="choose other rows")
     return Outcome(f"{write_records(output, chosen)} rows -> {output}{told}")
-
-
-def _shared_out(rows: Sequence[Judged], share: float, size: int | None, file: Path) -> list[Judged]:
-    """`size` rows, one a question, with this share of incorrect ones, in input order."""
-    size = len({normalised(row.question) for row in rows}) if size is None else size
-    incorrect = [row for row in rows if not row.verdict.correct][: round(size * share)]
-    asked = {normalised(row.question) for row in incorrect}
-    others = [row for row in rows if row.verdict.correct and normalised(row.question) not in asked]
-    wanted = {row.id for row in [*incorrect, *others[: size - len(incorrect)]]}
-    if len(incorrect) < round(size * share) or len(wanted) < size:
-        raise DataError(
-            f"{size} rows, {share:.0%} of them incorrect, are asked for, but there are {len(incorrect)} incorrect rows and "
-            f"{len(others)} correct ones of other questions",
-            file=file,
-            remedy="lower `sizes`, or choose another incorrect_share",
-        )
-    return [row for row in rows if row.id in wanted]
 
 
 def select_rows(rows: Sequence[Judged], which: Rows, prompts: PromptSet | None = None) -> list[Judged]:

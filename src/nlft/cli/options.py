@@ -159,7 +159,7 @@ def _value(field: FieldInfo | None, value: Any) -> Any:
 def _default(field: FieldInfo) -> str:
     """The default as the help shows it; empty for a flag, a required option, or None."""
     default = field.get_default(call_default_factory=True)
-    if default in (PydanticUndefined, None, {}) or default is False:
+    if default in (PydanticUndefined, None, {}, []) or default is False:
         return ""
     return str(default).lower() if isinstance(default, bool) else str(default)
 

@@ -6,7 +6,11 @@ traceback and leaves with its `exit_code`; from Python it is an ordinary excepti
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 
 
 class NLFTError(Exception):
@@ -76,6 +80,14 @@ class LimitError(NLFTError):
 
 class LockedError(NLFTError):
     """Another process is writing the same output."""
+
+
+def without_secrets(text: str) -> str:
+    """Text in which the value of each environment variable that is named like a secret is struck out."""
+    for name, value in os.environ.items():
+        if _SECRET.search(name.upper()) and len(value) >= 8:
+            text = text.replace(value, f"[{name}]")
+    return text
 
 
 def hub_remedy(error: BaseException | None, name: str, otherwise: str) -> str:

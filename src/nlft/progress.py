@@ -1,30 +1,51 @@
-"""What a step reports: progress while it runs (always on stderr), and its outcome at the end."""
+"""What a step reports: progress while it runs (always on stderr), and its outcome at the end.
+
+How much is said is the level of the logger "nlft": `ERROR` is quiet, `DEBUG` is verbose.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from nlft.errors import NLFTError
 from nlft.processes import leads
 
-__all__ = ["Outcome", "Progress", "duration", "printable", "progress"]
+__all__ = ["Outcome", "Progress", "duration", "printable", "progress", "speak", "tell"]
+
+logger = logging.getLogger("nlft")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a step ended: a few lines for its user, and what is missing from its output, if anything.
 
+    `data` is the same for a program, as far as it is more than a sentence: what `--json` prints.
     `shortfall` is an `IncompleteError` (rows failed for good) or a `LimitError` (a limit was reached); the output is
     written in either case.
     """
 
     text: str
     shortfall: NLFTError | None = None
+    data: Any = None
+
+
+def speak(level: int) -> None:
+    """Say as much as the level tells: on stderr, debug messages too where it is `logging.DEBUG`."""
+    logger.setLevel(level)
+    if level == logging.DEBUG and not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+
+
+def tell(text: str) -> None:
+    """Print a line about the work on stderr, unless the user wants it quiet."""
+    if logger.isEnabledFor(logging.WARNING):
+        print(text, file=sys.stderr)
 
 
 class Progress(Protocol):
@@ -58,14 +79,11 @@ class _Lines:
         self.text = text
 
     def show(self, now: float) -> None:
-        if not leads():
-            return
         spent = now - self.start
         left = spent / self.done * (self.total - self.done) if self.done else 0.0
         tail = f", {self.text}" if self.text else ""
-        print(
-            f"{self.label}: {self.done}/{self.total}, {duration(spent)}, {duration(left)} left{tail}", file=sys.stderr
-        )
+        if leads():
+            tell(f"{self.label}: {self.done}/{self.total}, {duration(spent)}, {duration(left)} left{tail}")
 
 
 @contextmanager
@@ -79,27 +97,37 @@ def progress(label: str, total: int, *, each: bool = False) -> Iterator[Progress
         total: The number of items.
         each: A plain line after every item, even on a terminal: for items that have bars of their own.
     """
-    if each or not (sys.stderr.isatty() and leads()):
+    shown = sys.stderr.isatty() and leads() and logger.isEnabledFor(logging.WARNING)
+    if each or not shown:
         yield _Lines(label, total, every=0.0 if each else 10.0)
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
+    from rich.text import Text
 
+    class Note(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(task.fields["text"], no_wrap=True, overflow="ellipsis")
+
+    # One line, however narrow the terminal: the bar and the note give way, the numbers stay.
     columns = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
         TextColumn("eta"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        Note(),
     ]
     with RichProgress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, text="")

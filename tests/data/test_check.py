@@ -180,7 +180,7 @@ def test_the_text_form_shows_a_few_places_of_many(jsonl: Callable) -> None:
     text = report.to_text()
     assert "error: empty responses: 9" in text
     assert "... and 4 more (--json lists all)" in text
-    assert len(json.loads(report.to_json())["findings"][0]["places"]) == 9
+    assert len(report.facts()["findings"][0]["places"]) == 9
 
 
 @given(

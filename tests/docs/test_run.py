@@ -17,6 +17,7 @@ from tests.docs.blocks import ELSEWHERE, PAGES, Block, blocks, name, nlft_words,
 from tests.tiny import tiny_rows
 
 from nlft.cli.app import run
+from nlft.edits import Edit, EditsFile
 from nlft.records import Judged, Problem, read_records
 
 pytestmark = pytest.mark.docs
@@ -42,7 +43,7 @@ MORE = {
         "--method=nlft-paper",
         "--set=train.max_steps=1",
         "--set=evaluate.max_new_tokens=2",
-    ],  # fmt: skip
+    ],
     "run": ["--set=train.max_steps=1", "--set=train.device=cpu"],
 }
 RUN = [page for page in PAGES if name(page) not in ELSEWHERE and any(not b.reason for b in blocks(page))]
@@ -67,6 +68,10 @@ def files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["train", home / "judged.jsonl", "-o", home / "adapter", model, *MORE["train"]],
     ):
         assert run(list(map(str, words))) == 0, words
+    row = next(read_records(home / "judged.jsonl", Judged))
+    edits = EditsFile(home / "judged.jsonl")
+    edits.change(row.id, row.response, Edit(judgment="By hand."))
+    edits.close()
     return home
 
 

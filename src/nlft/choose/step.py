@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from nlft.pipeline.cells import missing_cells, refuse_others, run_cells
 from nlft.pipeline.experiment import load_experiment
 from nlft.pipeline.folds import Fold
 from nlft.pipeline.report import points, write_report
-from nlft.progress import Outcome, duration
+from nlft.progress import Outcome, duration, tell
 from nlft.records import Judged, read_records
 
 __all__ = ["run"]
@@ -68,7 +67,7 @@ def run(
             )
             if dry_run:
                 return Outcome(cost)
-            print(cost, file=sys.stderr)
+            tell(cost)
             if seconds > LONG and not agree(cost):
                 remedy = "add --yes, or compare less (--method, --folds, --epochs)"
                 raise ConfigError(f"not begun: it takes about {duration(seconds)}", remedy=remedy)
@@ -79,7 +78,8 @@ def run(
         write_lines(output / "choice.md", [*table.markdown().splitlines(), "", *said.splitlines()])
         write_lines(output / "choice.csv", table.csv().splitlines())
         write_lines(output / "recipe.yaml", recipe_lines(experiment, choice, output))
-    return Outcome(f"{table.text()}\n\n{said}\n\ntrain it on all rows: nlft run {output / 'recipe.yaml'}")
+    told = f"{table.text()}\n\n{said}\n\ntrain it on all rows: nlft run {output / 'recipe.yaml'}"
+    return Outcome(told, data={"recipe": output / "recipe.yaml", **choice.facts()})
 
 
 def _allowed(settings: ChooseSettings, rows: Sequence[Judged], judged: Path) -> list[str]:
@@ -95,7 +95,7 @@ def _allowed(settings: ChooseSettings, rows: Sequence[Judged], judged: Path) -> 
         if reason is not None and settings.methods is not None:
             raise ConfigError(f"these rows do not allow {name}: {reason}", file=judged, remedy="leave it out")
         if reason is not None:
-            print(f"left out: {name}: {reason}", file=sys.stderr)
+            tell(f"left out: {name}: {reason}")
     names = [name for name, reason in reasons.items() if reason is None]
     if len(names) * len(settings.learning_rates) < 2:
         raise ConfigError("there is only one candidate", file=judged, remedy="give another --method or --learning-rate")

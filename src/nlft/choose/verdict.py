@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nlft.choose.candidates import is_plain
 from nlft.evaluate import Comparison, best_shares, correct
@@ -61,6 +62,16 @@ class Choice:
         if self.untrained is not None:
             lines.append(_gain(self.untrained[1]))
         return "\n".join(lines)
+
+    def facts(self) -> dict[str, Any]:
+        """The same for a program: who is taken, and how the best compares with each of the others."""
+        return {
+            "take": self.taken.method,
+            "best": self.ranked[0].method,
+            "accuracy": {point.method: point.accuracy(self.grader) for point in self.ranked},
+            "grader": self.grader,
+            "best_against": self.against,
+        }
 
     def table(self) -> Table:
         """One row per candidate, and one for the untrained model."""

@@ -1,7 +1,7 @@
 """The root of `nlft`: loads verbs on demand, and turns errors into messages and exit codes.
 
 Exit codes: 0 done; 1 something you can fix; 2 wrong usage or settings; 3 done, but some rows failed for good; 4 stopped
-at a limit on requests or cost; 130 interrupted.
+at a limit on requests or cost; 130 interrupted; 141 the reader of the output has gone. docs/commands.md says more.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import io
 import logging
 import os
 import sys
+import traceback
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from nlft import processes
-from nlft.errors import ConfigError, NLFTError
-from nlft.progress import Outcome, printable
+from nlft.cli.output import as_told, every_verb
+from nlft.errors import ConfigError, NLFTError, without_secrets
+from nlft.progress import printable
 
 # Errors that freeing disk space fixes; any other OSError is shown with a traceback.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -82,8 +84,12 @@ class _Verbs(TyperGroup):
 
 
 def load_verb(name: str) -> Any:
-    """The command of a verb."""
-    return typer.main.get_command(importlib.import_module(f"nlft.cli.{name}").app)
+    """The command of a verb, with the options that every verb has."""
+    verb = typer.main.get_command(importlib.import_module(f"nlft.cli.{name}").app)
+    parts = {f"{name} {part}": command for part, command in getattr(verb, "commands", {}).items()}
+    for called, command in ({} if parts and verb.no_args_is_help else {name: verb}).items() | parts.items():
+        command.params += every_verb(called)
+    return verb
 
 
 def _show_version(value: bool) -> None:
@@ -114,6 +120,7 @@ def root(
 
 def main() -> None:
     """The entry point of the `nlft` command."""
+    sys.excepthook = _report
     if processes.leads():
         sys.exit(run(sys.argv[1:]))
     # Of several processes one speaks; the others only report what went wrong with them.
@@ -124,6 +131,11 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; errors become messages on stderr and an exit code."""
+    with as_told():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="nlft", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -146,16 +158,9 @@ def run(arguments: list[str]) -> int:
     return int(code)
 
 
-def conclude(outcome: Outcome) -> None:
-    """Print how a step ended.
-
-    Raises:
-        IncompleteError, LimitError: if something is missing from its output.
-    """
-    print(printable(outcome.text))
-    if outcome.shortfall is not None:
-        sys.stdout.flush()
-        raise outcome.shortfall
+def _report(kind: type[BaseException], error: BaseException, where: Any) -> None:
+    """Print the traceback of a bug, which may hold anything, but no key."""
+    print(without_secrets("".join(traceback.format_exception(kind, error, where))), file=sys.stderr, end="")
 
 
 def _fail(message: str, code: int, mark: str = "error: ", *, silent: bool = False) -> int:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from nlft.choose.config import ChooseSettings
-from nlft.cli.app import conclude
 from nlft.cli.options import AllowCode, Assignments, DryRun, make_app, with_settings
+from nlft.cli.output import conclude
 
 app = make_app()
 

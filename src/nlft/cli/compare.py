@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nlft.cli.options import make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 if TYPE_CHECKING:
     from nlft.evaluate import Comparison
@@ -54,7 +56,7 @@ def compare(
         comparisons = compare_runs([read_run(path) for path in evaluations], names, grader)
     else:
         comparisons = _evaluations(evaluations, names, grader)
-    print(comparison_table(comparisons).text())
+    conclude(Outcome(comparison_table(comparisons).text(), data=comparisons))
     if output is not None:
         rows = [comparison.model_dump(mode="json") for comparison in comparisons]
         write_lines(output, [json.dumps(rows, indent=2, ensure_ascii=False)])

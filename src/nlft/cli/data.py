@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nlft.cli.app import conclude
 from nlft.cli.options import Output, make_app, with_settings
+from nlft.cli.output import conclude
 from nlft.data.config import (
     CheckSettings,
     FileSettings,
@@ -20,7 +20,7 @@ from nlft.data.config import (
 )
 from nlft.errors import ConfigError
 from nlft.lm.config import TemplateSettings
-from nlft.progress import printable
+from nlft.progress import Outcome, printable
 
 FILE = "file"
 Model = Annotated[
@@ -96,7 +96,6 @@ def check(
     max_length: Annotated[
         int | None, typer.Option(min=1, help="Maximum tokens per path; the model's context length by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
     settings: CheckSettings,
 ) -> None:
@@ -104,7 +103,7 @@ def check(
     from nlft.data.check import check_file
 
     report = check_file(path, model=model, against=against, max_length=max_length, settings=_for(model, settings))
-    print(report.to_json() if as_json else printable(report.to_text()))
+    conclude(Outcome(report.to_text(), data=report.facts()))
     if report.errors:
         raise typer.Exit(1)
 

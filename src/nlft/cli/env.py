@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from nlft.cli.options import make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 app = make_app()
 
@@ -24,5 +26,4 @@ def env() -> None:
     except ImportError as error:
         rows["torch"] = f"cannot be imported: {error}"
     rows |= {"cpu": told.device, "threads": str(told.threads)}
-    for name, value in rows.items():
-        print(f"{name:<14}{value}")
+    conclude(Outcome("\n".join(f"{name:<14}{value}" for name, value in rows.items()), data=rows))

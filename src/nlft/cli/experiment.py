@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from nlft.cli.options import AllowCode, Assignments, DryRun, make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 app = make_app()
 
@@ -35,9 +37,10 @@ def experiment(
     from nlft.errors import ConfigError
     from nlft.pipeline.cells import missing_cells, run_cells
     from nlft.pipeline.estimate import listing
-    from nlft.pipeline.experiment import load_experiment
+    from nlft.pipeline.experiment import cells, load_experiment
     from nlft.pipeline.plan import plan_cells
     from nlft.pipeline.report import write_report
+    from nlft.pipeline.results import read_results
 
     loaded = load_experiment(recipe, assign or [])
     for name in method or []:
@@ -46,14 +49,16 @@ def experiment(
     folder = results if results is not None else recipe.parent / "results" / recipe.stem
     if dry_run:
         plan_cells(loaded, split, file=recipe)
-        print(listing(loaded, split, missing_cells(loaded, folder, split)))
+        missing = missing_cells(loaded, folder, split)
+        conclude(Outcome(listing(loaded, split, missing), data={"missing": [cell.id for cell in missing]}))
         return
+    lines = []
     if not tables:
         ran = run_cells(loaded, folder, split, file=recipe, methods=method, jobs=jobs)
-        print(f"{ran} cells run, {len(missing_cells(loaded, folder, split))} missing")
+        lines.append(f"{ran} cells run, {len(missing_cells(loaded, folder, split))} missing")
     written = write_report(loaded, folder, split)
-    for path in written:
-        if path.suffix != ".csv":
-            print(path)
-    if not written:
-        print("no results yet")
+    lines += [str(path) for path in written if path.suffix != ".csv"] or ["no results yet"]
+    found = read_results(folder, split, cells(loaded, split))
+    conclude(
+        Outcome("\n".join(lines), data={"written": written, "results": {cell.id: each for cell, each in found.items()}})
+    )

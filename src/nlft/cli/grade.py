@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nlft.cli.app import conclude
 from nlft.cli.options import AllowCode, make_app, with_settings
+from nlft.cli.output import conclude
 from nlft.errors import ConfigError
 from nlft.grade.config import GradeSettings
 

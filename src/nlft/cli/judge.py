@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from nlft.cli.app import conclude
 from nlft.cli.options import DryRun, make_app, with_settings
+from nlft.cli.output import conclude
 from nlft.errors import ConfigError
 from nlft.judge.config import JudgeSettings
 from nlft.progress import Outcome
@@ -33,7 +33,8 @@ def judge(
     if output is None:
         if not report:
             raise ConfigError("no output given", remedy="add -o, or --report to inspect a judged file")
-        conclude(Outcome(step.report_text(graded)))
+        found = step.report_on(graded)
+        conclude(Outcome(found.text(), data=found))
     elif dry_run:
         print(step.dry_run(settings, graded, output))
     else:

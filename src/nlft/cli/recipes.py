@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from nlft.cli.options import make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 app = make_app(invoke_without_command=True)
 
@@ -19,11 +21,12 @@ def recipes(context: typer.Context) -> None:
         return
     from nlft.pipeline.shipped import shipped_recipes
 
-    for recipe in shipped_recipes():
-        print(f"{recipe.name:<26}{recipe.title}")
-        for path in recipe.files:
-            print(f"    {path.name}")
-    print("\nnlft recipes copy NAME copies one, with its data.")
+    rows = [
+        {"name": each.name, "title": each.title, "files": [path.name for path in each.files]}
+        for each in shipped_recipes()
+    ]
+    lines = [f"{each['name']:<26}{each['title']}" + "".join(f"\n    {file}" for file in each["files"]) for each in rows]
+    conclude(Outcome("\n".join([*lines, "", "nlft recipes copy NAME copies one, with its data."]), data=rows))
 
 
 @app.command()

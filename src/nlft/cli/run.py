@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from nlft.cli.options import AllowCode, Assignments, DryRun, make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 app = make_app()
 
@@ -27,10 +29,13 @@ def run(
         from nlft.pipeline.recipe import load_recipe
 
         loaded = load_recipe(recipe, assign or [])
-        for step in plan(loaded):
-            print(step.describe(loaded.folder))
+        steps = [step.describe(loaded.folder) for step in plan(loaded)]
+        conclude(Outcome("\n".join(steps), data=steps))
         return
 
-    from nlft.pipeline.run import run_recipe
+    from nlft.pipeline.recipe import load_recipe
+    from nlft.pipeline.run import evaluations_in, run_recipe
 
-    print(run_recipe(recipe, assign or []))
+    report = run_recipe(recipe, assign or [])
+    folder = load_recipe(recipe, assign or []).folder
+    conclude(Outcome(report, data={"folder": folder, "evaluations": evaluations_in(folder)}))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nlft.cli.options import make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 if TYPE_CHECKING:
     from nlft.records import Scored
@@ -50,12 +52,17 @@ def show(
     # Never interpret data as markup or emoji codes, and never highlight it.
     console = Console(markup=False, emoji=False, highlight=False)
     if chosen is None:
-        console.print(totals_table(*totals(map(with_marks, rows), constants)))
+        found = totals(map(with_marks, rows), constants)
+        data = dict(zip(("right", "wrong"), found, strict=True))
+        conclude(Outcome("", data=data), show=lambda: console.print(totals_table(*found)))
         return
     chosen = with_marks(chosen)
     excluded = bool(allocate_scores(chosen.scores, constants).excluded)
     facts = token_facts(chosen.scores, constants)
-    console.print(row_view(chosen, facts, excluded=excluded, table=tokens))
+    view = row_view(chosen, facts, excluded=excluded, table=tokens)
+    conclude(
+        Outcome("", data={"id": chosen.id, "excluded": excluded, "tokens": facts}), show=lambda: console.print(view)
+    )
 
 
 def _choose(rows: Iterable[Scored], row: str, file: Path) -> Scored:

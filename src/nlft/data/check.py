@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -57,10 +56,9 @@ class CheckReport:
         """Add a finding."""
         self.findings.setdefault(what, Finding(level, what)).places.append(place)
 
-    def to_json(self) -> str:
-        """The report as one JSON object."""
-        report = {**asdict(self), "findings": [asdict(finding) for finding in self.findings.values()]}
-        return json.dumps({**report, "errors": self.errors}, indent=2)
+    def facts(self) -> dict[str, Any]:
+        """The report for a program."""
+        return {**asdict(self), "findings": [asdict(each) for each in self.findings.values()], "errors": self.errors}
 
     def to_text(self) -> str:
         """The report for a terminal."""

@@ -191,7 +191,7 @@ def run(settings: EvaluateSettings, problems: Path, output: Path, *, overwrite: 
             overwrite=overwrite,
         )
         table = summary_table({evaluation.adapter or evaluation.model: evaluation}).text()
-        return Outcome(f"{table}\nsummary: {output}\nrows: {rows}")
+        return Outcome(f"{table}\nsummary: {output}\nrows: {rows}", data=evaluation)
 
     return together(answerer, settings.device, measure)
 

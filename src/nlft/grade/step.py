@@ -72,7 +72,8 @@ def run(settings: GradeSettings, source: Path, output: Path | None, *, explain: 
     share = report.correct[settings.grader] / report.rows
     target = f" -> {output}" if output else ""
     line = f"{report.rows} rows graded, {report.correct[settings.grader]} correct ({share:.1%}) by {settings.grader}{target}"
-    return Outcome("\n".join([*(explanation(report) if explain else []), line, *_trust(settings.grader)]))
+    text = "\n".join([*(explanation(report) if explain else []), line, *_trust(settings.grader)])
+    return Outcome(text, data=report)
 
 
 def _trust(grader: str) -> list[str]:

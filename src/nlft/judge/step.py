@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,12 @@ from nlft.files import failed_path, journal_path, refuse_same_file, rejected_pat
 from nlft.judge.config import JudgeSettings
 from nlft.judge.factory import make_judge
 from nlft.judge.judges import Judge, RuleJudge
-from nlft.judge.quality import quality_report
+from nlft.judge.quality import QualityReport, quality_report
 from nlft.progress import Outcome
 from nlft.prompts import load_prompts
 from nlft.records import Graded, Judged, read_objects, read_records, write_records
 
-__all__ = ["Judgments", "RejectedRow", "dry_run", "judge", "judge_file", "needs_judgment", "report_text", "run"]
+__all__ = ["Judgments", "RejectedRow", "dry_run", "judge", "judge_file", "needs_judgment", "report_on", "run"]
 
 
 class RejectedRow(Judged):
@@ -169,9 +169,10 @@ def run(settings: JudgeSettings, graded: Path, output: Path, *, report: bool = F
         lines.append(f"{len(found.rejected)} judgments contradict the grade; they are in {rejected_path(output)}")
     if found.accepted:
         lines.append(f"{found.accepted} wrong responses count as correct now, as the judge calls them")
-    if report:
-        lines.append(report_text(output))
-    return outcome(lines, found.usage, settings, output, failed=len(found.failed), unanswered=found.unanswered)
+    quality = report_on(output) if report else None
+    lines += [quality.text()] if quality is not None else []
+    told = outcome(lines, found.usage, settings, output, failed=len(found.failed), unanswered=found.unanswered)
+    return replace(told, data=quality)
 
 
 def dry_run(settings: JudgeSettings, graded: Path, output: Path) -> str:
@@ -183,8 +184,8 @@ def dry_run(settings: JudgeSettings, graded: Path, output: Path) -> str:
     return estimate_line(missing, len(requests), settings)
 
 
-def report_text(judged: Path) -> str:
+def report_on(judged: Path) -> QualityReport:
     """The quality report of a judged file, with its companions for failures and contradictions."""
     companions = (failed_path(judged), rejected_path(judged))
     failed, rejected = (sum(1 for _ in read_objects(path)) if path.exists() else 0 for path in companions)
-    return quality_report(read_records(judged, Judged), failed=failed, contradictions=rejected).text()
+    return quality_report(read_records(judged, Judged), failed=failed, contradictions=rejected)

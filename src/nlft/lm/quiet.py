@@ -12,7 +12,10 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide transformers' own progress bars and hints, but not its errors."""
+    """Hide transformers' own progress bars and hints, but not its errors; nothing where the user wants all messages."""
+    if logging.getLogger("nlft").isEnabledFor(logging.DEBUG):
+        yield
+        return
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

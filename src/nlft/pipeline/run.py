@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from nlft.files import sole_writer, write_lines
 from nlft.pipeline.graph import Step, read_record, refuse_code, refuse_old_folder, run_step
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
-from nlft.progress import duration
+from nlft.progress import duration, tell
 from nlft.records import Graded, read_records
 
-__all__ = ["run_recipe", "summarise"]
+__all__ = ["evaluations_in", "run_recipe", "summarise"]
 
 
 def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
@@ -48,9 +47,9 @@ def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
         steps = plan(recipe)
         refuse_code(steps)
         for number, step in enumerate(steps, start=1):
-            print(f"[{number}/{len(steps)}] {step.describe(folder)}", file=sys.stderr)
-            if not run_step(step, folder, tell=lambda text: print(text, file=sys.stderr)):
-                print("      already finished, skipped", file=sys.stderr)
+            tell(f"[{number}/{len(steps)}] {step.describe(folder)}")
+            if not run_step(step, folder, tell=tell):
+                tell("      already finished, skipped")
         text = summarise(folder, steps)
     failed = [s.name for s in steps if (record := read_record(folder, s.name)) and not record.complete]
     if failed:
@@ -70,7 +69,7 @@ def summarise(folder: Path, steps: list[Step]) -> str:
         teachers := teachers_table(read_records(folder / "graded.jsonl", Graded))
     ):
         blocks.append(("Teachers", teachers))
-    evaluations = _evaluations(folder)
+    evaluations = evaluations_in(folder)
     if evaluations:
         blocks.append(("Accuracy", summary_table(evaluations)))
         plot_accuracy(evaluations, folder / "accuracy.png")
@@ -101,7 +100,8 @@ def summarise(folder: Path, steps: list[Step]) -> str:
     return "\n\n".join(f"{title}\n{table.text()}" for title, table in blocks)
 
 
-def _evaluations(folder: Path) -> dict[str, Evaluation]:
+def evaluations_in(folder: Path) -> dict[str, Evaluation]:
+    """The evaluations of a run, by name, in the order of its steps."""
     present = [name for name in ("before", "correct-rows", "all-rows", "after") if (folder / f"{name}.json").exists()]
     return {name: read_evaluation(folder / f"{name}.json") for name in present}
 

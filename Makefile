@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check browser bench docs test-install clean
+.PHONY: help demo test quick check browser bench docs test-docs test-install clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -15,10 +15,13 @@ demo: $(DEMO) ## run the whole pipeline on a small model, without a GPU or an AP
 	$(BIN)/nlft demo
 
 test: $(STAMP) check browser docs ## run lint, types, docs, tests and doctests; this must pass
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not docs"
+
+test-docs: $(STAMP) ## run every block of commands in the pages, on a tiny model
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m docs tests
 
 quick: $(STAMP) ## run the tests that need neither a browser, nor the storm, nor training
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal tests -m "not browser and not storm and not training"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal tests -m "not browser and not storm and not training and not docs"
 
 test-install: ## install the wheel into an empty environment elsewhere and use it there, demo included (7 minutes)
 	PYTHON=$(PYTHON) sh tests/install.sh

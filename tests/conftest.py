@@ -26,15 +26,15 @@ TRAINING_BY_NAME = {
     "lm/test_attention.py": ("compiled_flex_attention_is",),
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
     "pipeline/test_init.py": ("runs_as_it_is",),
-    "pipeline/test_your_own_task.py": ("commands_of_the_page",),
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
     "evaluate/test_evaluate.py": ("interrupted",),
     "export/test_export.py": ("lm_eval",),
     "export/test_push.py": ("uploaded", "rows_go", "refuses"),
-    "export/test_docs.py": ("commands",),
     "out_of_fold/test_out_of_fold.py": ("by_hand",),
 }
 QUICK = ("train/test_config.py",)
+# Pages with a test of their own, which `make test-docs` runs with the others.
+DOCS_BY_NAME = {"pipeline/test_your_own_task.py": "commands_of_the_page", "export/test_docs.py": "commands"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         place = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        if place in DOCS_BY_NAME and DOCS_BY_NAME[place] in item.name:
+            item.add_marker(pytest.mark.docs)
         if place.startswith(STORM):
             item.add_marker(pytest.mark.storm)
         slow = place.startswith(TRAINING) or any(part in item.name for part in TRAINING_BY_NAME.get(place, ()))

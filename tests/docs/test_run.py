@@ -46,8 +46,12 @@ MORE = {
     ],
     "run": ["--set=train.max_steps=1", "--set=train.device=cpu"],
 }
-RUN = [page for page in PAGES if name(page) not in ELSEWHERE and any(not b.reason for b in blocks(page))]
-TO_RUN = {page: [b for b in blocks(page) if b.language in ("sh", "python") and b.reason is None] for page in RUN}
+TO_RUN = {
+    page: found
+    for page in PAGES
+    if name(page) not in ELSEWHERE
+    and (found := [b for b in blocks(page) if b.language in ("sh", "python") and b.reason is None])
+}
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,16 @@ def test_a_wrong_row_is_paired_with_the_standard_answer() -> None:
     assert pair.model_dump() == {**WRONG.model_dump(), "preferred": REFERENCE}
 
 
+def test_what_was_said_of_one_response_is_not_kept_for_another() -> None:
+    said = {"weights": [{"text": "pens", "weight": 0.5}], "marks": [{"text": "12"}], "token_weights": [1.0]}
+    (made,) = corrections([WRONG.model_copy(update=said)], SHORT)
+    assert not set(said) & set(made.model_extra or {})
+    revised = revise_rows([WRONG], Says(GOOD), prompts=SHORT, ways=["answer"]).rows
+    (pair,) = pairs([row.model_copy(update=said) for row in revised])
+    assert pair.response == SLIP
+    assert not set(said) & set(pair.model_extra or {})
+
+
 def test_a_pair_forks_at_the_first_token_that_differs(lm: object) -> None:
     tokenizer = lm.tokenizer  # type: ignore[attr-defined]
     (pair,) = pairs([WRONG])

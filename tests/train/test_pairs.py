@@ -48,3 +48,15 @@ def test_a_wrong_row_without_a_right_response_is_refused(folder: Path, tmp_path:
     bad = [row.model_copy(update={"preferred": 3}) for row in ROWS]
     with pytest.raises(DataError, match="preferred must be a response"):
         trainer_for(folder, tmp_path, bad, objective="pairs")
+
+
+@pytest.mark.parametrize("column", ["weights", "marks"])
+def test_words_of_a_wrong_response_have_no_meaning_in_a_pair(column: str, folder: Path, tmp_path: Path) -> None:
+    span = {"text": "5", **({"weight": -1.0} if column == "weights" else {})}
+    rows = pairs([ROWS[1].model_copy(update={column: [span]})])
+    with pytest.raises(DataError, match=f"row 'b' has {column}, but pairs compares a wrong response as a whole"):
+        trainer_for(folder, tmp_path, rows, objective="pairs")
+    if column == "marks":
+        trainer_for(folder, tmp_path, rows, objective="pairs", marks="ignore")
+    right = [ROWS[0].model_copy(update={"weights": [{"text": "4", "weight": 0.5}]})]
+    trainer_for(folder, tmp_path, right, objective="pairs")  # a right one is trained by likelihood

@@ -20,6 +20,7 @@ from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.steps.step_weights import with_step_weights
 from nlft.train import NLFTConfig, NLFTTrainer, encode_dataset, lora_config, scale_cache
+from nlft.train.config import FINDS_NO_ERRORS
 
 
 def trainer_for(folder: Path, tmp_path: Path, rows: Any = ROWS, **changes: Any) -> NLFTTrainer:
@@ -426,7 +427,7 @@ def test_former_names_of_the_arguments_are_accepted_with_a_warning(tmp_path: Pat
 WEIGHTS = [{"text": "5 #", "weight": -1.0}, {"text": "3+", "weight": 0.25}]
 
 
-@pytest.mark.parametrize("objective", ["sft", "dft", "cut", "nlft"])
+@pytest.mark.parametrize("objective", ["sft", "dft", "sdft", "cut", "nlft"])
 def test_weights_by_text_are_a_factor_of_any_objective(objective: str, folder: Path, tmp_path: Path) -> None:
     """The gradient is that of the sum of w_t times each token's own term, taken one token at a time."""
     settings = {"preset": "paper", "filter": "off"}
@@ -446,10 +447,14 @@ def test_weights_by_text_are_a_factor_of_any_objective(objective: str, folder: P
         (scored,) = score_batch(plain.model, plain.train_dataset.examples, made_objective)
 
         def only(logp: torch.Tensor | None, place: int = place) -> torch.Tensor | None:
-            keep = None if logp is None else torch.arange(len(logp)) == place
-            return None if logp is None else torch.where(keep, logp, logp.detach())
+            if logp is None:
+                return None
+            keep = torch.arange(len(logp)) == place
+            return torch.where(keep.view(-1, *[1] * (logp.dim() - 1)), logp, logp.detach())
 
         alone = replace(scored, logp_base=only(scored.logp_base), logp_judge=only(scored.logp_judge))
+        if (top := scored.top_standard) is not None:
+            alone = replace(alone, top_standard=replace(top, logp_base=only(top.logp_base)))
         loss = made_objective.loss(alone, made_objective.weigh(alone)).total
         if not loss.requires_grad:
             continue
@@ -498,3 +503,32 @@ def test_what_a_person_marked_is_the_error(objective: str, folder: Path, tmp_pat
     )
     (unmarked,) = ignoring.train_dataset.examples
     assert unmarked.marks is None
+
+
+MARKED = ROWS[1].model_copy(update={"marks": [{"text": "5 #"}]})
+
+
+@pytest.mark.parametrize("objective", sorted(FINDS_NO_ERRORS - {"pairs", "reft"}))
+def test_marks_and_weights_that_are_not_read_are_counted_aloud(
+    objective: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [
+        ROWS[0].model_copy(update={"weights": [{"text": "4", "weight": 0.5}]}),
+        MARKED.model_copy(update={"weights": WEIGHTS}),
+    ]
+    trainer_for(folder, tmp_path, rows, objective=objective)
+    assert caplog.messages == [f"1 rows have marks, which {objective} does not read: it looks for no errors"]
+    caplog.clear()
+    trainer_for(folder, tmp_path, rows, objective=objective, marks="ignore")
+    assert caplog.messages == []
+    if objective == "sft":
+        trainer_for(folder, tmp_path, rows, objective=objective, target="reference")
+        why = "which sft does not read: the standard answers are trained, not the responses"
+        assert caplog.messages == [f"2 rows have weights, {why}", f"1 rows have marks, {why}"]
+
+
+def test_objectives_that_read_the_marks_say_nothing(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer_for(folder, tmp_path, [ROWS[0], MARKED], objective="nlft")
+    assert caplog.messages == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nlft.edits import without_response
 from nlft.prompts import PromptSet
 from nlft.records import Judged, Verdict
 
@@ -46,7 +47,7 @@ def corrections(rows: Iterable[Judged], prompts: PromptSet) -> list[Judged]:
         if wrong and judgment:
             asked = prompts.correct(row.question, wrong, judgment)[-1]["content"]
             changes = {"id": f"{row.id}#correction", "question": asked, "response": right, "finish_reason": "stop"}
-            made.append(row.model_copy(update={**changes, **_as_right()}))
+            made.append(Judged.model_validate({**without_response(dict(row)), **changes, **_as_right()}))
     return made
 
 
@@ -61,12 +62,11 @@ def pairs(rows: Iterable[Judged]) -> list[Judged]:
         wrong, judgment, right = _sides(row)
         if wrong is not None:
             verdict = Verdict(correct=False, reason="the former response of a revised row")
-            said: dict[str, object] = {}
             if row.verdict.correct:
                 ended = (row.model_extra or {}).get("former_finish_reason")
-                said = {"verdict": verdict, "grades": {}, "finish_reason": ended}
-            changes = {"response": wrong, "judgment": judgment, "preferred": right}
-            row = row.model_copy(update={**changes, **said})
+                said = {"response": wrong, "verdict": verdict, "finish_reason": ended}
+                row = Judged.model_validate({**without_response(dict(row)), **said})
+            row = row.model_copy(update={"judgment": judgment, "preferred": right})
         made.append(row)
     return made
 

@@ -14,7 +14,7 @@ from nlft.grade.config import GraderName
 from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.score.config import Constants
 
-__all__ = ["REFT", "TrainSettings", "choices", "default", "setting"]
+__all__ = ["FINDS_NO_ERRORS", "REFT", "TrainSettings", "choices", "default", "setting"]
 
 REFT = "reft"
 # Only ReFT reads these: they have no effect with any other objective.
@@ -46,8 +46,12 @@ NOT_REFT = frozenset(
     ]
 )
 FOR_DEV = frozenset({"max_new_tokens", "grader"})  # also where problems are solved while training
-# Those that look for errors, in whose place the words that a person marked may stand.
+ObjectiveName = Literal[
+    "nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "pairs", "reft"
+]
+# Those that look for errors, in whose place the words that a person marked may stand; the others have no use for them.
 FINDS_ERRORS = ("nlft", "cut", "first-error", "clipped-ratio")
+FINDS_NO_ERRORS = frozenset(get_args(ObjectiveName)) - frozenset(FINDS_ERRORS)
 
 
 def _checked_lora(fields: dict[str, Any]) -> dict[str, Any]:
@@ -66,9 +70,9 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     """What to train, on which rows, and how."""
 
     model: Annotated[str, NamesFile(), Flags(("--model", "-m"))] = Field(description="folder, hub id or GGUF file")
-    objective: Literal[
-        "nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "pairs", "reft"
-    ] = Field(default="nlft", description="the objective, which decides what each token is worth")
+    objective: ObjectiveName = Field(
+        default="nlft", description="the objective, which decides what each token is worth"
+    )
     objective_option: dict[str, Any] = Field(
         default_factory=dict,
         description="set an option of the objective, such as threshold=1.1 (cut) or top_k=20 (sdft)",
@@ -82,7 +86,8 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
     )
     marks: Literal["use", "ignore"] = Field(
         default="use",
-        description="words that a person marked: take them, and no others, as a response's errors, or ignore them",
+        description="words that a person marked: take them, and no others, as a response's errors (nlft, cut, first-error, "
+        "clipped-ratio), or ignore them",
     )
     partial_tokens: Literal["share", "refuse"] = Field(
         default="share",
@@ -201,9 +206,9 @@ class TrainSettings(LoadSettings, ChatSettings, Constants):
             raise refused(
                 ConfigError(f'training always uses the first visible GPU, not "{self.device}"', remedy=remedy)
             )
-        if self.objective not in FINDS_ERRORS and "marks" in self.model_fields_set:
+        if self.objective in FINDS_NO_ERRORS and self.marks == "use" and "marks" in self.model_fields_set:
             told = f"{self.objective} looks for no errors, so `marks` has no effect"
-            raise refused(ConfigError(told, remedy="remove it, or choose " + ", ".join(FINDS_ERRORS)))
+            raise refused(ConfigError(told, remedy="set it to ignore, or choose " + ", ".join(FINDS_ERRORS)))
         self._dev_fits()
         if self.report_to != "none" and find_spec(self.report_to) is None:
             raise refused(ConfigError(f"{self.report_to} is not installed", remedy=f"pip install {self.report_to}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from nlft.lm.encode import EncodedExample, encode_example
 from nlft.objectives import Objective
 from nlft.prompts import PromptSet
 from nlft.records import Judged, Verdict, parse_record
+from nlft.train.config import FINDS_NO_ERRORS
 
 logger = logging.getLogger("nlft")
 
@@ -51,7 +53,8 @@ def encode_dataset(
     """Encode the rows that can be trained on under `objective`.
 
     If the objective needs judgments, incorrect rows without one are skipped, with a warning that
-    counts them: the judge stage rejects such rows for a reason.
+    counts them: the judge stage rejects such rows for a reason. Another counts the rows whose marks or weights are not
+    read: marks where the objective looks for no errors, and both on the standard answers.
 
     Args:
         rows: `Judged` records, or mappings with their fields (such as a `datasets.Dataset`).
@@ -64,11 +67,13 @@ def encode_dataset(
         marks: Whether the words that a person marked are the errors.
 
     Raises:
-        DataError: for a row that is invalid, cannot be encoded, or has no trained token; for a
+        DataError: for a row that is invalid, cannot be encoded, or has no trained token; for a wrong one with marks or
+            weights under `pairs`, which compares whole responses; for a
             repeated id, as scales are stored by id; and if no row is left.
     """
     examples: list[EncodedExample] = []
     left_out = 0
+    unread: Counter[str] = Counter()
     lines: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         record = _as_judged(row, number, target)
@@ -81,6 +86,7 @@ def encode_dataset(
             )
         if not marks:
             record = record.model_copy(update={"marks": None})
+        unread.update(_unread(record, number, objective.name, target))
         example = encode_example(
             tokenizer,
             record,
@@ -89,11 +95,8 @@ def encode_dataset(
             target=target,
             partial_tokens=partial_tokens,
         )
-        if objective.name == "token-weights" and example.span_weights is not None:
-            # Here they are the weight itself, or a factor of that in the column.
-            own = example.token_weights or (1.0,) * len(example.response)
-            weights = tuple(map(operator.mul, own, example.span_weights))
-            example = replace(example, token_weights=weights, span_weights=None)
+        if objective.name == "token-weights":
+            example = _as_token_weights(example)
         needs = objective.needs(correct=example.correct)
         if "judge" in needs.weigh | needs.loss and example.judge is None:
             left_out += 1
@@ -106,6 +109,7 @@ def encode_dataset(
                 remedy="make the rows with nlft.revise.pairs(rows), or give a column `preferred`",
             )
         examples.append(example)
+    _tell_unread(unread, objective.name, target)
     if left_out:
         logger.warning("%d incorrect rows have no judgment; skipping them", left_out)
     if not examples:
@@ -114,6 +118,44 @@ def encode_dataset(
             remedy="run `nlft judge` to add the missing judgments" if left_out else "check the input file",
         )
     return EncodedDataset(examples)
+
+
+def _as_token_weights(example: EncodedExample) -> EncodedExample:
+    """The weights of spans as the weight itself, or as a factor of that in the column `token_weights`."""
+    if example.span_weights is None:
+        return example
+    own = example.token_weights or (1.0,) * len(example.response)
+    weights = tuple(map(operator.mul, own, example.span_weights))
+    return replace(example, token_weights=weights, span_weights=None)
+
+
+def _tell_unread(unread: Mapping[str, int], objective: str, target: str) -> None:
+    """Count aloud the rows with a column that is not read."""
+    trained = "the standard answers are trained, not the responses"
+    why = trained if target == "reference" else "it looks for no errors"
+    for column, count in unread.items():
+        logger.warning("%d rows have %s, which %s does not read: %s", count, column, objective, why)
+
+
+def _unread(record: Judged, number: int, objective: str, target: str) -> list[str]:
+    """The columns `weights` and `marks` that this row has and that are not read.
+
+    Raises:
+        DataError: under `pairs`, where a factor of a token's term would have no meaning.
+    """
+    told = record.model_extra or {}
+    given = [column for column in ("weights", "marks") if told.get(column)]
+    if target == "reference":
+        return given
+    wrong = not record.verdict.correct
+    if given and wrong and objective == "pairs":
+        raise DataError(
+            f"row {record.id!r} has {given[0]}, but pairs compares a wrong response as a whole with a right one",
+            file="train_dataset",
+            line=number,
+            remedy="set marks to ignore" if given == ["marks"] else "leave `weights` out, or choose another objective",
+        )
+    return [column for column in given if column == "marks" and wrong and objective in FINDS_NO_ERRORS]
 
 
 def _as_judged(row: Judged | Mapping[str, Any], number: int, target: str) -> Judged:

@@ -201,6 +201,8 @@ def _train_reft(settings: TrainSettings, rows: list[Judged], output: Path, **how
     from nlft.train.precision import autocast
     from nlft.train.reft import ReFTConfig, train_reft
 
+    if settings.marks == "ignore":
+        rows = [row.model_copy(update={"marks": None}) for row in rows]
     lm = load_as(settings, settings.model)
     config = ReFTConfig(
         warm_up_epochs=settings.warm_up_epochs,

@@ -178,3 +178,14 @@ def test_without_trl_the_remedy_is_told(
     assert "TRL" in said
     assert 'pip install "nlft[reft]"' in said
     assert run([*words, "--objective", "sft", "--max-steps", "1", "--prompts", "short"]) == 0
+
+
+@pytest.mark.parametrize("column", ["weights", "marks"])
+def test_words_about_a_response_are_refused_before_anything_is_trained(
+    column: str, folder: Path, tmp_path: Path
+) -> None:
+    span = {"text": "4", **({"weight": 0.5} if column == "weights" else {})}
+    rows = [row.model_copy(update={column: [span]}) for row in ROWS[:1]]
+    with pytest.raises(DataError, match=f"row 'a' has {column}, but reft trains on responses that it samples itself"):
+        train_reft(rows, load_model(str(folder), device="cpu"), config(tmp_path / "reft"))
+    assert not (tmp_path / "reft").exists()

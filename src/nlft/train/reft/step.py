@@ -51,8 +51,9 @@ def train_reft(
         source: As for `nlft.train.train`.
 
     Raises:
-        DataError: as `nlft.train.train`.
+        DataError: as `nlft.train.train`; for rows with `weights` or `marks`, which say nothing of what PPO samples.
     """
+    _refuse_words(rows)
     if changes_base(lora_config(lm.model, **(lora or {}))):
         raise ConfigError(
             "reft's two phases share the untouched model, which this init_lora_weights changes",
@@ -78,6 +79,17 @@ def train_reft(
     result = run_trainer(trainer, start=start, resume=resume, label="PPO")
     write_summary(result, trainer, own, told)
     return result
+
+
+def _refuse_words(rows: Sequence[Judged]) -> None:
+    for row in rows:
+        for column in ("weights", "marks"):
+            if (row.model_extra or {}).get(column):
+                told = f"row {row.id!r} has {column}, but reft trains on responses that it samples itself"
+                remedy = (
+                    "set marks to ignore" if column == "marks" else "leave `weights` out, or choose another objective"
+                )
+                raise DataError(told, remedy=remedy)
 
 
 def _warmed_up(

@@ -23,7 +23,7 @@ from nlft.records import Judged, Problem, read_records
 pytestmark = pytest.mark.docs
 
 # The names that the pages give to a model; here each is a link to the same folder.
-MODELS = ("M", "path/to/model", "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen2.5-1.5B-Instruct",
+MODELS = ("M", "A", "B", "path/to/model", "HuggingFaceTB/SmolLM2-135M-Instruct", "Qwen/Qwen2.5-1.5B-Instruct",
           "meta-llama/Meta-Llama-3-8B", "meta-llama/Meta-Llama-3-8B-Instruct")  # fmt: skip
 CPU = ["--device=cpu", "--dtype=float32"]
 SHORT = [*CPU, "--max-new-tokens=4"]
@@ -59,6 +59,7 @@ def files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages take for granted: rows of every stage, an adapter, a file of constants."""
     home = tmp_path_factory.mktemp("files")
     tiny_rows(home / "answers.jsonl", 8, answered=True)
+    tiny_rows(home / "more.jsonl", 2, answered=True)
     for file, rows in (("problems", 8), ("test", 3), ("dev", 3)):
         tiny_rows(home / f"{file}.jsonl", rows, answered=False)
     lines = [f'"What is {i} plus 2?",#### {i + 2}' for i in range(12)]

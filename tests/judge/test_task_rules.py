@@ -58,6 +58,20 @@ def test_wrong_fields_are_told_and_a_right_extraction_gets_no_nonsense() -> None
     ]
 
 
+def test_references_that_are_no_labels_are_not_read_as_labels() -> None:
+    wrong = Verdict(correct=False, reason="f([1]) gives [1], should be [-1]")
+    minus, plain = (
+        Graded(
+            id=sign, question=f"q{sign}", reference=f"return [{sign}x for x in xs]", response="return xs", verdict=wrong
+        )
+        for sign in ("-", "")
+    )
+    words = [row.judgment for row in judge([minus, plain], RuleJudge("code")).judged]
+    assert words == ["The code does not do what is asked: f([1]) gives [1], should be [-1]."] * 2
+    with pytest.raises(DataError, match="case and punctuation do not count"):
+        judge([minus, plain], RuleJudge("label"))
+
+
 def test_rules_follow_the_grader_the_task_or_the_reference() -> None:
     wrong = Verdict(correct=False, reason="said so")
     bare = Graded(id="a", question="q", reference='{"total": 125}', response="{}", verdict=wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -51,7 +52,12 @@ class RuleJudge:
 
     def __init__(self, rules: Rules | Literal["auto"] = "auto", rows: Iterable[Graded] = ()) -> None:
         self.rules = rules
-        self._evidence = Evidence(rows)
+        self._rows = tuple(rows)
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        """Read from all rows, and only where rules for labels ask for it: other references need not be labels."""
+        return Evidence(self._rows)
 
     def among(self, rows: Iterable[Graded]) -> RuleJudge:
         """The judge that has read these rows."""

@@ -19,6 +19,7 @@ from nlft.pipeline.results import CellResult, read_results
 
 HERE = Path(__file__).parent
 Key = tuple[str, str, int, str]  # domain, form, draw, method
+BEST = "best plain SFT of each domain"
 
 
 def recorded(folder: Path, split: str, mixture: str, rate: float) -> dict[Key, CellResult]:
@@ -108,9 +109,28 @@ def accuracy_table(cells: dict[Key, CellResult], form: str, grader: str) -> list
     return lines
 
 
+def best_plain(cells: dict[Key, CellResult], forms: Iterable[str]) -> dict[Key, CellResult]:
+    """For each domain the cells of the plain SFT that solved most there, as those of one method, `BEST`.
+
+    It is chosen with hindsight, on the test problems themselves, which favours it.
+    """
+    found = {}
+    for domain, form in itertools.product(DOMAINS, forms):
+        draws = [draw for draw in DRAWS if all((domain, form, draw, method) in cells for method in PLAIN)]
+
+        def mean(method: str, domain: str = domain, form: str = form, draws: Sequence[int] = draws) -> float:
+            return float(np.mean([solved(cells[domain, form, draw, method]) for draw in draws]))
+
+        if draws:
+            best = max(PLAIN, key=mean)
+            found.update({(domain, form, draw, BEST): cells[domain, form, draw, best] for draw in draws})
+    return found
+
+
 def comparison_table(cells: dict[Key, CellResult], winner: str, forms: Sequence[str], name: str) -> list[str]:
     """The winner against every other method, corrected after Holm among the plain SFTs."""
-    others = [method for method in METHODS if method != winner]
+    cells = {**cells, **best_plain(cells, forms)}
+    others = [method for method in (*METHODS, BEST) if method != winner]
     results = {}
     for other in others:
         table = differences(cells, winner, other, forms)
@@ -124,7 +144,7 @@ def comparison_table(cells: dict[Key, CellResult], winner: str, forms: Sequence[
     for other, ((mean, low, high, p), count) in results.items():
         family = f"{corrected[other]:.4f}" if other in corrected else "–"
         lines.append(
-            f"| `{other}` | {count} | {100 * mean:+.1f} | {100 * low:.1f} to {100 * high:.1f} | {p:.4f} | {family} |"
+            f"| {other if other == BEST else f'`{other}`'} | {count} | {100 * mean:+.1f} | {100 * low:.1f} to {100 * high:.1f} | {p:.4f} | {family} |"
         )
     return lines
 

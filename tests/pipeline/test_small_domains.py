@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,6 +100,25 @@ def test_the_bootstrap_takes_domains_draws_and_problems(monkeypatch):
     assert p > 0.5
     small, large = (report.bootstrap([[[1.0, -1.0, 1.0, 0.0] * n]])[1] for n in (5, 500))
     assert small < 0 < large, "more problems make the interval of one domain narrower"
+
+
+def test_the_best_plain_sft_is_chosen_in_each_domain_over_its_finished_draws(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    report = import_module("report")
+    told = {"sft-response": ("1100", "1100"), "sft-correct": ("1110", "0000"), "sft-mixed": ("0000", "0000")}
+    told |= {"sft-reference": ("0001", "0001"), "sft-both": ("0000", "0000")}
+    cells = {
+        ("few-legs", "final", draw, method): SimpleNamespace(solved={"flexible": digits[draw - 1]})
+        for method, digits in told.items()
+        for draw in (1, 2)
+    }
+    cells["small-sums", "final", 1, "sft-response"] = SimpleNamespace(
+        solved={"flexible": "1111"}
+    )  # the others are missing
+    best = report.best_plain(cells, ["final"])
+    assert {key[:3]: cell.solved["flexible"] for key, cell in best.items()} == {
+        ("few-legs", "final", 1): "1100", ("few-legs", "final", 2): "1100",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

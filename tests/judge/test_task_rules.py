@@ -62,7 +62,11 @@ def test_references_that_are_no_labels_are_not_read_as_labels() -> None:
     wrong = Verdict(correct=False, reason="f([1]) gives [1], should be [-1]")
     minus, plain = (
         Graded(
-            id=sign, question=f"q{sign}", reference=f"return [{sign}x for x in xs]", response="return xs", verdict=wrong
+            id=f"row{sign}",
+            question=f"q{sign}",
+            reference=f"return [{sign}x for x in xs]",
+            response="return xs",
+            verdict=wrong,
         )
         for sign in ("-", "")
     )

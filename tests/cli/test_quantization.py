@@ -31,7 +31,7 @@ def test_every_verb_with_a_model_quantizes_it(
     def asked(kind: str, *_: object) -> None:
         raise ConfigError(f"asked for {kind}")
 
-    monkeypatch.setattr("nlft.lm.load._quantization", asked)
+    monkeypatch.setattr("nlft.lm.load.quantization_config", asked)
     monkeypatch.chdir(tmp_path)
     tiny_rows(tmp_path / "problems.jsonl", 2, answered=False)
     write_records(tmp_path / "judged.jsonl", ROWS)

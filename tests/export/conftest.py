@@ -13,21 +13,21 @@ from nlft.prompts import load_prompts
 from nlft.provenance import provenance
 
 
-@pytest.fixture(scope="session")
-def adapter(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stirred LoRA adapter of the tiny model, as training would leave it, with a file that must not leave it."""
+def make_adapter(folder: Path, home: Path, quantization: str | None = None) -> Path:
+    """A stirred LoRA adapter of a tiny model, as training would leave it, with a file that must not leave it."""
     from peft import get_peft_model
 
     from nlft.train import lora_config
 
-    home = tmp_path_factory.mktemp("trained") / "adapter"
-    lm, prompts = load_model(str(folder), dtype="float32", device="cpu"), load_prompts("short")
+    prompts = load_prompts("short")
+    lm = load_model(str(folder), dtype="float32", device="cpu", quantization=quantization)
     model = get_peft_model(lm.model, lora_config(lm.model, r=4))
     stir(model)
     source = Source(Path("judged.jsonl"), {"epochs": 2})
     told = Told.of(
-        ROWS, source, model="org/tiny", quantization=None, prompts=prompts, chat_template=lm.tokenizer.chat_template
-    )
+        ROWS, source, model="org/tiny", quantization=quantization, prompts=prompts,
+        chat_template=lm.tokenizer.chat_template,
+    )  # fmt: skip
     begin(home, told, prompts, resume=False)
     model.save_pretrained(home)
     lm.tokenizer.save_pretrained(home)
@@ -37,6 +37,12 @@ def adapter(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_card(home)
     (home / "judged.jsonl").write_text(ROWS[0].model_dump_json())
     return home
+
+
+@pytest.fixture(scope="session")
+def adapter(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of the tiny model."""
+    return make_adapter(folder, tmp_path_factory.mktemp("trained") / "adapter")
 
 
 @pytest.fixture(scope="session")

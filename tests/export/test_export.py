@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.export.conftest import make_adapter
+from tests.tiny import tiny_model
 
 from nlft.adapter import copy_adapter
 from nlft.cli.app import run as cli
@@ -134,6 +136,44 @@ def test_lm_eval_asks_the_merged_model_and_the_adapter(
         found.append(results["results"]["two_rows"]["same,none"])
     assert found[:2] == [1.0, 1.0]
     assert found[2] < 1.0  # the untrained model
+
+
+def test_an_adapter_of_a_quantized_model_is_merged_into_what_it_was_trained_on(
+    dev: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Into weights as they were quantized, held in 32 bits: not into the ones that were never rounded."""
+    import torch
+    from safetensors.torch import load_file
+
+    pytest.importorskip("bitsandbytes", reason="the extra quant is not installed")
+    wide = tiny_model(tmp_path / "wide", hidden_size=64)
+    trained = make_adapter(wide, tmp_path / "trained", "4bit")
+    more = ["--merge", "--model", str(wide), "--dtype", "float32", "--dev", str(dev), "--max-new-tokens", "8"]
+    assert export(trained, tmp_path / "merged", *more) == 2
+    assert "was trained on a model quantized to 4bit" in capsys.readouterr().err
+    assert export(trained, tmp_path / "merged", *more, "--quantization", "4bit") == 0
+    assert "3 of 3 answers are the same" in capsys.readouterr().out
+    name = "model.layers.0.mlp.up_proj.weight"
+    merged, plain = (load_file(place / "model.safetensors")[name] for place in (tmp_path / "merged", wide))
+    lora = load_file(trained / "adapter_model.safetensors")
+    down, up = (lora[f"base_model.model.model.layers.0.mlp.up_proj.lora_{each}.weight"] for each in "AB")
+    base = merged - up @ down * (16 / 4)  # alpha / r
+    quantized = load_model(str(wide), dtype="float32", device="cpu", quantization="4bit").model.dequantize()
+    torch.testing.assert_close(base, quantized.model.layers[0].mlp.up_proj.weight.data.float(), atol=1e-5, rtol=0)
+    assert (base - plain).abs().max() > 0.01
+    assert not load_model(str(tmp_path / "merged"), device="cpu").model.config.to_dict().get("quantization_config")
+
+
+def test_a_merge_into_other_weights_is_refused(
+    adapter: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--merge", "--model", str(folder), "--check", "0"]
+    assert export(adapter, tmp_path / "out", *more, "--quantization", "4bit") == 2
+    assert "on a model that was not quantized" in capsys.readouterr().err
+    # As a model from the hub whose stored weights are quantized.
+    monkeypatch.setattr("transformers.LlamaForCausalLM.is_quantized", True, raising=False)
+    assert export(adapter, tmp_path / "out", *more) == 2
+    assert "are quantized, and a sum with the adapter would be rounded" in capsys.readouterr().err
 
 
 def test_a_merge_that_lost_the_adapter_is_refused(

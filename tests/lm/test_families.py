@@ -13,6 +13,7 @@ import pytest
 import torch
 from tests.lm.families import FAMILIES, TEMPLATES, Family
 
+from nlft.cli.app import run as cli
 from nlft.lm import LanguageModel, encode_example, encode_prompt
 from nlft.lm.config import SamplingSettings, TemplateSettings
 from nlft.lm.frame import frame_of
@@ -22,7 +23,7 @@ from nlft.lm.load import closing_id
 from nlft.lm.logprobs import path_logprobs
 from nlft.lm.template import settle_template
 from nlft.prompts import load_prompts
-from nlft.records import Judged, Verdict
+from nlft.records import Judged, Verdict, write_records
 
 SHORT = load_prompts("short")
 ANSWER = "It is 4, as 2 + 2 = 4.\n#### 4"
@@ -83,6 +84,24 @@ def test_prompt_and_response_are_the_templates_rendering(family: Family, monkeyp
         assert tokenizer.decode(example.base.tokens).replace("<think>\n<", "<think><") == whole[:end]
     else:
         assert list(example.base.tokens) == ids(tokenizer, whole[:end])
+
+
+@TABLE
+def test_the_command_shows_that_rendering(family: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`nlft data show FILE ROW --model M`, with the trained tokens marked, from a folder of the model."""
+    tokenizer = family.tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    write_records(tmp_path / "judged.jsonl", [ROW])
+    words = ["data", "show", str(tmp_path / "judged.jsonl"), "1", "--model", str(tmp_path), "--prompts", "short"]
+    words += ["--thinking", family.thinking, *(["--chat-template", "plain"] if family.template is None else [])]
+    assert cli(words) == 0
+    example = encode_example(settled(family), ROW, SHORT)
+    shown = capsys.readouterr().out
+    for path in (example.base, example.standard, example.judge):
+        assert path is not None
+        assert f"{tokenizer.decode(path.prompt)}⟦{tokenizer.decode(path.response)}⟧" in shown
+    assert f"the {len(example.response)} trained are in ⟦ ⟧" in shown
 
 
 CLOSED_THOUGHT = "\n</think>\n\n"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.tiny import tiny_model
 from tests.train.reft import tiny_reft
-from tests.train.tiny_train import ROWS, config
+from tests.train.tiny_train import ROWS, config, stir
 
 from nlft.cli.app import run as cli
 from nlft.errors import ConfigError
@@ -89,6 +90,27 @@ def test_an_adapter_on_a_quantized_model(folder: Path, tmp_path: Path, kind: str
     assert losses[3]["loss"] < losses[0]["loss"]
     assert torch.equal(layer.weight if not hasattr(layer, "base_layer") else layer.base_layer.weight, before)
     assert lm.model.model.norm.weight.dtype is lm.model.lm_head.weight.dtype is torch.float32
+
+
+def test_a_pass_without_gradient_leaves_a_quantized_model_trainable(tmp_path: Path) -> None:
+    """On a CPU with bfloat16, bitsandbytes would repack the weights, and hand no gradient on from then on."""
+    pytest.importorskip("bitsandbytes")
+    wide = str(tiny_model(tmp_path / "wide", hidden_size=64))
+    lm = load_model(wide, dtype="bfloat16", device="cpu", quantization="4bit")
+    settings = config(tmp_path, objective="sft", bf16=True)
+    made = NLFTTrainer(
+        lm.model, settings, ROWS, processing_class=lm.tokenizer, peft_config=lora_config(lm.model, lora_dropout=0.0)
+    )
+    stir(made.model)
+
+    def gradient() -> torch.Tensor:
+        made.model.zero_grad()
+        made.compute_loss(made.model.train(), made.data_collator(made.train_dataset.examples)).backward()
+        return torch.cat([p.grad.flatten() for p in made.model.parameters() if p.grad is not None])
+
+    before = gradient()
+    logprobs(made.model, made.train_dataset.examples)
+    torch.testing.assert_close(gradient(), before)
 
 
 def test_without_bitsandbytes_quantization_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

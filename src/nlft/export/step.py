@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from nlft.adapter import Score, copy_adapter, model_id, write_card
+from nlft.adapter import Score, copy_adapter, model_id, read_told, write_card
 from nlft.adapter.record import PROMPTS, SETTINGS, SUMMARY, handed_over, name_base, open_modes, read_base, trained_file
 from nlft.errors import ConfigError, DataError, ModelError
 from nlft.evaluate.evaluation import read_evaluation
@@ -26,7 +26,7 @@ def run(settings: ExportSettings, adapter: Path, output: Path, *, overwrite: boo
 
     Raises:
         DataError: for a folder that is no adapter, or an `output` that exists.
-        ConfigError: if the base model's place is unknown.
+        ConfigError: if the base model's place is unknown, or it is quantized otherwise than it was in training.
         ModelError: if the merged model answers otherwise than merging explains.
     """
     if not (adapter / "adapter_config.json").is_file():
@@ -91,6 +91,14 @@ def _merge(settings: ExportSettings, base: str, adapter: Path, folder: Path) -> 
     from nlft.lm import load_as
     from nlft.lm.merge import apart, merged, save_model, stored_dtype
 
+    told = read_told(adapter)
+    if told is not None and told.quantization != settings.quantization:
+        learnt = f"quantized to {told.quantization}" if told.quantization else "that was not quantized"
+        raise ConfigError(
+            f"the adapter was trained on a model {learnt}, and means nothing to other weights",
+            file=adapter,
+            remedy=f"add --quantization {told.quantization}" if told.quantization else "drop --quantization",
+        )
     if settings.dtype == "auto":
         own = stored_dtype(base, trust_remote_code=settings.trust_remote_code)
         settings = settings.model_copy(update={"dtype": own})

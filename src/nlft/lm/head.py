@@ -69,9 +69,15 @@ class Asked:
 
 
 class ScoringHead(nn.Module):
-    """Mixed into the class of a model's head: as before, unless something is asked of it."""
+    """Mixed into the class of a model's head: as before, unless something is asked of it.
+
+    Attributes:
+        asked: What is asked of it.
+        chunks_of: The device whose chunks it makes, if not the one where its states are.
+    """
 
     asked: Asked | None = None
+    chunks_of: torch.device | None = None
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The logits; where targets are asked, one vector of all that carries gradient (see `Asked.split`)."""
@@ -128,7 +134,7 @@ def asking(base: Any, asked: Asked | None) -> Iterator[None]:
 
 def _chunk_rows_of(head: nn.Module, device: torch.device) -> int:
     weight = head.weight if isinstance(head.weight, Tensor) else next(head.parameters())
-    return chunk_rows(weight.shape[0], device)
+    return chunk_rows(weight.shape[0], getattr(head, "chunks_of", None) or device)
 
 
 def _logits(head: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -151,10 +157,10 @@ class _FrozenHead(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         needs_gradient: bool,
+        step: int,
     ) -> Tensor:
         logp = torch.empty(targets.shape, dtype=torch.float32, device=hidden.device)
         slope = torch.empty_like(hidden) if needs_gradient else None
-        step = chunk_rows(weight.shape[0], hidden.device)
         for start in range(0, len(targets), step):
             chunk = slice(start, start + step)
             logits = F.linear(hidden[chunk], weight, bias).float()
@@ -173,9 +179,9 @@ class _FrozenHead(torch.autograd.Function):
     @staticmethod
     def backward(
         context: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None, None, None, None]:
+    ) -> tuple[Tensor, None, None, None, None, None]:
         (slope,) = context.saved_tensors  # type: ignore[attr-defined]
-        return (gradient[:, None] * slope).to(slope.dtype), None, None, None, None
+        return (gradient[:, None] * slope).to(slope.dtype), None, None, None, None, None
 
 
 def target_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -192,7 +198,8 @@ def target_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
     product = getattr(_logits(head), "__func__", None)
     if product is nn.Linear.forward and not any(p.requires_grad for p in head.parameters()):
         needs_gradient = hidden.requires_grad and torch.is_grad_enabled()
-        result: Tensor = _FrozenHead.apply(hidden, targets, head.weight, head.bias, needs_gradient)  # type: ignore[no-untyped-call]
+        step = _chunk_rows_of(head, hidden.device)
+        result: Tensor = _FrozenHead.apply(hidden, targets, head.weight, head.bias, needs_gradient, step)  # type: ignore[no-untyped-call]
         return result
     return gathered_logprobs(head, hidden, targets[:, None]).squeeze(-1)
 

@@ -166,7 +166,7 @@ def load_model(
     if where.type == "cuda":  # straight there: the host needs no memory for a second copy
         extra["device_map"] = {"": torch.cuda.current_device() if where.index is None else where.index}
     if quantization is not None:
-        extra["quantization_config"] = _quantization(quantization, weights)
+        extra["quantization_config"] = quantization_config(quantization, weights)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code, template=template, adapter=adapter)
     if adapter is not None:
         _warn_of_quantization(adapter, quantization)
@@ -289,7 +289,12 @@ def with_adapter(model: Any, adapter: str | Path) -> Any:
         raise _cannot_load("adapter", str(adapter), error) from error
 
 
-def _quantization(kind: str, dtype: torch.dtype) -> Any:
+def quantization_config(kind: str, dtype: torch.dtype) -> Any:
+    """How bitsandbytes quantizes a model whose passes are to compute in `dtype`.
+
+    Raises:
+        ConfigError: for another kind than "4bit" and "8bit", or without bitsandbytes.
+    """
     from transformers import BitsAndBytesConfig
 
     if kind not in ("4bit", "8bit"):

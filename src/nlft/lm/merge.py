@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
+from nlft.errors import ConfigError
 from nlft.lm.config import LoadSettings
 from nlft.lm.load import DTYPES, LanguageModel, load_as, with_adapter
 from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
+from nlft.lm.wrappers import unwrap
 
 __all__ = ["apart", "merged", "save_model", "stored_dtype"]
 
@@ -30,11 +32,17 @@ def apart(settings: LoadSettings, model: str, adapter: str | Path) -> LanguageMo
     computed with in few bits: a merged model is not either.
 
     Raises:
-        ModelError, ConfigError: as `load_model`.
+        ModelError, ConfigError: as `load_model`; for a model whose stored weights are quantized.
     """
     settings = settings.model_copy(update={"dtype": "float32"})
     if settings.quantization is None:
-        return load_as(settings, model, adapter=adapter)
+        lm = load_as(settings, model, adapter=adapter)
+        if getattr(unwrap(lm.model), "is_quantized", False):
+            raise ConfigError(
+                f"the weights of {model} are quantized, and a sum with the adapter would be rounded to as few bits",
+                remedy="serve the adapter apart (--adapter-only), or train it on the model that is not quantized",
+            )
+        return lm
     lm = load_as(settings, model)
     with quiet():
         whole = with_adapter(lm.model.dequantize(dtype=torch.float32), adapter)

@@ -24,7 +24,7 @@ from nlft.progress import Progress, progress
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
 from nlft.train.dev import Dev
-from nlft.train.lora import FirstAdapter, lora_config
+from nlft.train.lora import FirstAdapter, lora_config, quantized
 from nlft.train.memory import fit
 from nlft.train.summary import TrainResult, begin_run, train_settings, write_summary
 from nlft.train.trainer import NLFTTrainer
@@ -77,7 +77,7 @@ def train(
     with quiet():
         trainer = make_trainer(rows, lm, config, lora=lora, full=full, dev=dev, callbacks=list(callbacks))
     if fit_memory:
-        fit(trainer)
+        fit(trainer, lora=None if full else lora or {}, quantization=quantized(lm.model))
     own = train_settings(trainer)
     told = begin_run(rows, lm, config, source, {**own, "lora": lora or {}, "full": full}, resume=resume)
     result = run_trainer(trainer, start=start, resume=resume)

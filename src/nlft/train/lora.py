@@ -16,7 +16,7 @@ from nlft.config import did_you_mean
 from nlft.errors import ConfigError
 from nlft.lm.quiet import quiet
 
-__all__ = ["FirstAdapter", "changes_base", "check_lora", "lora_config", "prepared"]
+__all__ = ["FirstAdapter", "changes_base", "check_lora", "lora_config", "prepared", "quantized"]
 
 # The paper's appendix B, and the projections its authors put their adapters on.
 PAPER = {"r": 16, "lora_alpha": 16, "lora_dropout": 0.05}
@@ -114,13 +114,23 @@ def changes_base(peft_config: Any) -> bool:
     return INITIALISATIONS.get(kind, True) if isinstance(kind, str) else False
 
 
-def prepared(model: Any, args: Any) -> Any:
+def quantized(model: Any) -> str | None:
+    """How a model is quantized: "4bit", "8bit" or not at all."""
+    return next((kind for kind in ("4bit", "8bit") if getattr(model, f"is_loaded_in_{kind}", False)), None)
+
+
+def prepared(model: Any) -> Any:
     """A model for an adapter: a quantized one gets its norms, embeddings and head in float32, as QLoRA has them."""
-    if not (getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
+    if quantized(model) is None:
         return model
     from peft import prepare_model_for_kbit_training
 
-    # transformers switches checkpointing on itself, as `args` say.
+    for module in model.modules():
+        # On CPUs with bfloat16, bitsandbytes repacks weights in the first pass without gradient, for good, and its
+        # product of repacked weights hands no gradient on.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    # transformers switches checkpointing on itself, as the trainer's arguments say.
     return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 

@@ -1,91 +1,308 @@
-"""What a training step needs of a GPU's memory, estimated from what one short pass leaves behind."""
+"""What a training step computes and how much memory it takes, by running it on tensors without data.
+
+Torch's fake tensors have shapes, types and a device. So the numbers are those of the very code that trains, whatever
+the model; a quantized one is run with bitsandbytes' own layers.
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
-from typing import Any
+import weakref
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from math import prod
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.quantizers import AutoHfQuantizer
 
-from nlft.lm.head import chunk_bytes
-from nlft.lm.logprobs import path_logprobs, shares_prefixes
-from nlft.lm.pack import TokenPath, pack_sequences
-from nlft.train.trainer import NLFTTrainer
+from nlft.errors import ConfigError
+from nlft.lm.encode import EncodedExample
+from nlft.lm.head import scoring_head
+from nlft.lm.load import quantization_config
+from nlft.lm.logprobs import share_prefixes
+from nlft.lm.obstacle import sharing_obstacle
+from nlft.lm.quiet import quiet
+from nlft.lm.score import score_batch
+from nlft.lm.wrappers import unwrap
+from nlft.objectives import Objective
+from nlft.train.lora import lora_config, prepared
+
+if TYPE_CHECKING:
+    from nlft.train.trainer import NLFTTrainer
+
+__all__ = ["Rehearsal", "fit", "needed", "rehearse"]
 
 logger = logging.getLogger("nlft")
 
-# A trained weight's gradient and AdamW's two averages have its own type.
-PER_TRAINED = 3
-# The logits of a chunk, their softmax and its product with the head are there at once.
-CHUNKS = 3
-# What kernels take for a moment, and memory that is free in pieces.
-RESERVE = 1.1
+FEW = 2  # layers that are rehearsed, and twice as many, to tell what one adds
+ADAM_BYTES = 8  # its two averages of a trained weight, in float32
+# What a step takes, as a multiple of its tensors. On the CPU the C library keeps what was freed: 1.41 to 1.50 with
+# glibc, in four runs of SmolLM2-135M. On a GPU, what kernels take for a moment, and memory that is free in pieces.
+SPARE = {"cpu": 1.45, "cuda": 1.1}
+BLOCK = 64  # weights that share a scale in 4 bits
+SCALES = "scales"
 
 
-def fit(trainer: NLFTTrainer) -> None:
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one step takes.
+
+    Attributes:
+        weights: Bytes of the model's weights and the adapter's.
+        optimizer: Bytes of the optimiser's state.
+        step: Bytes of a step's activations and gradients, at their peak; a device takes `SPARE` times as much.
+        operations: Floating-point operations of the step.
+        trained: Number of trained weights.
+    """
+
+    weights: int
+    optimizer: int
+    step: int
+    operations: int
+    trained: int
+
+    def scaled(self, share: float) -> Rehearsal:
+        """With the operations of a step so much as large."""
+        return replace(self, operations=round(self.operations * share))
+
+
+def fit(trainer: NLFTTrainer, **how: Any) -> None:
     """Turn on activation checkpointing, with a line, if a step without it would not fit the GPU's free memory.
 
-    Several processes, and devices other than CUDA, are left as they are.
+    Several processes, and devices other than CUDA, are left as they are; `how` is as for `needed`.
     """
     device = trainer.args.device
     if device.type != "cuda" or trainer.args.world_size > 1:
         return
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    needed = step_bytes(trainer)
-    if needed > free:
+    try:
+        step = needed(trainer, **how)
+    except ConfigError as error:
+        logger.warning("it is not known whether a step fits the GPU's memory: %s", error.message)
+        return
+    if step > free:
         trainer.args.activation_checkpointing = True
         logger.warning(
             "a step may need %.1f GB, and %.1f are free: activation checkpointing is on (slower; "
-            "--no-gradient-checkpointing keeps it off)", needed / 1e9, free / 1e9,
+            "--no-gradient-checkpointing keeps it off)", step / 1e9, free / 1e9,
         )  # fmt: skip
 
 
-def step_bytes(trainer: NLFTTrainer) -> float:
-    """What a step needs in addition to the weights, at most, in bytes: the batch's rows are the longest there are."""
-    model: Any = trainer.model
-    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    rows = sorted(trainer.train_dataset.examples, key=lambda example: -example.longest)
-    rows = rows[: trainer.args.per_device_train_batch_size]
-    paths = [example.base for example in rows]
-    for example in rows:
-        names = trainer.objective.needs(correct=example.correct).loss
-        paths += [path for name in sorted(names) if (path := getattr(example, name)) is not None]
-    if shares_prefixes(model):
-        tokens = len(pack_sequences([path.tokens for path in paths]).ids)
-    else:
-        tokens = len(paths) * max(len(path.tokens) for path in paths)
-    working = tokens * bytes_per_token(model) + CHUNKS * chunk_bytes(trainer.args.device)
-    return float(RESERVE * (PER_TRAINED * trained + working))
+def needed(trainer: NLFTTrainer, *, lora: dict[str, Any] | None, quantization: str | None = None) -> float:
+    """What a step of the longest rows needs in addition to the weights, in bytes, without checkpointing.
 
-
-def bytes_per_token(model: nn.Module) -> float:
-    """What each token leaves behind for the backward pass, in bytes, without activation checkpointing.
-
-    Counted by running a short pass and a longer one: the memory of all tensors that autograd keeps and that are no
-    weights. Attention keeps as much for each token, however many there are.
+    Args:
+        trainer: One that has not begun.
+        lora: The adapter's fields; None trains all weights.
+        quantization: Of the model.
     """
-    short, long = 256, 512
-    training = model.training
-    model.train()
+    args, base = trainer.args, unwrap(trainer.model)
+    rows = sorted(trainer.train_dataset.examples, key=lambda example: -example.longest)
+    done = rehearse(
+        base.config,
+        rows[: args.per_device_train_batch_size],
+        trainer.objective,
+        dtype=torch.bfloat16 if quantization and args.bf16 else base.dtype,
+        lora=lora,
+        quantization=quantization,
+        autocast=bool(args.bf16),
+        anchored=args.anchor > 0,
+        device=args.device,
+    )
+    return done.optimizer + SPARE.get(args.device.type, 1.0) * done.step
+
+
+def rehearse(
+    source: Any,
+    batch: Sequence[EncodedExample],
+    objective: Objective,
+    *,
+    dtype: torch.dtype,
+    lora: dict[str, Any] | None,
+    quantization: str | None = None,
+    autocast: bool = False,
+    checkpointing: bool = False,
+    stored: bool = False,
+    anchored: bool = False,
+    device: torch.device | None = None,
+) -> Rehearsal:
+    """Run a micro-batch forward and backward on fake tensors.
+
+    Args:
+        source: The model's folder or hub id, of which only the config is read, or a config.
+        batch: The rows.
+        objective: Decides which paths are run.
+        dtype: Of the weights; those of a quantized model are computed in it.
+        lora: The adapter's fields; None trains all weights.
+        quantization: "4bit", "8bit" or None.
+        autocast: Compute in bfloat16.
+        checkpointing: Compute activations again in the backward pass.
+        stored: The scales are known, as under the schedule "once" after the first epoch.
+        anchored: The loss has an anchor.
+        device: Whose chunks of logits the head makes; the CPU's by default.
+
+    Raises:
+        ConfigError: for a model whose code asks for values, not only for shapes, or without bitsandbytes.
+    """
+    config = AutoConfig.from_pretrained(source) if isinstance(source, str) else copy.deepcopy(source)
+    depth = config.get_text_config().num_hidden_layers
+
+    def run(layers: int) -> tuple[int, int]:
+        config.get_text_config().num_hidden_layers = layers
+        model = _meta(config, dtype, lora, quantization)
+        if checkpointing:
+            unwrap(model).activation_checkpointing_enable()
+        scoring_head(unwrap(model)).chunks_of = device
+        return _step(model, batch, objective, autocast=autocast, stored=stored, anchored=anchored)
+
     try:
-        with torch.random.fork_rng(devices=[d] if (d := next(model.parameters()).device).type == "cuda" else []):
-            return (_kept(model, long) - _kept(model, short)) / (long - short)
-    finally:
-        model.train(training)
+        whole = _meta(config, dtype, lora, quantization)
+        if depth <= 2 * FEW or (lora or {}).get("layers_to_transform") is not None:
+            peak, operations = run(depth)
+        else:  # the rest are like the first few
+            few, more = run(FEW), run(2 * FEW)
+            peak, operations = (b + (depth - 2 * FEW) * (b - a) // FEW for a, b in zip(few, more, strict=True))
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"this model cannot be rehearsed without weights: {str(error).splitlines()[0]}", remedy="drop --dry-run"
+        ) from error
+    trained = sum(each.numel() for each in whole.parameters() if each.requires_grad)
+    stores = [*whole.parameters(), *(each for name, each in whole.named_buffers() if name.endswith(SCALES))]
+    weights = sum(each.numel() * each.element_size() for each in stores)
+    return Rehearsal(weights, ADAM_BYTES * trained, peak, operations, trained)
 
 
-def _kept(model: nn.Module, tokens: int) -> int:
-    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    # The storages are held, or another could come to be in a freed one's place.
-    kept: dict[int, torch.UntypedStorage] = {}
+def _meta(config: Any, dtype: torch.dtype, lora: dict[str, Any] | None, quantization: str | None) -> Any:
+    """The model with its adapter, without data."""
+    from peft import get_peft_model
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage
-        return tensor
+    with quiet(), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        if quantization is not None:
+            quantizer = AutoHfQuantizer.from_config(quantization_config(quantization, dtype), pre_quantized=False)
+            quantizer.preprocess_model(model, device_map=None)
+            quantizer.postprocess_model(model)
+            model = prepared(model)
+        if lora is not None:
+            model = get_peft_model(model, lora_config(model, **lora), low_cpu_mem_usage=True)
+    for module in model.modules():
+        _quantize(module)
+    share_prefixes(model, sharing_obstacle(unwrap(model)) is None)
+    return model
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        path_logprobs(model, [TokenPath((0,) * (tokens - 1), (0,))])
-        return sum(storage.nbytes() for storage in kept.values())
+
+def _packed(module: nn.Module) -> str | None:
+    """How bitsandbytes packs this layer, if it does; PEFT has layers of the same names."""
+    name = type(module).__name__ if type(module).__module__.startswith("bitsandbytes.") else ""
+    return {"Linear4bit": "4bit", "Linear8bitLt": "8bit"}.get(name)
+
+
+def _quantize(module: nn.Module) -> None:
+    """Give a layer of bitsandbytes weights of the size that it packs them to; as shapes, in ordinary tensors."""
+    if (kind := _packed(module)) is None:
+        return
+    weight: Any = module.weight
+    shape, size = weight.shape, weight.numel()
+    packed = (-(-size // 2), 1) if kind == "4bit" else shape
+    dtype = torch.uint8 if kind == "4bit" else torch.int8
+    module.weight = nn.Parameter(torch.empty(packed, dtype=dtype, device="meta"), requires_grad=False)
+    scales = -(-size // BLOCK) if kind == "4bit" else shape[0]
+    module.register_buffer(SCALES, torch.empty(scales, device="meta"))
+    module.shape = shape  # type: ignore[assignment]
+
+
+def _with_scales(module: Any) -> None:
+    """Tell a layer of bitsandbytes where its scales are, once they are fake tensors."""
+    kind = _packed(module)
+    if kind == "4bit":
+        module.weight.quant_state = SimpleNamespace(
+            absmax=module.scales, shape=module.shape, blocksize=BLOCK, quant_type="nf4", dtype=module.compute_dtype,
+            nested=False,
+        )  # fmt: skip
+    elif kind == "8bit":
+        module.weight.CB, module.weight.SCB = module.weight.data, module.scales
+
+
+def _step(
+    model: nn.Module,
+    batch: Sequence[EncodedExample],
+    objective: Objective,
+    *,
+    autocast: bool,
+    stored: bool,
+    anchored: bool,
+) -> tuple[int, int]:
+    """The peak of a step's memory, and its operations."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        _fill(model)
+        model.train()
+        with _Memory() as memory, FlopCounterMode(display=False, custom_mapping=_counted()) as counter:
+            with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
+                rows = score_batch(model, batch, objective, stored=stored, anchored=anchored)
+                kept = [each for row in rows for each in vars(row).values() if isinstance(each, Tensor)]
+                loss = torch.stack([each.sum() for each in kept if each.requires_grad]).sum()
+            del rows, kept
+            loss.backward()  # type: ignore[no-untyped-call]
+    return memory.peak, counter.get_total_flops()
+
+
+def _counted() -> dict[Any, Any]:
+    """The product of bitsandbytes that torch does not know how to count, if that is loaded."""
+    product = getattr(torch.ops.bitsandbytes, "gemm_4bit", None)
+    return {product: lambda states, *_, out_shape, **__: 2 * prod(out_shape) * states[-1]} if product else {}
+
+
+def _fill(model: nn.Module) -> None:
+    """Put fake tensors on the CPU in the place of those on the meta device; what is shared stays shared."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}
+    for module in model.modules():
+        stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for store in stores:
+            for name, tensor in store.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in made:
+                    fake = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+                    parameter = isinstance(tensor, nn.Parameter)
+                    made[id(tensor)] = (tensor, nn.Parameter(fake, tensor.requires_grad) if parameter else fake)
+                store[name] = made[id(tensor)][1]
+    for module in model.modules():
+        _with_scales(module)
+
+
+class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that are made within this context, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live: set[int] = set()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {each.untyped_storage()._cdata for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+        for each in tree_leaves(result):
+            if not isinstance(each, Tensor):
+                continue
+            storage = each.untyped_storage()
+            if storage._cdata in self.live or storage._cdata in given:
+                continue  # a view, or what was there before
+            self.live.add(storage._cdata)
+            self.now += storage.nbytes()
+            weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def _free(self, identity: int, size: int) -> None:
+        self.live.discard(identity)
+        self.now -= size

@@ -60,14 +60,14 @@ def dry_run(settings: TrainSettings, judged: Path) -> str:
     """What `run` would do, and what it takes, as text; no weights are loaded.
 
     Raises:
-        ConfigError: for ReFT, whose steps depend on what it samples, and for a quantized model.
+        DataError, ConfigError, ModelError: as `run` before it trains.
     """
-    for what, idle in (("reft", settings.objective == REFT), ("quantization", settings.quantization is not None)):
-        if idle:
-            raise ConfigError(f"there is no dry run for {what}", remedy="drop --dry-run")
-    from nlft.train.dry_run import describe
+    from nlft.train.dry_run import describe, describe_reft
 
-    return describe(settings, _chosen(settings, list(read_records(judged, Judged)), judged))
+    rows = _chosen(settings, list(read_records(judged, Judged)), judged)
+    if settings.objective != REFT:
+        return describe(settings, rows)
+    return describe_reft(settings, rows, _reft_config(settings, judged.with_suffix(""), bf16=False))
 
 
 def _chosen(settings: TrainSettings, rows: Sequence[Judged], file: Path | None) -> list[Judged]:
@@ -199,12 +199,19 @@ def _has_weights(row: Judged) -> bool:
 def _train_reft(settings: TrainSettings, rows: list[Judged], output: Path, **how: Any) -> TrainResult:
     from nlft.lm import load_as
     from nlft.train.precision import autocast
-    from nlft.train.reft import ReFTConfig, train_reft
+    from nlft.train.reft import train_reft
 
     if settings.marks == "ignore":
         rows = [row.model_copy(update={"marks": None}) for row in rows]
     lm = load_as(settings, settings.model)
-    config = ReFTConfig(
+    config = _reft_config(settings, output, bf16=autocast(lm, full=False, dtype=settings.dtype))
+    return train_reft(rows, lm, config, lora=settings.lora, **how)
+
+
+def _reft_config(settings: TrainSettings, output: Path, *, bf16: bool) -> Any:
+    from nlft.train.reft import ReFTConfig
+
+    return ReFTConfig(
         warm_up_epochs=settings.warm_up_epochs,
         warm_up_learning_rate=settings.warm_up_learning_rate,
         warm_up_batch_size=settings.warm_up_batch_size,
@@ -214,10 +221,9 @@ def _train_reft(settings: TrainSettings, rows: list[Judged], output: Path, **how
         kl_coefficient=settings.kl_coefficient,
         max_completion_length=settings.max_new_tokens,
         grader=settings.grader,
-        bf16=autocast(lm, full=False, dtype=settings.dtype),
+        bf16=bf16,
         **_shared(settings, output),
     )
-    return train_reft(rows, lm, config, lora=settings.lora, **how)
 
 
 def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from nlft.prompts import load_prompts
 from nlft.provenance import digest, peak_memory_mb, provenance
 from nlft.records import Judged, write_lines
 from nlft.train.average import WeightAverage
+from nlft.train.lora import quantized
 from nlft.train.trainer import NLFTTrainer
 
 SHARED_SETTINGS = (
@@ -68,13 +69,12 @@ def begin_run(
         DataError: where a resumed run is told something else.
     """
     prompts = load_prompts(args.prompts, system=args.system)
-    quantized = {"4bit": "is_loaded_in_4bit", "8bit": "is_loaded_in_8bit"}
     kept = {**{name: getattr(args, name) for name in DECISIVE}, **own}
     told = Told.of(
         rows,
         source or Source(settings={name: value for name, value in kept.items() if name != "data"}),
         model=lm.name,
-        quantization=next((kind for kind, name in quantized.items() if getattr(lm.model, name, False)), None),
+        quantization=quantized(lm.model),
         prompts=prompts,
         chat_template=lm.tokenizer.chat_template,
     )

@@ -125,7 +125,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             from peft import get_peft_model
 
             set_seed(args.seed)  # before the adapter draws its first weights
-            network = get_peft_model(prepared(network, args), peft_config)
+            network = get_peft_model(prepared(network), peft_config)
         else:
             check_masters(network, args.learning_rate)
         _check_head(args, network)

@@ -17,7 +17,7 @@ from nlft.provenance import digest
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
 from nlft.train.loop import check_folder, clear_checkpoints, clear_folder, make_trainer, run_trainer
-from nlft.train.lora import changes_base, lora_config
+from nlft.train.lora import changes_base, lora_config, prepared
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.reward import check_references
 from nlft.train.reft.trainer import ReFTTrainer
@@ -120,7 +120,7 @@ def _warmed_up(
         trainer.model.unload()
     # Always load it from its file, so that a run resumed here starts from the same numbers as an uninterrupted one.
     with quiet():
-        policy = PeftModel.from_pretrained(lm.model, str(folder), is_trainable=True)
+        policy = PeftModel.from_pretrained(prepared(lm.model), str(folder), is_trainable=True)
     # Its folder names no path; PEFT would look on the hub for what it names.
     policy.peft_config["default"].base_model_name_or_path = lm.model.name_or_path
     return policy

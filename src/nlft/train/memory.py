@@ -218,7 +218,7 @@ def _quantize(module: nn.Module) -> None:
     module.weight = nn.Parameter(torch.empty(packed, dtype=dtype, device="meta"), requires_grad=False)
     scales = -(-size // BLOCK) if kind == "4bit" else shape[0]
     module.register_buffer(SCALES, torch.empty(scales, device="meta"))
-    module.shape = shape  # type: ignore[assignment]
+    module.shape = shape
 
 
 def _with_scales(module: Any) -> None:

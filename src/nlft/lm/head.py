@@ -69,15 +69,10 @@ class Asked:
 
 
 class ScoringHead(nn.Module):
-    """Mixed into the class of a model's head: as before, unless something is asked of it.
-
-    Attributes:
-        asked: What is asked of it.
-        chunks_of: The device whose chunks it makes, if not the one where its states are.
-    """
+    """Mixed into the class of a model's head: as before, unless something is asked of it."""
 
     asked: Asked | None = None
-    chunks_of: torch.device | None = None
+    chunks_of: torch.device | None = None  # the device whose chunks it makes, if not its own
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The logits; where targets are asked, one vector of all that carries gradient (see `Asked.split`)."""

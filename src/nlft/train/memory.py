@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import prod
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,20 +21,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.quantizers import AutoHfQuantizer
+from transformers import AutoConfig
 
 from nlft.errors import ConfigError
 from nlft.lm.encode import EncodedExample
 from nlft.lm.head import scoring_head
-from nlft.lm.load import quantization_config
-from nlft.lm.logprobs import share_prefixes
-from nlft.lm.obstacle import sharing_obstacle
-from nlft.lm.quiet import quiet
 from nlft.lm.score import score_batch
 from nlft.lm.wrappers import unwrap
 from nlft.objectives import Objective
-from nlft.train.lora import lora_config, prepared
+from nlft.train.bare_model import SCALES, bare_model, fill
 
 if TYPE_CHECKING:
     from nlft.train.trainer import NLFTTrainer
@@ -49,8 +43,6 @@ ADAM_BYTES = 8  # its two averages of a trained weight, in float32
 # What a step takes, as a multiple of its tensors. On the CPU the C library keeps what was freed: 1.41 to 1.50 with
 # glibc, in four runs of SmolLM2-135M. On a GPU, what kernels take for a moment, and memory that is free in pieces.
 SPARE = {"cpu": 1.45, "cuda": 1.1}
-BLOCK = 64  # weights that share a scale in 4 bits
-SCALES = "scales"
 
 
 @dataclass(frozen=True)
@@ -159,14 +151,14 @@ def rehearse(
 
     def run(layers: int) -> tuple[int, int]:
         config.get_text_config().num_hidden_layers = layers
-        model = _meta(config, dtype, lora, quantization)
+        model = bare_model(config, dtype, lora, quantization)
         if checkpointing:
             unwrap(model).activation_checkpointing_enable()
         scoring_head(unwrap(model)).chunks_of = device
         return _step(model, batch, objective, autocast=autocast, stored=stored, anchored=anchored)
 
     try:
-        whole = _meta(config, dtype, lora, quantization)
+        whole = bare_model(config, dtype, lora, quantization)
         if depth <= 2 * FEW or (lora or {}).get("layers_to_transform") is not None:
             peak, operations = run(depth)
         else:  # the rest are like the first few
@@ -182,57 +174,6 @@ def rehearse(
     return Rehearsal(weights, ADAM_BYTES * trained, peak, operations, trained)
 
 
-def _meta(config: Any, dtype: torch.dtype, lora: dict[str, Any] | None, quantization: str | None) -> Any:
-    """The model with its adapter, without data."""
-    from peft import get_peft_model
-
-    with quiet(), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        if quantization is not None:
-            quantizer = AutoHfQuantizer.from_config(quantization_config(quantization, dtype), pre_quantized=False)
-            quantizer.preprocess_model(model, device_map=None)
-            quantizer.postprocess_model(model)
-            model = prepared(model)
-        if lora is not None:
-            model = get_peft_model(model, lora_config(model, **lora), low_cpu_mem_usage=True)
-    for module in model.modules():
-        _quantize(module)
-    share_prefixes(model, sharing_obstacle(unwrap(model)) is None)
-    return model
-
-
-def _packed(module: nn.Module) -> str | None:
-    """How bitsandbytes packs this layer, if it does; PEFT has layers of the same names."""
-    name = type(module).__name__ if type(module).__module__.startswith("bitsandbytes.") else ""
-    return {"Linear4bit": "4bit", "Linear8bitLt": "8bit"}.get(name)
-
-
-def _quantize(module: nn.Module) -> None:
-    """Give a layer of bitsandbytes weights of the size that it packs them to; as shapes, in ordinary tensors."""
-    if (kind := _packed(module)) is None:
-        return
-    weight: Any = module.weight
-    shape, size = weight.shape, weight.numel()
-    packed = (-(-size // 2), 1) if kind == "4bit" else shape
-    dtype = torch.uint8 if kind == "4bit" else torch.int8
-    module.weight = nn.Parameter(torch.empty(packed, dtype=dtype, device="meta"), requires_grad=False)
-    scales = -(-size // BLOCK) if kind == "4bit" else shape[0]
-    module.register_buffer(SCALES, torch.empty(scales, device="meta"))
-    module.shape = shape
-
-
-def _with_scales(module: Any) -> None:
-    """Tell a layer of bitsandbytes where its scales are, once they are fake tensors."""
-    kind = _packed(module)
-    if kind == "4bit":
-        module.weight.quant_state = SimpleNamespace(
-            absmax=module.scales, shape=module.shape, blocksize=BLOCK, quant_type="nf4", dtype=module.compute_dtype,
-            nested=False,
-        )  # fmt: skip
-    elif kind == "8bit":
-        module.weight.CB, module.weight.SCB = module.weight.data, module.scales
-
-
 def _step(
     model: nn.Module,
     batch: Sequence[EncodedExample],
@@ -244,7 +185,7 @@ def _step(
 ) -> tuple[int, int]:
     """The peak of a step's memory, and its operations."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        _fill(model)
+        fill(model)
         model.train()
         with _Memory() as memory, FlopCounterMode(display=False, custom_mapping=_counted()) as counter:
             with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
@@ -260,24 +201,6 @@ def _counted() -> dict[Any, Any]:
     """The product of bitsandbytes that torch does not know how to count, if that is loaded."""
     product = getattr(torch.ops.bitsandbytes, "gemm_4bit", None)
     return {product: lambda states, *_, out_shape, **__: 2 * prod(out_shape) * states[-1]} if product else {}
-
-
-def _fill(model: nn.Module) -> None:
-    """Put fake tensors on the CPU in the place of those on the meta device; what is shared stays shared."""
-    made: dict[int, tuple[Tensor, Tensor]] = {}
-    for module in model.modules():
-        stores: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-        for store in stores:
-            for name, tensor in store.items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in made:
-                    fake = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-                    parameter = isinstance(tensor, nn.Parameter)
-                    made[id(tensor)] = (tensor, nn.Parameter(fake, tensor.requires_grad) if parameter else fake)
-                store[name] = made[id(tensor)][1]
-    for module in model.modules():
-        _with_scales(module)
 
 
 class _Memory(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -167,18 +167,8 @@ def _train_once(
     )
     if settings.objective in ("first-error", "clipped-ratio") and not any(_has_weights(row) for row in rows):
         rows = with_step_weights(rows, lm.tokenizer, marks=settings.marks == "use")
-    fit = settings.gradient_checkpointing is None
-    return train(
-        rows,
-        lm,
-        config,
-        lora=settings.lora,
-        full=settings.full,
-        fit_memory=fit,
-        dev=measure,
-        callbacks=callbacks,
-        **how,
-    )
+    how |= {"lora": settings.lora, "full": settings.full, "dev": measure, "callbacks": callbacks}
+    return train(rows, lm, config, fit_memory=settings.gradient_checkpointing is None, **how)
 
 
 def _evaluations(settings: TrainSettings) -> dict[str, Any]:

@@ -192,9 +192,8 @@ def target_logprobs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
     """
     product = getattr(_logits(head), "__func__", None)
     if product is nn.Linear.forward and not any(p.requires_grad for p in head.parameters()):
-        needs_gradient = hidden.requires_grad and torch.is_grad_enabled()
-        step = _chunk_rows_of(head, hidden.device)
-        result: Tensor = _FrozenHead.apply(hidden, targets, head.weight, head.bias, needs_gradient, step)  # type: ignore[no-untyped-call]
+        how = hidden.requires_grad and torch.is_grad_enabled(), _chunk_rows_of(head, hidden.device)
+        result: Tensor = _FrozenHead.apply(hidden, targets, head.weight, head.bias, *how)  # type: ignore[no-untyped-call]
         return result
     return gathered_logprobs(head, hidden, targets[:, None]).squeeze(-1)
 

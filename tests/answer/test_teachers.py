@@ -101,6 +101,12 @@ def test_the_grades_compare_the_teachers(
         f"{cost['B']:.4f}",
         f"{cost['B']:.4f}",
     ]
+    assert run(["grade", str(out), "-o", str(graded), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["teachers"]
+    assert [(each["name"], each["right"]["count"], each["cost"]) for each in told] == [
+        ("A", 4, pytest.approx(cost["A"])),
+        ("B", 1, pytest.approx(cost["B"])),
+    ]
     # Of one teacher there is nothing to compare.
     lines = out.read_text(encoding="utf-8").splitlines()
     out.write_text("\n".join(line for line in lines if json.loads(line)["answerer"] == "A"), encoding="utf-8")

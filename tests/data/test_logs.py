@@ -57,6 +57,21 @@ def test_of_several_choices_the_likeliest_is_the_response() -> None:
     ]
 
 
+def test_choices_that_are_asked_in_other_ways(jsonl: Callable[..., Path]) -> None:
+    line = json.loads((LOGS / "lm-eval-choices.jsonl").read_text(encoding="utf-8").splitlines()[0])
+
+    def logged(requests: list[tuple[str, str, float]], **more: Any) -> str:
+        arguments = {f"gen_args_{at}": {"arg_0": one, "arg_1": two} for at, (one, two, _) in enumerate(requests)}
+        resps = [[[str(likely), "False"]] for *_, likely in requests]
+        (row,) = load_problems(jsonl("log.jsonl", [{**line, "arguments": arguments, "resps": resps, **more}]))
+        assert isinstance(row, Attempt)
+        return row.response
+
+    mutual = [("Q", " four", -3.0), ("Q", " nine", -2.0), ("", " four", -1.0), ("", " nine", -1.5)]
+    assert logged(mutual, metrics=["acc", "acc_mutual_info"], acc_mutual_info=1.0) == "nine"
+    assert logged([("He", " ran.", -2.0), ("She", " ran.", -1.0)]) == "She"
+
+
 def test_logs_are_known_by_how_they_begin(tmp_path: Path) -> None:
     for name in ("lm-eval-strong.jsonl", "inspect-choices.json"):
         (tmp_path / "log.txt").write_bytes((LOGS / name).read_bytes())
@@ -153,6 +168,26 @@ def test_scores_that_are_no_share_are_left_out_and_errors_counted(
 def test_what_only_begins_like_a_log_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "log.eval").write_bytes(content)
     with pytest.raises(DataError, match="this is no log of Inspect"):
+        list(load_problems(tmp_path / "log.eval"))
+
+
+def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log.eval"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.json", '{"eval": {}}')
+        archive.writestr("samples/1_epoch_1.json", json.dumps(inspect_log()["samples"][0]))
+    path.write_bytes(path.read_bytes().replace(b"120000", b"120001", 1))
+    with pytest.raises(DataError, match=r"samples/1_epoch_1.json is damaged: Bad CRC-32"):
+        list(load_problems(path))
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "log.eval", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", '{"eval": {}}')
+        with archive.open("samples/1_epoch_1.json", "w") as stream:
+            for _ in range(257):
+                stream.write(bytes(1 << 20))
+    with pytest.raises(DataError, match="larger than 256 MB"):
         list(load_problems(tmp_path / "log.eval"))
 
 

@@ -19,6 +19,7 @@ OTHERS = {
     "for",
     "kill",
     "llama-server",
+    "lm_eval",
     "make",
     "pip",
     "python",

@@ -8,6 +8,7 @@ from nlft.cli.app import run
 from nlft.pipeline.experiment import load_experiment
 from nlft.pipeline.plan import plan, plan_cells
 from nlft.pipeline.recipe import load_recipe
+from nlft.pipeline.run import summarise
 from nlft.pipeline.select import RowsSettings, rows_file
 from nlft.records import Judged, Verdict, read_records, write_records
 
@@ -87,3 +88,11 @@ def test_recipes_and_the_methods_of_an_experiment_take_it(tmp_path: Path, capsys
     assert "`mix` and `incorrect_share` both choose one row a question" in capsys.readouterr().err
     path.write_text(RECIPE.replace("mix: {A: 1, B: 2}", "mix: {A: 0}"), encoding="utf-8")
     assert run(["run", str(path)]) == 2
+
+
+def test_the_report_of_a_run_compares_the_teachers(tmp_path: Path) -> None:
+    write_records(tmp_path / "graded.jsonl", [row(number, who) for number, who in enumerate("AAB")])
+    assert "Teachers\nteacher  n" in summarise(tmp_path, [])
+    assert "| A | 2 | 100.0 % |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    write_records(tmp_path / "graded.jsonl", [row(number, "A") for number in range(2)])
+    assert "Teachers" not in summarise(tmp_path, [])

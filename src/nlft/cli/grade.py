@@ -34,12 +34,16 @@ def grade(
     the response, wherever it is (the convention of lm-evaluation-harness). Both are recorded for every
     row; --grader chooses the one that decides.
     """
-    from nlft.evaluate.teachers import teachers_table
+    from dataclasses import replace
+
+    from nlft.evaluate.teachers import teachers_in, teachers_table
     from nlft.grade.step import run
     from nlft.records import Graded, read_records
 
     if output is None and not explain:
         raise ConfigError("no output given", remedy="add -o graded.jsonl or --explain")
-    conclude(run(settings, answers, output, explain=explain))
-    if output is not None and (table := teachers_table(read_records(output, Graded))):
-        print(table.text())
+    outcome = run(settings, answers, output, explain=explain)
+    if output is not None and (teachers := teachers_in(read_records(output, Graded))):
+        text = f"{outcome.text}\n{teachers_table(teachers).text()}"
+        outcome = replace(outcome, text=text, data={**vars(outcome.data), "teachers": teachers})
+    conclude(outcome)

@@ -26,6 +26,7 @@ Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row]]
 
 SHOWN = 200
+LARGEST = 1 << 28  # bytes of a file in an archive: more is no sample, but fills the memory
 NOTHING = "[invalid]"  # what lm-eval's filters say where they find no answer
 # Inspect's letters: correct, incorrect, partially correct, no answer.
 LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
@@ -79,8 +80,12 @@ def _lm_eval_row(identity: str, sample: Mapping[str, Any]) -> Row:
     if isinstance(replies[0], str) and len(replies) == 1:
         row["response"] = replies[0]
     elif len(replies) > 1:  # the log-likelihood of each choice, and whether it is the likeliest text of all
+        if "acc_mutual_info" in sample["metrics"]:  # after the choices come the same without the question
+            asked = asked[: len(asked) // 2]
         choices = [str(request[1]).strip() for request in asked]
-        likely = [float(reply[0]) for reply in replies]
+        if len(set(choices)) == 1:  # one ending to several beginnings
+            choices = [str(request[0]).strip() for request in asked]
+        likely = [float(reply[0]) for reply, _ in zip(replies, choices, strict=False)]
         row["response"] = choices[likely.index(max(likely))]
         target = choices[int(target)] if target.isdigit() and int(target) < len(choices) else target
     question = doc.get(likeliest(doc, "question"))
@@ -142,14 +147,24 @@ def _archive(path: Path, data: bytes) -> tuple[Row, Iterable[Row]]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         names = [name for name in archive.namelist() if name.startswith("samples/") and name.endswith(".json")]
+        if any(archive.getinfo(name).file_size > LARGEST for name in archive.namelist()):
+            raise DataError("a file in this log is larger than 256 MB", file=path, remedy="give another log")
         start = "header.json" if "header.json" in archive.namelist() else "_journal/start.json"
         header = json.loads(archive.read(start))["eval"]
-        return header, (load_json(archive.read(name).decode("utf-8"), path, 1) for name in names)
+        return header, (_member(archive, name, path) for name in names)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError):
         raise _no_log(path) from None
     except NotImplementedError:
         remedy = 'pip install "nlft[logs]", or write it as JSON: inspect log convert --to json --output-dir FOLDER FILE'
         raise DataError("this log is compressed by Zstandard", file=path, remedy=remedy) from None
+
+
+def _member(archive: Any, name: str, path: Path) -> Row:
+    try:
+        text = archive.read(name).decode("utf-8")
+    except Exception as error:  # zipfile and the decompressors each raise their own
+        raise DataError(f"{name} is damaged: {error}", file=path, remedy="copy the log again") from None
+    return dict(load_json(text, path, 1))
 
 
 def _no_log(path: Path) -> DataError:

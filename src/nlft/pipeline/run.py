@@ -11,7 +11,7 @@ from nlft.errors import IncompleteError
 from nlft.evaluate import Evaluation, compare, read_evaluation
 from nlft.evaluate.figures import plot_accuracy, plot_loss
 from nlft.evaluate.table import Table, comparison_table, summary_table
-from nlft.evaluate.teachers import teachers_table
+from nlft.evaluate.teachers import teachers_in, teachers_table
 from nlft.files import sole_writer, write_lines
 from nlft.pipeline.graph import Step, read_record, refuse_code, refuse_old_folder, run_step
 from nlft.pipeline.plan import plan
@@ -65,10 +65,9 @@ def summarise(folder: Path, steps: list[Step]) -> str:
     """Write `report.md` and the figures of a run from its files; return what the terminal shows."""
     blocks: list[tuple[str, Table]] = [("Steps", _step_table(folder, steps))]
     images: list[str] = []
-    if (folder / "graded.jsonl").exists() and (
-        teachers := teachers_table(read_records(folder / "graded.jsonl", Graded))
-    ):
-        blocks.append(("Teachers", teachers))
+    graded = folder / "graded.jsonl"
+    if graded.exists() and (teachers := teachers_in(read_records(graded, Graded))):
+        blocks.append(("Teachers", teachers_table(teachers)))
     evaluations = evaluations_in(folder)
     if evaluations:
         blocks.append(("Accuracy", summary_table(evaluations)))

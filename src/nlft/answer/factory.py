@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from nlft.answer.config import AskSettings
-from nlft.answer.response import NO_KEY
+from nlft.answer.config import AskSettings, ServerSettings
+from nlft.answer.response import NO_KEY, without_password
 from nlft.answer.types import Answerer
 from nlft.config import parse_config
 from nlft.errors import ConfigError
 
-__all__ = ["make_answerer", "read_key"]
+__all__ = ["make_answerer", "read_key", "refuse_to_send_key"]
+
+OPENAI = "https://api.openai.com"
 
 
 def make_answerer(settings: AskSettings) -> Answerer:
@@ -73,3 +77,41 @@ def read_key(key_file: str | Path | None = None, *, needed: bool) -> SecretStr:
     if not key.isascii() or not key.isprintable():
         raise ConfigError("the key holds characters that no HTTP header can carry", remedy="copy the key again")
     return SecretStr(key or NO_KEY)
+
+
+def refuse_to_send_key(settings: ServerSettings, who: str) -> None:
+    """Refuse a server that a file names, such as another's recipe, if it would get a key that belongs elsewhere.
+
+    A key belongs to the servers in `OPENAI_BASE_URL`, else to OpenAI. Servers on this machine may have it, too. (A server
+    that the user types on the command line is the user's choice; nobody asks here.)
+
+    Args:
+        settings: The servers, and where the key is.
+        who: Which part of the file, for the message.
+
+    Raises:
+        ConfigError: if a key would go to another server.
+    """
+    if settings.api_key_file is None and not os.environ.get("OPENAI_API_KEY"):
+        return
+    home = {_origin(address) for address in [OPENAI, *os.environ.get("OPENAI_BASE_URL", "").split(",")]}
+    for address in settings.base_url or []:
+        if _origin(address) not in home and not _is_here(address):
+            raise ConfigError(
+                f"{who} would send your key to {without_password(address)}, which a file names, not you",
+                remedy="if the key is for that server, set OPENAI_BASE_URL to its address; if it needs none, unset "
+                "OPENAI_API_KEY",
+            )
+
+
+def _origin(address: str) -> tuple[str, str]:
+    parts = urlsplit(address.strip())
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+
+
+def _is_here(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

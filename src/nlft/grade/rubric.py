@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from nlft.answer.config import AskSettings
-from nlft.answer.factory import make_answerer
+from nlft.answer.factory import make_answerer, refuse_to_send_key
 from nlft.answer.journal import Journal
 from nlft.answer.types import Reply, Request, make_request
 from nlft.config import NamesFile, parse_config
@@ -75,6 +75,7 @@ class RubricGrader:
     def __init__(self, file: str | Path) -> None:
         self.file = Path(file)
         self.rubric = parse_config(read_yaml(file), RubricSettings, file=file)
+        refuse_to_send_key(self.rubric, "the rubric")
         self.answerer = make_answerer(self.rubric)
 
     def __call__(self, record: Attempt) -> Verdict:

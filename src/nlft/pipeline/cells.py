@@ -15,8 +15,8 @@ from nlft.pipeline.graph import (
     Slot,
     Step,
     read_record,
-    refuse_code,
     refuse_old_folder,
+    refuse_unasked,
     run_step,
     settings_hash,
     sources_hash,
@@ -79,7 +79,7 @@ def run_cells(
     wanted = [run for run in runs if todo & run.evaluations.keys()]
     if not wanted:
         return 0
-    refuse_code([*shared, *(step for run in wanted for step in (*run.train, *run.evaluations.values()))])
+    refuse_unasked([*shared, *(step for run in wanted for step in (*run.train, *run.evaluations.values()))])
     with sole_writer(experiment.folder / "experiment"):
         own = {step.name: step for run in wanted for step in run.judge}
         for step in [*shared, *own.values()]:

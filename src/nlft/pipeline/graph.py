@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from nlft.answer.config import ServerSettings
+from nlft.answer.factory import refuse_to_send_key
 from nlft.config import HASHED, Config
 from nlft.errors import ConfigError, IncompleteError, LimitError, NLFTError
 from nlft.files import content_hash, write_lines
@@ -29,8 +31,8 @@ __all__ = [
     "StepRecord",
     "fingerprint",
     "read_record",
-    "refuse_code",
     "refuse_old_folder",
+    "refuse_unasked",
     "run_step",
     "settings_hash",
     "sources_hash",
@@ -143,13 +145,15 @@ def refuse_old_folder(folder: Path) -> None:
         )
 
 
-def refuse_code(steps: Iterable[Step]) -> None:
-    """Refuse, before anything runs, what runs another's code, unless that is allowed: a recipe may be another's.
+def refuse_unasked(steps: Iterable[Step]) -> None:
+    """Refuse, before anything runs, what the user has not allowed: a recipe may be another's.
 
     Raises:
-        ConfigError: naming the step whose grader is code, or whose model brings code.
+        ConfigError: naming the step whose grader is code, whose model brings code, or which sends a key elsewhere.
     """
     for step in steps:
+        if isinstance(step.settings, ServerSettings):
+            refuse_to_send_key(step.settings, f"the step {step.name}")
         grader = getattr(step.settings, "grader", None)
         if needs_permission(grader) and not code_allowed():
             raise ConfigError(

@@ -13,7 +13,7 @@ from nlft.evaluate.figures import plot_accuracy, plot_loss
 from nlft.evaluate.table import Table, comparison_table, summary_table
 from nlft.evaluate.teachers import teachers_in, teachers_table
 from nlft.files import sole_writer, write_lines
-from nlft.pipeline.graph import Step, read_record, refuse_code, refuse_old_folder, run_step
+from nlft.pipeline.graph import Step, read_record, refuse_old_folder, refuse_unasked, run_step
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.progress import duration, tell
@@ -45,7 +45,7 @@ def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
         settings = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_lines(folder / "recipe.yaml", settings.splitlines())
         steps = plan(recipe)
-        refuse_code(steps)
+        refuse_unasked(steps)
         for number, step in enumerate(steps, start=1):
             tell(f"[{number}/{len(steps)}] {step.describe(folder)}")
             if not run_step(step, folder, tell=tell):

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the wheel, installs it into an empty environment outside the checkout, and runs its commands there, the demo
-# on a random model of two layers. $PYTHON makes the environment.
+# Builds the wheel from what the Dockerfile copies, installs it into an empty environment outside the checkout, and runs
+# its commands there, the demo on a random model of two layers. $PYTHON makes the environment.
 set -eu
 home=$(cd "$(dirname "$0")/.." && pwd)
 away=$(mktemp -d)
@@ -9,7 +9,10 @@ unset PYTHONPATH
 cd "$away"
 "${PYTHON:-python3}" -m venv env
 PATH="$away/env/bin:$PATH"
-pip wheel --quiet --no-deps --wheel-dir dist "$home"
+mkdir source
+copied=$(sed -n 's/^COPY \(.*\) [^ ]*$/\1/p' "$home/Dockerfile")
+tar -C "$home" -cf - $copied | tar -C source -xf -
+pip wheel --quiet --no-deps --wheel-dir dist ./source
 pip install --quiet --constraint "$home/constraints.txt" torch
 pip install --quiet --constraint "$home/constraints.txt" "$(echo dist/nlft-*.whl)[demo]"
 

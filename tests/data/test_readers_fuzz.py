@@ -82,6 +82,7 @@ def test_files_cut_off_anywhere(tmp_path: Path, container: str) -> None:
 @pytest.mark.parametrize("container", FILE_FORMATS)
 @given(raw=st.binary(max_size=200))
 @example(raw=b'"')
+@example(raw=b'a\tb\n1\t"x"y')  # a tab in the message; found by benchmarks/fuzz_readers.py
 @example(raw=b"PAR1")
 @example(raw=b"PAR1" + b"\0" * 60 + b"PAR1")
 @example(raw=b"\x1f\x8b\x08\x00")

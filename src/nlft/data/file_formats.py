@@ -204,7 +204,8 @@ def _read_table(path: Path, delimiter: str | None = None) -> Rows:
                 elif cells:
                     yield line, dict(zip(header, cells, strict=True))
         except csv.Error as error:
-            raise DataError(f"broken CSV: {error}", file=path, line=begin, remedy="quote the cell") from None
+            said = str(error).replace("\t", "\\t")  # the delimiter, as it is written
+            raise DataError(f"broken CSV: {said}", file=path, line=begin, remedy="quote the cell") from None
 
 
 def _read_parquet(path: Path) -> Rows:

@@ -154,17 +154,15 @@ def refuse_unasked(steps: Iterable[Step]) -> None:
     for step in steps:
         if isinstance(step.settings, ServerSettings):
             refuse_to_send_key(step.settings, f"the step {step.name}")
+        if code_allowed():
+            continue
         grader = getattr(step.settings, "grader", None)
-        if needs_permission(grader) and not code_allowed():
-            raise ConfigError(
-                f"the step {step.name} grades with {grader}, which runs code",
-                remedy="add --allow-code, if you trust it: its limits on time and memory are no sandbox",
-            )
-        if getattr(step.settings, "trust_remote_code", False) and not code_allowed():
-            raise ConfigError(
-                f"the step {step.name} has trust_remote_code, which runs Python code that comes with a model",
-                remedy="add --allow-code, if you trust the model's authors: nothing limits that code",
-            )
+        if needs_permission(grader):
+            told = f"the step {step.name} grades with {grader}, which runs code"
+            raise ConfigError(told, remedy="add --allow-code, if you trust it: its limits are no sandbox")
+        if getattr(step.settings, "trust_remote_code", False):
+            told = f"the step {step.name} has trust_remote_code, which runs Python code that comes with a model"
+            raise ConfigError(told, remedy="add --allow-code, if you trust its authors: nothing limits that code")
 
 
 def run_step(

@@ -15,7 +15,7 @@ demo: $(DEMO) ## run the whole pipeline on a small model, without a GPU or an AP
 	$(BIN)/nlft demo
 
 test: $(STAMP) check browser docs ## run lint, types, docs, tests and doctests; this must pass
-	$(BIN)/pytest -m "not docs"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not docs"
 
 test-docs: $(STAMP) ## run every block of commands in the pages, on a tiny model
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m docs tests

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check browser bench docs test-docs test-install clean
+.PHONY: help demo test quick check browser bench docs test-docs test-install audit clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,11 @@ $(DEMO): pyproject.toml constraints.txt
 $(STAMP): $(DEMO)
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
+
+# In an environment of its own: what it needs is none of the project's business.
+audit: ## look the pinned packages up in the database of known vulnerabilities, over the network
+	test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit; }
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 clean: ## delete the virtual environment and what was built
 	rm -rf $(VENV) build dist site

@@ -109,6 +109,15 @@ def test_where_the_two_differ(kind: str, response: str, reference: str, theirs: 
     assert OURS[kind](response, reference).correct is ours
 
 
+@pytest.mark.parametrize(
+    "response", ["####18", "####  18", "#### $18", "#### 18 #### 19", "#### 19 #### 18", "#### 18."]
+)
+def test_what_counts_as_the_strict_form_is_the_same(response: str) -> None:
+    theirs = called_right(extracted("strict", [response])[0], "#### 18")
+    assert strict(response, "#### 18").correct is theirs
+    assert theirs is (response in ("#### 18 #### 19", "#### 18."))
+
+
 def test_the_model_is_asked_the_same() -> None:
     from datasets import Dataset
     from lm_eval.api.task import ConfigurableTask

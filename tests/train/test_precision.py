@@ -20,6 +20,7 @@ def test_masters_are_float32_under_bfloat16_autocast(
 ) -> None:
     """Every weight moves; in bfloat16 itself, at this learning rate, most would stay where they are."""
     monkeypatch.setattr("nlft.lm.load._cpu_computes_bfloat16", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     seen: dict[str, set[torch.dtype]] = {"weights": set(), "gradients": set(), "state": set(), "products": set()}
     started: dict[str, torch.Tensor] = {}
     ended: dict[str, torch.Tensor] = {}
@@ -41,7 +42,7 @@ def test_masters_are_float32_under_bfloat16_autocast(
     monkeypatch.setattr(NLFTTrainer, "training_step", watched)
     write_records(tmp_path / "rows.jsonl", ROWS)
     settings = TrainSettings(
-        model=str(folder), prompts="short", full=True, device="cpu", objective="sft", max_steps=4, learning_rate=1e-5
+        model=str(folder), prompts="short", full=True, objective="sft", max_steps=4, learning_rate=1e-5
     )
     run(settings, tmp_path / "rows.jsonl", tmp_path / "out")
     exact = {torch.float32}

@@ -218,6 +218,8 @@ def _reft_config(settings: TrainSettings, output: Path, *, bf16: bool) -> Any:
 
 def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
     """The settings under transformers' names, the same for both trainers."""
+    from nlft.lm.load import pick_device
+
     given = {
         "per_device_train_batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
@@ -238,6 +240,6 @@ def _shared(settings: TrainSettings, output: Path) -> dict[str, Any]:
         "save_strategy": "steps" if settings.save_steps else "epoch",
         "save_steps": settings.save_steps or 500,
         "save_total_limit": settings.keep_checkpoints,
-        "use_cpu": settings.device == "cpu",
+        "use_cpu": pick_device(settings.device).type == "cpu",
         **{name: value for name, value in given.items() if value is not None},
     }

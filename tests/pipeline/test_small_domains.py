@@ -115,6 +115,7 @@ def test_the_best_plain_sft_is_chosen_in_each_domain_over_its_finished_draws(mon
     cells["small-sums", "final", 1, "sft-response"] = SimpleNamespace(
         solved={"flexible": "1111"}
     )  # the others are missing
+    assert report.whole(cells) == {}, "a draw counts when all its methods are finished"
     best = report.best_plain(cells, ["final"])
     assert {key[:3]: cell.solved["flexible"] for key, cell in best.items()} == {
         ("few-legs", "final", 1): "1100", ("few-legs", "final", 2): "1100",

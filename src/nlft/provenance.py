@@ -164,7 +164,7 @@ def _command() -> str:
 
 
 def _public_word(word: str) -> str:
-    """A word of the command, with the name of a file in place of its absolute path, as in `--model=/home/me/model`."""
+    """A word of the command, with the name of a file in place of its absolute path, as in `--model=/FOLDER/model`."""
     found = re.fullmatch(r"([\w.-]+[=:])?(/(?!/).*)", word)
     return (found[1] or "") + public_name(found[2]) if found else word
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from nlft.prompts import load_prompts
 from nlft.provenance import provenance
 
 SHORT = load_prompts("short")
+# Whose absolute path must not be handed over.
+HOME = Path(tempfile.gettempdir()) / "me"
 
 
 def told(**changes: Any) -> Told:
     given = {"rows": ROWS, "prompts": SHORT, "chat_template": "x", "settings": {"epochs": 2, "lora_r": 4}, **changes}
-    source = Source(Path("/home/me/judged.jsonl"), given.pop("settings"))
-    return Told.of(given.pop("rows"), source, model="/home/me/models/base", quantization=None, **given)
+    source = Source(HOME / "judged.jsonl", given.pop("settings"))
+    return Told.of(given.pop("rows"), source, model=str(HOME / "models" / "base"), quantization=None, **given)
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def adapter(tmp_path: Path) -> Path:
     folder = tmp_path / "adapter"
     begin(folder, told(), SHORT, resume=False)
     files = {
-        "adapter_config.json": json.dumps({"base_model_name_or_path": "/home/me/models/base", "r": 4}),
+        "adapter_config.json": json.dumps({"base_model_name_or_path": str(HOME / "models" / "base"), "r": 4}),
         "adapter_model.safetensors": "weights",
         "chat_template.jinja": CHAT_TEMPLATE,
         "training_args.bin": "pickle",
@@ -84,7 +87,7 @@ def test_the_prompts_are_kept_as_text(adapter: Path) -> None:
 
 def test_what_is_handed_over(adapter: Path, tmp_path: Path) -> None:
     (adapter / "adapter_model.safetensors").chmod(0o600)
-    finish(adapter, model_id("/home/me/models/base"))
+    finish(adapter, model_id(str(HOME / "models" / "base")))
     copy_adapter(adapter, tmp_path / "copy")
     copied = {path.name: path for path in (tmp_path / "copy").iterdir()}
     assert set(copied) == {
@@ -92,7 +95,7 @@ def test_what_is_handed_over(adapter: Path, tmp_path: Path) -> None:
         "train.json",
     }  # fmt: skip
     assert json.loads(copied["adapter_config.json"].read_text()) == {"base_model_name_or_path": "base", "r": 4}
-    assert not [name for name, path in copied.items() if "/home/me" in path.read_text()]
+    assert not [name for name, path in copied.items() if str(HOME) in path.read_text()]
     assert not (adapter / "training_args.bin").exists()
     assert (adapter / "adapter_model.safetensors").stat().st_mode & 0o777 == copied["train.json"].stat().st_mode & 0o777
 

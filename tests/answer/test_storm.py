@@ -77,7 +77,8 @@ def test_storm_loses_doubles_and_alters_nothing(problems, server, tmp_path, answ
     output = tmp_path / "answers.jsonl"
     monkeypatch.setattr("nlft.answer.limits.FIRST_WAIT", 0.005)
     monkeypatch.setattr("nlft.answer.limits.LONGEST_WAIT", 0.02)
-    settings = AnswerSettings(model="m", base_url=server.url, timeout=0.5, attempts=30, retry_seconds=60)
+    # Below the server's longest silence, but long enough for a busy one to have read each request before it is given up.
+    settings = AnswerSettings(model="m", base_url=server.url, timeout=1.5, attempts=30, retry_seconds=60)
     endpoint = Endpoint(settings, SecretStr("none"))
     answers = answer_file(problems, output, endpoint, prompts=load_prompts("short"))
 
@@ -90,8 +91,7 @@ def test_storm_loses_doubles_and_alters_nothing(problems, server, tmp_path, answ
     kept = keys(journal_path(output))
     assert len(kept) == len(set(kept)) == ROWS, "a reply stands in the journal twice"
     assert set(server.fates) == set(WEIGHTS), "the storm must have had every fault in it"
-    unread = answers.usage.requests - sum(server.attempts.values())
-    assert 0 <= unread <= 5, "on a busy machine the client may give up before the server has read what it sent"
+    assert answers.usage.requests == sum(server.attempts.values())
 
 
 def command(problems: Path, output: Path, url: str) -> list[str]:

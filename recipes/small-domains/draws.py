@@ -8,10 +8,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from slips import misreading, slip
+
 from nlft.data.reasoning_tasks import Form, reasoning_task
 from nlft.grade import grade_one
 from nlft.judge.rule import rule_judgment
-from nlft.judge.slips import misreading, slip
 from nlft.records import Attempt, Judged, Problem
 from nlft.steps.arithmetic import numbers
 
@@ -75,7 +76,7 @@ def training_rows(
     """Judged rows of one draw: a simulated teacher's responses, the wrong ones with a judgment.
 
     A correct response is the worked solution. A wrong one has one wrong step, carried through to its answer
-    (`nlft.judge.slips`). Which rows are wrong is random; their number is fixed, the mixture's share of n. In the form
+    (`slips.py`). Which rows are wrong is random; their number is fixed, the mixture's share of n. In the form
     "final" the standard answer has no working. Questions of the development set are excluded.
 
     Args:

@@ -1,5 +1,8 @@
 """A slip is one wrong calculation, carried on to another answer, and the rule judge quotes it."""
 
+import doctest
+from importlib import import_module
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -7,7 +10,6 @@ import pytest
 from nlft.data.reasoning_tasks import reasoning_task
 from nlft.grade.numeric import strict
 from nlft.judge.rule import rule_judgment
-from nlft.judge.slips import slip
 from nlft.records import Judged
 from nlft.steps.arithmetic import equations
 from nlft.steps.first_error import locate_first_error
@@ -21,12 +23,18 @@ DOMAINS = {
 }
 
 
+@pytest.fixture
+def slips(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "recipes" / "small-domains"))
+    return import_module("slips")
+
+
 @pytest.mark.parametrize("task", DOMAINS)
 @pytest.mark.parametrize("form", ["worked", "final"])
-def test_a_slip_is_the_only_wrong_step_and_the_judgment_leads_back_to_it(task: str, form: str):
+def test_a_slip_is_the_only_wrong_step_and_the_judgment_leads_back_to_it(slips, task: str, form: str):
     made = 0
     for index, problem in enumerate(reasoning_task(task, 60, 3, DOMAINS[task], form="worked")):
-        wrong = slip(problem.reference, Random(index))
+        wrong = slips.slip(problem.reference, Random(index))
         if wrong is None:
             continue
         made += 1
@@ -46,12 +54,16 @@ def test_a_slip_is_the_only_wrong_step_and_the_judgment_leads_back_to_it(task: s
     assert made >= 40
 
 
-def test_the_same_seed_slips_alike():
+def test_the_same_seed_slips_alike(slips):
     solution = "47 + 86 = 133\n133 - 25 = 108\n#### 108"
-    assert slip(solution, Random(5)) == slip(solution, Random(5))
-    assert len({slip(solution, Random(seed)).response for seed in range(30)}) > 5
+    assert slips.slip(solution, Random(5)) == slips.slip(solution, Random(5))
+    assert len({slips.slip(solution, Random(seed)).response for seed in range(30)}) > 5
 
 
 @pytest.mark.parametrize("solution", ["#### 5", "no steps\n#### 5", "1 + 1 = 2"])
-def test_nothing_to_slip_on(solution: str):
-    assert slip(solution, Random(0)) is None
+def test_nothing_to_slip_on(slips, solution: str):
+    assert slips.slip(solution, Random(0)) is None
+
+
+def test_the_examples_are_true(slips):
+    assert doctest.testmod(slips) == (0, 2)

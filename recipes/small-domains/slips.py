@@ -15,8 +15,6 @@ from typing import NamedTuple
 from nlft.grade.numbers import canonical
 from nlft.steps.arithmetic import Equation, equations, numbers
 
-__all__ = ["Slip", "misreading", "slip"]
-
 MARK = "\n#### "
 # The operations that a misreading puts in place of one.
 CONFUSED = {"+": "-*", "-": "+", "*": "+", "/": "*-"}

@@ -122,6 +122,7 @@ ALLOWED: dict[str, set[str]] = {
         "core",
         "data",
         "errors",
+        "files",
         "grade",
         "lm",
         "objectives",

@@ -13,18 +13,8 @@ from hypothesis import strategies as st
 
 from nlft import records
 from nlft.errors import DataError
-from nlft.records import (
-    Attempt,
-    Graded,
-    Judged,
-    Problem,
-    Verdict,
-    read_numbered,
-    read_records,
-    to_line,
-    write_lines,
-    write_records,
-)
+from nlft.files import write_lines
+from nlft.records import Attempt, Graded, Judged, Problem, Verdict, read_numbered, read_records, to_line, write_records
 
 PROBLEM = {"id": "a", "question": "1 + 1?", "reference": "#### 2"}
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,7 +10,8 @@ from typing import Any
 
 from slips import misreading, slip
 
-from nlft.data.reasoning_tasks import Form, reasoning_task
+from nlft.data.config import Form
+from nlft.data.reasoning_tasks import reasoning_task
 from nlft.grade import grade_one
 from nlft.judge.rule import rule_judgment
 from nlft.records import Attempt, Judged, Problem

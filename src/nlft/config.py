@@ -27,19 +27,6 @@ from nlft.files.yaml import line_of
 logger = logging.getLogger("nlft")
 HASHED = "sha256:"
 
-__all__ = [
-    "Config",
-    "Flags",
-    "Idle",
-    "NamesFile",
-    "Renamed",
-    "Several",
-    "checked_by",
-    "did_you_mean",
-    "parse_config",
-    "refused",
-]
-
 
 @dataclass(frozen=True)
 class Flags:

@@ -18,18 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nlft.errors import DataError
 from nlft.files import AppendOnlyFile, edits_path
 
-__all__ = [
-    "OF_THE_RESPONSE",
-    "PERSON",
-    "Edit",
-    "Edits",
-    "EditsFile",
-    "Mark",
-    "apply_edit",
-    "edited_rows",
-    "without_response",
-]
-
 logger = logging.getLogger("nlft")
 
 PERSON = "person"

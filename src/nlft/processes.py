@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 
 from nlft.errors import ConfigError, NLFTError
 
-__all__ = ["agree", "count", "deal", "first", "gather", "join", "leads", "rank"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -16,8 +16,6 @@ from typing import Any, Protocol
 from nlft.errors import NLFTError
 from nlft.processes import leads
 
-__all__ = ["Outcome", "Progress", "duration", "printable", "progress", "speak", "tell"]
-
 logger = logging.getLogger("nlft")
 
 

@@ -22,18 +22,6 @@ from nlft.errors import DataError
 from nlft.prompts import AROUND
 from nlft.records import Problem
 
-__all__ = [
-    "Provenance",
-    "adapter_hash",
-    "data_hash",
-    "digest",
-    "peak_memory_mb",
-    "provenance",
-    "public_name",
-    "resident_mb",
-    "tree_hash",
-]
-
 PACKAGES = ("nlft", "torch", "transformers", "peft", "accelerate", "numpy", "scipy")
 
 

@@ -27,31 +27,6 @@ from nlft.edits import edited_rows
 from nlft.errors import DataError
 from nlft.files import read_objects, write_lines
 
-__all__ = [
-    "MIGRATIONS",
-    "SCHEMA_VERSION",
-    "SCORES_VERSION",
-    "Attempt",
-    "Graded",
-    "Judged",
-    "Problem",
-    "Record",
-    "Scored",
-    "Scores",
-    "Sketch",
-    "Verdict",
-    "parse_record",
-    "read_numbered",
-    "read_objects",
-    "read_records",
-    "refuse_repeated",
-    "teacher_of",
-    "to_line",
-    "write_lines",
-    "write_records",
-]
-
-
 SCHEMA_VERSION = 1
 SCORES_VERSION = 1
 

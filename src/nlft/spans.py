@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from nlft.errors import DataError
 
-__all__ = ["Span", "column_spans", "faults", "marked_tokens", "piece_places", "read_span", "token_weights"]
-
 Places = Sequence[tuple[int, int]]
 """Start and end of each token in the response, in characters; tokens that share a character may overlap."""
 

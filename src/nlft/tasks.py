@@ -12,8 +12,6 @@ from pydantic import Field, model_validator
 
 from nlft.config import Config, Idle
 
-__all__ = ["COLUMNS", "TASKS", "Rules", "Task", "TaskName", "TaskSettings", "columns_of", "rules_of"]
-
 TaskName = Literal["math", "label", "json", "code", "text"]
 Rules = Literal["math", "label", "json", "code"]
 

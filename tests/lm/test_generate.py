@@ -14,8 +14,9 @@ from transformers import GenerationConfig
 from nlft.errors import DataError
 from nlft.lm import LanguageModel, SamplingSettings, load_model
 from nlft.lm.generate import generate
-from nlft.lm.logprobs import shares_prefixes, unwrap
+from nlft.lm.logprobs import shares_prefixes
 from nlft.lm.sampling import sample_token, uniforms
+from nlft.lm.wrappers import unwrap
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen2"])

@@ -17,17 +17,9 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from nlft.lm import attention, logprobs
 from nlft.lm.attention import KVCache, Pack
-from nlft.lm.logprobs import (
-    _plain,
-    _shared,
-    base_model,
-    path_logprobs,
-    run_packed,
-    shares_prefixes,
-    sharing_obstacle,
-    unwrap,
-)
+from nlft.lm.logprobs import _plain, _shared, path_logprobs, run_packed, shares_prefixes, sharing_obstacle
 from nlft.lm.pack import TokenPath, pack_sequences
+from nlft.lm.wrappers import base_model, unwrap
 from nlft.train.lora import lora_config
 
 VOCABULARY = 61

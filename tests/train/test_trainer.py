@@ -13,8 +13,9 @@ from transformers import HfArgumentParser
 from nlft.core import SaliencySettings, allocate, example_loss
 from nlft.errors import ConfigError, DataError
 from nlft.lm import encode_example, load_model
-from nlft.lm.logprobs import _plain, path_logprobs, unwrap
+from nlft.lm.logprobs import _plain, path_logprobs
 from nlft.lm.score import score_batch
+from nlft.lm.wrappers import unwrap
 from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 from nlft.records import Judged

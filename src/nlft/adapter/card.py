@@ -11,8 +11,6 @@ from nlft.adapter.record import CARD, PROMPTS, SUMMARY, read_told, trained_file
 from nlft.errors import DataError
 from nlft.files.yaml import read_yaml
 
-__all__ = ["Score", "card_text", "write_card"]
-
 TEMPLATE = Path(__file__).with_name("card.md")
 PAPER = "arxiv:2412.20382"
 

@@ -28,9 +28,6 @@ from nlft.prompts import PromptSet
 from nlft.provenance import digest
 from nlft.records import Judged
 
-__all__ = ["CARD", "PROMPTS", "SETTINGS", "SUMMARY", "TEMPLATE", "Source", "Told", "begin", "copy_adapter", "finish"]
-__all__ += ["handed_over", "model_id", "name_base", "open_modes", "read_base", "read_told", "trained_file"]
-
 PROMPTS, TEMPLATE, SETTINGS, SUMMARY, CARD = (
     "prompts.yaml", "chat_template.jinja", "settings.json", "train.json", "README.md",
 )  # fmt: skip

@@ -10,8 +10,6 @@ from nlft.config import Config, Flags, Idle, NamesFile, Several, did_you_mean, r
 from nlft.errors import ConfigError
 from nlft.lm.config import ChatSettings, LoadSettings, SamplingSettings
 
-__all__ = ["AnswerSettings", "AnswererSettings", "AskSettings", "ServerSettings", "check_kind"]
-
 
 def _several(value: Any) -> Any:
     """Addresses, also as comma-separated text."""

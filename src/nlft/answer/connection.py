@@ -37,8 +37,6 @@ from nlft.answer.types import Reply
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["Connection", "Sent"]
-
 logger = logging.getLogger("nlft")
 
 Sent = Reply | Retry | Useless

@@ -15,8 +15,6 @@ from nlft.answer.types import Answerer
 from nlft.config import parse_config
 from nlft.errors import ConfigError
 
-__all__ = ["make_answerer", "read_key", "refuse_to_send_key"]
-
 OPENAI = "https://api.openai.com"
 
 

@@ -9,8 +9,6 @@ from typing import Self
 from nlft.answer.types import Reply
 from nlft.files import AppendOnlyFile
 
-__all__ = ["Journal"]
-
 
 class Journal:
     """Replies by the key of their request; in a file, or in memory only where `path` is None.

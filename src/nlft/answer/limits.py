@@ -14,8 +14,6 @@ from nlft.answer.config import AskSettings, ServerSettings
 from nlft.answer.types import Request
 from nlft.prompts import Message
 
-__all__ = ["Estimate", "Gate", "Limit", "Spending", "backoff", "estimate", "estimate_tokens"]
-
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 
 

@@ -18,8 +18,6 @@ from nlft.provenance import public_name
 if TYPE_CHECKING:
     from nlft.lm import LanguageModel
 
-__all__ = ["LocalAnswerer", "together"]
-
 # How many batches each process generates before replies reach the journal: what a killed run loses, at most.
 BATCHES_PER_ROUND = 4
 

@@ -12,8 +12,6 @@ from nlft.errors import IncompleteError, LimitError, NLFTError
 from nlft.files import failed_path
 from nlft.progress import Outcome
 
-__all__ = ["estimate_line", "outcome"]
-
 
 def estimate_line(missing: Sequence[Request], total: int, settings: AskSettings) -> str:
     """What is still to be asked, and what it would take at most.

@@ -11,8 +11,6 @@ from nlft.answer.types import Request
 from nlft.errors import ConfigError, ModelError
 from nlft.provenance import digest
 
-__all__ = ["PromptIds"]
-
 # What switches off every way of sampling that the settings do not name: a server may take other defaults from the
 # model's generation_config.json. (-1 is every token, for all servers that know `top_k`.)
 PLAIN_SAMPLING: dict[str, Any] = {

@@ -11,8 +11,6 @@ from typing import Any
 from nlft.answer.types import OnReply, Reply, Request
 from nlft.records import Attempt, read_records
 
-__all__ = ["ReplayAnswerer"]
-
 
 class ReplayAnswerer:
     """Replies with the responses in a JSONL file, found by the text of the question.

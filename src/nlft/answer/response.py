@@ -15,22 +15,6 @@ from pydantic import SecretStr
 
 from nlft.answer.types import Reply
 
-__all__ = [
-    "NO_KEY",
-    "RETRIED",
-    "Retry",
-    "Useless",
-    "error_message",
-    "parse_duration",
-    "pause_after",
-    "read_completion",
-    "redact",
-    "refused_fields",
-    "retry_after",
-    "without_password",
-    "without_thoughts",
-]
-
 NO_KEY = "none"
 """What a server that asks for no key is sent."""
 

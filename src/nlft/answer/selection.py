@@ -14,8 +14,6 @@ from typing import TypeVar
 from nlft.errors import ConfigError
 from nlft.records import Attempt, Graded
 
-__all__ = ["INCORRECT_SHARE", "deduplicate", "limit_incorrect", "mix"]
-
 INCORRECT_SHARE = 0.2
 """The paper (§6.1) finds that a larger share of incorrect examples slows learning; the number is ours."""
 

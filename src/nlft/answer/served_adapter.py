@@ -16,8 +16,6 @@ from nlft.provenance import adapter_hash
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["Adapter", "Served", "serve", "withdraw"]
-
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-rank
 
 

@@ -23,8 +23,6 @@ from nlft.answer.template_fields import template_fields
 from nlft.answer.types import OnReply, Request
 from nlft.provenance import public_name
 
-__all__ = ["Endpoint", "run_async"]
-
 
 class Endpoint:
     """An `Answerer` behind OpenAI-compatible addresses.

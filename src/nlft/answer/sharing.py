@@ -19,8 +19,6 @@ from nlft.answer.response import Retry, Useless
 from nlft.answer.types import OnReply, Reply, Request
 from nlft.errors import EndpointError, ModelError, NLFTError
 
-__all__ = ["Run"]
-
 logger = logging.getLogger("nlft")
 
 # So many rows in a row lost to silence, without a single reply in between, and the server counts as gone; where there

@@ -21,9 +21,6 @@ from nlft.progress import Outcome, progress
 from nlft.prompts import Context, PromptSet
 from nlft.records import Attempt, Problem, Record, Scored, read_records, write_records
 
-__all__ = ["Answers", "FailedRow", "answer", "answer_file", "answer_requests", "ask", "dry_run", "pending", "run"]
-
-
 # The fields that this stage and those after it fill.
 LATER = {*Scored.model_fields, "thoughts", "cost"} - set(Problem.model_fields)
 

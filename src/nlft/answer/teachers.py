@@ -13,8 +13,6 @@ from nlft.answer.types import Answerer
 from nlft.errors import ConfigError
 from nlft.records import Problem
 
-__all__ = ["by_problem", "teachers"]
-
 P = TypeVar("P", bound=Problem)
 
 

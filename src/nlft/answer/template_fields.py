@@ -8,8 +8,6 @@ from typing import Any
 from nlft.errors import ConfigError
 from nlft.lm.config import PLAIN, TemplateSettings
 
-__all__ = ["template_fields"]
-
 
 def template_fields(settings: TemplateSettings) -> dict[str, Any]:
     """The arguments of a request; only what the settings ask for, as OpenAI's own server refuses them.

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 from nlft.prompts import Message
 from nlft.records import Problem
 
-__all__ = ["Answerer", "OnReply", "Reply", "Request", "Usage", "make_request"]
-
 
 @dataclass(frozen=True)
 class Request:

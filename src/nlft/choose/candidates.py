@@ -7,8 +7,6 @@ from typing import Any
 
 from nlft.records import Judged
 
-__all__ = ["CANDIDATES", "is_plain", "obstacle"]
-
 # The student is trained on all rows first and then answers the wrong ones again; what is right joins the correct rows.
 SAMPLED = {"first": "all", "samples": 8, "temperature": 0.7}
 CANDIDATES: dict[str, dict[str, Any]] = {

@@ -12,8 +12,6 @@ from nlft.errors import ConfigError
 from nlft.grade.config import OptionalGraderName
 from nlft.lm.config import ChatSettings, LoadSettings
 
-__all__ = ["ChooseSettings"]
-
 
 class ChooseSettings(LoadSettings, ChatSettings):
     """Which candidates to compare, on which folds, and at which cost."""

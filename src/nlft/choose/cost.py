@@ -8,12 +8,13 @@ from typing import Any
 
 from nlft.evaluate import read_evaluation
 from nlft.evaluate.config import EvaluateSettings
+from nlft.files import read_objects
 from nlft.lm.config import ChatSettings
 from nlft.pipeline.estimate import relative_cost
 from nlft.pipeline.experiment import Cell, Experiment
 from nlft.pipeline.graph import Step, read_record, run_step
 from nlft.pipeline.plan import plan_cells
-from nlft.records import Judged, Problem, read_objects, read_records
+from nlft.records import Judged, Problem, read_records
 from nlft.train.config import TrainSettings
 
 __all__ = ["measured_seconds"]

@@ -17,8 +17,6 @@ from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.pipeline.experiment import Experiment
 from nlft.records import Judged
 
-__all__ = ["experiment_lines", "recipe_lines"]
-
 BATCH = 4  # rows per step
 UNTRAINED = "untrained"
 

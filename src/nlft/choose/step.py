@@ -19,8 +19,6 @@ from nlft.pipeline.report import points, write_report
 from nlft.progress import Outcome, duration, tell
 from nlft.records import Judged, read_records
 
-__all__ = ["run"]
-
 LONG = 600.0  # seconds; a longer run is not begun unasked
 
 

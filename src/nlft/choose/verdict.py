@@ -14,8 +14,6 @@ from nlft.evaluate.table import Table, interval, p_value, percent
 from nlft.pipeline.report import Point, compare_two
 from nlft.progress import duration
 
-__all__ = ["Choice", "choose"]
-
 LEVEL = 0.05
 
 

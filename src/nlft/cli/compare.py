@@ -39,8 +39,7 @@ def compare(
     from nlft.errors import ConfigError
     from nlft.evaluate.logs import compare_runs, is_log, read_run
     from nlft.evaluate.table import comparison_table
-    from nlft.files import names_of, refuse_same_file
-    from nlft.records import write_lines
+    from nlft.files import names_of, refuse_same_file, write_lines
 
     if len(evaluations) < 2:
         raise ConfigError("nothing to compare with", remedy="name at least two eval.json files")

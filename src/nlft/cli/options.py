@@ -16,8 +16,6 @@ from pydantic_core import PydanticUndefined
 from nlft.config import Config, Flags, Renamed, Several, parse_config
 from nlft.files.yaml import override
 
-__all__ = ["AllowCode", "Assignments", "DryRun", "Output", "Overwrite", "make_app", "with_settings"]
-
 # Options that several verbs share but that are not settings: where to write, and what this call does.
 Output = Annotated[Path, typer.Option("--output", "-o", help="JSONL file to write.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would run, then stop.")]

@@ -9,8 +9,6 @@ from typing import Any
 from nlft.errors import DataError
 from nlft.prompts import CALLS, EARLIER, SYSTEM
 
-__all__ = ["exchange", "parsed", "preference_pair"]
-
 Row = dict[str, Any]
 
 ROLES = {

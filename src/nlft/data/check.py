@@ -17,8 +17,6 @@ from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Attempt, Graded, Problem
 from nlft.spans import faults
 
-__all__ = ["CheckReport", "Finding", "check_file"]
-
 Level = Literal["error", "warning"]
 SHOWN = 5  # examples of each finding in the text form
 

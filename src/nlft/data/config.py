@@ -11,19 +11,6 @@ from nlft.errors import ConfigError
 from nlft.lm.config import ChatSettings
 from nlft.tasks import TaskName
 
-__all__ = [
-    "SOURCES",
-    "CheckSettings",
-    "DataSettings",
-    "FileSettings",
-    "Form",
-    "GSM8KSettings",
-    "GSMSymbolicSettings",
-    "InitSettings",
-    "ReadSettings",
-    "ReasoningGymSettings",
-]
-
 Form = Literal["worked", "final"]
 
 N_HELP = "take the first n rows of one seeded shuffle; without it, all rows in order"

@@ -18,8 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NearDuplicates", "normalised", "shingles", "similarity"]
-
 SHINGLE = 3  # words
 BANDS, WIDTH = 16, 4
 PRIME = (1 << 31) - 1

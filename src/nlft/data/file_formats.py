@@ -25,8 +25,6 @@ from nlft.data.logs import read_inspect, read_lm_eval
 from nlft.errors import ConfigError, DataError
 from nlft.files import decode, load_json, open_data, read_objects
 
-__all__ = ["FILE_FORMATS", "Rows", "file_format_of", "read_rows"]
-
 Rows = Iterator[tuple[int, dict[str, Any]]]
 
 CHUNK = 1 << 20

@@ -9,8 +9,6 @@ from nlft.data.duplicates import normalised
 from nlft.errors import DataError
 from nlft.records import Graded, Problem
 
-__all__ = ["fold_numbers"]
-
 
 def fold_numbers(rows: Sequence[Problem], folds: int, seed: int = 0) -> list[int]:
     """The fold of each row.

@@ -7,8 +7,6 @@ from typing import Any
 
 from nlft.errors import ConfigError, DataError, hub_remedy
 
-__all__ = ["load_hub_rows"]
-
 
 def load_hub_rows(name: str, *, config: str | None, split: str, remedy: str) -> Iterable[dict[str, Any]]:
     """The rows of a hub data set, memory-mapped from the local cache once downloaded.

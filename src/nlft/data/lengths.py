@@ -11,8 +11,6 @@ from nlft.lm.config import TemplateSettings
 from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Problem
 
-__all__ = ["Lengths", "Measure", "paths_of", "tokens", "words"]
-
 
 @dataclass(frozen=True)
 class Measure:

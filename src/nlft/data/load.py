@@ -16,8 +16,6 @@ from nlft.edits import Edits
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Graded, Judged, Problem, parse_record, refuse_repeated
 
-__all__ = ["Reader", "load_problems"]
-
 OnError = Callable[[DataError], None] | None
 
 FORMATS = ("auto", *FILE_FORMATS, *SCHEMAS, "sharegpt")

@@ -18,8 +18,6 @@ from nlft.data.schemas import likeliest
 from nlft.errors import DataError
 from nlft.files import load_json, open_data, read_objects
 
-__all__ = ["read_inspect", "read_lm_eval"]
-
 logger = logging.getLogger("nlft")
 
 Row = dict[str, Any]

@@ -16,8 +16,6 @@ from nlft.errors import ConfigError, DataError
 from nlft.grade.task_scorer import reasoning_gym
 from nlft.records import Problem
 
-__all__ = ["reasoning_task", "task_names"]
-
 # Datasets make their problems lazily; the size only bounds the index. It must not depend on n, or a longer
 # draw would not begin with a shorter one.
 SIZE = 1_000_000

@@ -16,8 +16,6 @@ from nlft.data.chats import exchange, parsed, preference_pair
 from nlft.errors import DataError
 from nlft.prompts import TOOLS
 
-__all__ = ["SCHEMAS", "convert", "likeliest", "likely_columns", "rename", "schema_of"]
-
 Row = dict[str, Any]
 
 # For each of our fields the columns that may hold it. A row has the first schema all of whose fields it has.

@@ -13,8 +13,6 @@ from nlft.errors import DataError
 from nlft.prompts import Context, Message
 from nlft.records import Attempt, Problem
 
-__all__ = ["find_row", "show_row"]
-
 OPEN, CLOSE = "⟦", "⟧"
 
 

@@ -16,8 +16,6 @@ from nlft.files import read_objects
 from nlft.grade.task_scorer import reasoning_gym
 from nlft.records import Problem, parse_record
 
-__all__ = ["gsm8k", "gsm_symbolic", "gsm_symbolic_kinds"]
-
 GSM8K = "openai/gsm8k"
 OFFICIAL = "https://github.com/openai/grade-school-math/tree/master/grade_school_math/data"
 

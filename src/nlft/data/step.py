@@ -20,8 +20,6 @@ from nlft.files import names_of, read_objects, refuse_same_file, write_lines
 from nlft.progress import Outcome
 from nlft.records import Problem, teacher_of, write_records
 
-__all__ = ["apply_edits", "make_problems", "merge_files", "merged", "run"]
-
 Source = GSM8KSettings | GSMSymbolicSettings | ReasoningGymSettings | FileSettings
 
 

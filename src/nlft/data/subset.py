@@ -10,8 +10,6 @@ from nlft.data.duplicates import normalised
 from nlft.errors import ConfigError
 from nlft.records import Problem
 
-__all__ = ["hold_out", "subset_rows"]
-
 P = TypeVar("P", bound=Problem)
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["WORKED", "worked_solution"]
-
 Entry = Mapping[str, Any]
 LEGS = {
     0: ("snake", "sea slug", "jellyfish", "flatworm", "leech"),

@@ -11,8 +11,6 @@ from nlft.errors import DataError
 from nlft.evaluate.evaluation import Accuracy, Evaluation, Grade
 from nlft.evaluate.statistics import Interval, bootstrap_interval, exact_mcnemar, holm
 
-__all__ = ["Comparison", "compare", "compare_many", "compare_seeds", "compare_solved", "correct"]
-
 
 class Comparison(Config):
     """b against a, on the same problems."""

@@ -10,8 +10,6 @@ from nlft.answer.config import AnswererSettings
 from nlft.grade.config import CreditSettings, OptionalGraderName
 from nlft.lm.config import ChatSettings
 
-__all__ = ["EvaluateSettings"]
-
 
 class EvaluateSettings(AnswererSettings, ChatSettings, CreditSettings):
     """Who answers, and how the answers are graded."""

@@ -12,11 +12,10 @@ from pydantic import Field, ValidationError, computed_field
 from nlft.config import Config
 from nlft.errors import DataError
 from nlft.evaluate.statistics import Interval, wilson_interval
+from nlft.files import write_lines
 from nlft.provenance import Provenance
-from nlft.records import Record, Verdict, read_records, write_lines
+from nlft.records import Record, Verdict, read_records
 from nlft.tasks import columns_of
-
-__all__ = ["Accuracy", "Evaluated", "Evaluation", "read_evaluation", "rows_path", "write_evaluation"]
 
 VERSION = 1
 

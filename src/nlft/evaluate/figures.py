@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from nlft.errors import DataError
 from nlft.evaluate.evaluation import Evaluation, Grade
-from nlft.records import read_objects
+from nlft.files import read_objects
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["plot_accuracy", "plot_loss", "save_figure"]
 
 # Colours that stay distinct in greyscale and for colour-blind readers (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")

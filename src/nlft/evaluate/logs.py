@@ -13,8 +13,6 @@ from nlft.errors import ConfigError, DataError
 from nlft.evaluate.compare import Comparison, compare_solved, correct
 from nlft.records import Graded
 
-__all__ = ["Run", "compare_runs", "is_log", "read_run"]
-
 SHOWN = 3
 
 

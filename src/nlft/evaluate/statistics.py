@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Interval", "best_shares", "bootstrap_interval", "effective_n", "exact_mcnemar", "holm", "wilson_interval"]
-
 CONFIDENCE = 0.95
 
 

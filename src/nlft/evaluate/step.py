@@ -32,8 +32,6 @@ from nlft.prompts import PromptSet
 from nlft.provenance import adapter_hash, data_hash, digest, peak_memory_mb, provenance, public_name
 from nlft.records import Attempt, Problem, read_records, write_records
 
-__all__ = ["evaluate", "run"]
-
 logger = logging.getLogger("nlft")
 
 

@@ -13,8 +13,6 @@ from nlft.evaluate.statistics import Interval
 from nlft.progress import duration
 from nlft.tasks import columns_of
 
-__all__ = ["Table", "comparison_table", "summary_table"]
-
 
 @dataclass(frozen=True)
 class Table:

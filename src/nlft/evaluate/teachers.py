@@ -12,8 +12,6 @@ from nlft.evaluate.evaluation import Accuracy, tally
 from nlft.evaluate.table import Table, interval, percent
 from nlft.records import Graded, teacher_of
 
-__all__ = ["Teacher", "teachers_in", "teachers_table"]
-
 
 class Teacher(Config):
     """What one teacher's rows come to."""

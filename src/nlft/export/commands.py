@@ -6,8 +6,6 @@ import json
 import shlex
 from pathlib import Path
 
-__all__ = ["serving_commands"]
-
 # The ranks that vLLM takes.
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 

@@ -21,8 +21,6 @@ from nlft.lm.config import SamplingSettings
 from nlft.prompts import Context, PromptSet
 from nlft.records import Problem
 
-__all__ = ["TOLERANCE", "Answer", "Check", "Comparison", "answers", "compare"]
-
 # On SmolLM2-135M the largest shifts were 0.92 in bfloat16 and none in float16, which has eight times its precision.
 TOLERANCE = {"float32": 0.01, "float16": 0.25, "bfloat16": 2.0}
 # What rounding may move, as a share of what the adapter moves.

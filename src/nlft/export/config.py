@@ -10,8 +10,6 @@ from nlft.config import Config, Flags, NamesFile, refused
 from nlft.errors import ConfigError
 from nlft.lm.config import LoadSettings
 
-__all__ = ["ExportSettings", "PushSettings"]
-
 
 class CardSettings(Config):
     """What a model card says besides what training left on record."""

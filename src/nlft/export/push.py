@@ -14,8 +14,6 @@ from nlft.export.config import PushSettings
 from nlft.export.step import scores_of
 from nlft.progress import Outcome
 
-__all__ = ["run"]
-
 
 def run(settings: PushSettings, folder: Path, repo: str) -> Outcome:
     """Upload what a folder hands over to the repository `repo` (owner/name), or show what would be uploaded.

@@ -18,8 +18,6 @@ from nlft.progress import Outcome
 from nlft.prompts import load_prompts
 from nlft.records import Problem, read_records
 
-__all__ = ["run", "scores_of"]
-
 
 def run(settings: ExportSettings, adapter: Path, output: Path, *, overwrite: bool = False) -> Outcome:
     """Export an adapter to the folder `output`, which is there whole, and checked, or not at all.

@@ -15,8 +15,6 @@ from typing import Any, Self
 
 from nlft.errors import DataError
 
-__all__ = ["AppendOnlyFile"]
-
 
 class AppendOnlyFile:
     """JSON objects, one per line. The file is created by the first `append`.

@@ -16,8 +16,6 @@ from typing import Any, BinaryIO, NoReturn
 from nlft.errors import ConfigError, DataError
 from nlft.files.lock import edits_path
 
-__all__ = ["content_hash", "decode", "load_json", "open_data", "read_objects", "refuse_same_file", "write_lines"]
-
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as an escape; raw, it would be no UTF-8
 DEEPEST = 100  # well below the depth at which writing a row would fail
 

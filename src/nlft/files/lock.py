@@ -9,8 +9,6 @@ from pathlib import Path
 
 from nlft.errors import DataError, LockedError
 
-__all__ = ["candidates_path", "edits_path", "failed_path", "journal_path", "names_of", "rejected_path", "sole_writer"]
-
 
 def journal_path(output: str | Path) -> Path:
     """The journal of an output file: `answers.jsonl` has `answers.journal.jsonl`."""

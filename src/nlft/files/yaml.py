@@ -11,8 +11,6 @@ import yaml
 
 from nlft.errors import ConfigError
 
-__all__ = ["line_of", "override", "read_yaml"]
-
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's scalars: `on`, `yes` and `no` are words, `1e-4` is a number; no repeated keys."""

@@ -23,8 +23,6 @@ from typing import NamedTuple
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Verdict
 
-__all__ = ["allow_code", "code_allowed", "find_code", "grade_code", "needs_permission"]
-
 SECONDS = 10.0
 LENGTH, ENDS = 20_000, 200  # characters of code without a fence that are read, and last lines that are tried without
 SHOWN = 200

@@ -11,8 +11,6 @@ from nlft.errors import ConfigError
 from nlft.grade.graders import FILES, get_grader, gives_credit
 from nlft.tasks import TaskSettings
 
-__all__ = ["CreditSettings", "GradeSettings", "GraderName", "OptionalGraderName"]
-
 GraderName = Annotated[str, NamesFile(prefixes=FILES), checked_by(get_grader)]
 """A grader's name, with its file where it takes one."""
 OptionalGraderName = Annotated[str | None, NamesFile(prefixes=FILES), checked_by(get_grader)]

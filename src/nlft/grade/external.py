@@ -19,8 +19,6 @@ from typing import Any
 from nlft.errors import ConfigError, DataError
 from nlft.records import Attempt, Record, Verdict
 
-__all__ = ["ExternalGrader"]
-
 
 class ExternalGrader:
     """A grader behind a pipe.

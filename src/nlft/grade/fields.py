@@ -16,8 +16,6 @@ from typing import Any
 from nlft.errors import ConfigError, DataError
 from nlft.records import Verdict
 
-__all__ = ["RIGHT", "compare_fields", "find_json", "json_alone", "json_fields", "read_schema", "reference_json"]
-
 SHOWN = 200
 FENCE = re.compile(r"```(?:json|JSON)?\s*\n(.*?)(?:```|\Z)", re.DOTALL)
 STARTS = 1000  # brackets at which a value is looked for

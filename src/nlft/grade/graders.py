@@ -15,19 +15,6 @@ from nlft.grade.task_scorer import grade_by_task
 from nlft.grade.textual import choice, exact
 from nlft.records import Attempt, Verdict
 
-__all__ = [
-    "BOTH",
-    "FILES",
-    "Grader",
-    "beside",
-    "get_grader",
-    "gives_credit",
-    "grade_response",
-    "grader_names",
-    "reads_labels",
-    "strict_form",
-]
-
 # A grader returns its verdict on a record's response. It raises DataError when the record's reference or another
 # of its fields, not the response, cannot be read.
 Grader = Callable[[Attempt], Verdict]

@@ -19,8 +19,6 @@ from nlft.files.yaml import read_yaml
 from nlft.grade.numeric import MARKER
 from nlft.records import Verdict
 
-__all__ = ["Labels", "label", "label_alone", "read_labels", "split_labels"]
-
 SHOWN, TAIL = 200, 20_000  # characters of a verdict's piece; and from the end of a response, that are read
 TOKEN = re.compile(r"(?<!\w)[-+]?[0-9]+(?:[.,][0-9]+)*|[^\W_]+(?:['’][^\W_]+)*")
 SEVERAL = re.compile(r"\s*[;|,\n]\s*")

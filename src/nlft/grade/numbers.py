@@ -18,19 +18,6 @@ from fractions import Fraction
 
 import regex as re  # the standard library's `re` misreads possessive groups before Python 3.11.5
 
-__all__ = [
-    "DECIMAL",
-    "MAX_DIGITS",
-    "VULGAR_FRACTION",
-    "Number",
-    "canonical",
-    "find_numbers",
-    "first_number",
-    "fold",
-    "last_number",
-    "read_plain",
-]
-
 # A longer number is no answer, and arithmetic on it would not be linear in the length of the text.
 MAX_DIGITS = 1000
 WINDOW = 1 << 14

@@ -9,8 +9,6 @@ from nlft.errors import DataError
 from nlft.grade.numbers import Number, canonical, first_number, last_number, read_plain
 from nlft.records import Verdict
 
-__all__ = ["MARKER", "authors", "boxed", "flexible", "number", "reference_value", "strict"]
-
 MARKER = "####"
 # GSM8K's own pattern (`ANS_RE` in its authors' grading code): one space, ASCII digits, no currency sign.
 OFFICIAL = re.compile(r"#### (-?[0-9.,]+)")

@@ -25,8 +25,6 @@ from nlft.files.yaml import read_yaml
 from nlft.prompts import Message
 from nlft.records import Attempt, Graded, Verdict, read_records
 
-__all__ = ["Kappa", "RubricGrader", "RubricSettings", "kappa"]
-
 FULL = 10
 SCORE = re.compile(r"score\W{0,5}([0-9]+)", re.IGNORECASE)
 BETTER = re.compile(r"better\W{0,5}(a|b|neither)\b", re.IGNORECASE)

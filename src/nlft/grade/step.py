@@ -12,13 +12,11 @@ from typing import Any
 
 from nlft.edits import PERSON
 from nlft.errors import DataError
+from nlft.files import write_lines
 from nlft.grade.config import GradeSettings
 from nlft.grade.graders import Grader, beside, get_grader, reads_labels
 from nlft.progress import Outcome, printable, progress
-from nlft.records import Attempt, Graded, Judged, Scored, Verdict, read_numbered, to_line, write_lines
-
-__all__ = ["GradeReport", "grade", "grade_one", "grade_rows", "run"]
-
+from nlft.records import Attempt, Graded, Judged, Scored, Verdict, read_numbered, to_line
 
 KEPT = 50  # differing rows that a report holds in full
 

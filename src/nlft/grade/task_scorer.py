@@ -12,8 +12,6 @@ from nlft.grade.numbers import last_number
 from nlft.grade.numeric import MARKER
 from nlft.records import Attempt, Verdict
 
-__all__ = ["grade_by_task", "reasoning_gym", "score_entry"]
-
 SHOWN = 200
 MADE_BY = "make the problems with `nlft data reasoning-gym`"
 

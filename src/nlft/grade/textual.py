@@ -8,8 +8,6 @@ from nlft.errors import DataError
 from nlft.grade.numeric import MARKER, boxed
 from nlft.records import Verdict
 
-__all__ = ["choice", "exact"]
-
 SHOWN = 200
 TAIL = 200_000  # characters from the end that are searched for an announced choice
 # "the answer is (B)", "Answer: **B**", "Option C" at the end of what announces an answer.

@@ -20,8 +20,6 @@ from typing import Any
 from nlft.grade.numeric import MARKER, boxed
 from nlft.records import Verdict
 
-__all__ = ["main"]
-
 TAIL = 4_000  # characters from the end of a response that `math` looks at; math-verify is slower than linear
 SHOWN = 200
 

@@ -12,8 +12,6 @@ from nlft.errors import ConfigError
 from nlft.prompts import PromptSetName
 from nlft.tasks import TaskSettings
 
-__all__ = ["JudgeSettings"]
-
 
 class JudgeSettings(AskSettings, TaskSettings):
     """Who judges, and with which prompt; the model's settings are those of a judge that is a model."""

@@ -7,8 +7,6 @@ from nlft.judge.config import JudgeSettings
 from nlft.judge.judges import Judge, ModelJudge, ReplayJudge, RuleJudge
 from nlft.prompts import PromptSet
 
-__all__ = ["make_judge"]
-
 
 def make_judge(settings: JudgeSettings, prompts: PromptSet) -> Judge:
     """The judge that the settings describe. A local model is loaded only when it is needed.

@@ -15,8 +15,6 @@ from nlft.prompts import Context, PromptSet, says_correct
 from nlft.records import Graded, Judged, read_records
 from nlft.tasks import Rules
 
-__all__ = ["Judge", "ModelJudge", "ReplayJudge", "RuleJudge"]
-
 
 class Judge(Protocol):
     """Whoever judges. Implement these five to add one."""

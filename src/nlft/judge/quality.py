@@ -11,8 +11,6 @@ from nlft.data.duplicates import NearDuplicates, shingles
 from nlft.records import Judged
 from nlft.steps.arithmetic import numbers
 
-__all__ = ["QualityReport", "near_duplicates", "only_repeats_answer", "quality_report", "says_nothing_of_error"]
-
 SIMILAR = 0.8
 
 

@@ -21,8 +21,6 @@ from nlft.grade.numeric import reference_value
 from nlft.records import Graded
 from nlft.steps.arithmetic import ANNOTATION, Equation, Number, equations, numbers
 
-__all__ = ["rule_judgment"]
-
 P = TypeVar("P", Equation, Number)
 
 QUOTE_LENGTH = 160

@@ -15,16 +15,14 @@ from nlft.answer.step import FailedRow, ask, pending, write_or_remove
 from nlft.answer.types import Usage
 from nlft.edits import PERSON
 from nlft.errors import DataError
-from nlft.files import failed_path, journal_path, refuse_same_file, rejected_path, sole_writer
+from nlft.files import failed_path, journal_path, read_objects, refuse_same_file, rejected_path, sole_writer
 from nlft.judge.config import JudgeSettings
 from nlft.judge.factory import make_judge
 from nlft.judge.judges import Judge, RuleJudge
 from nlft.judge.quality import QualityReport, quality_report
 from nlft.progress import Outcome
 from nlft.prompts import load_prompts
-from nlft.records import Graded, Judged, read_objects, read_records, write_records
-
-__all__ = ["Judgments", "RejectedRow", "dry_run", "judge", "judge_file", "needs_judgment", "report_on", "run"]
+from nlft.records import Graded, Judged, read_records, write_records
 
 
 class RejectedRow(Judged):

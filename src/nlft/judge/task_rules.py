@@ -16,8 +16,6 @@ from nlft.grade.numeric import reference_value
 from nlft.records import Graded
 from nlft.tasks import Rules, rules_of
 
-__all__ = ["Evidence", "code_judgment", "fitting_rules", "json_judgment", "label_judgment"]
-
 WORD = re.compile(r"[^\W\d_]{3,}")
 # They point nowhere, even where a few rows make it look so.
 FUNCTION_WORDS = frozenset(

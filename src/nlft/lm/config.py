@@ -15,8 +15,6 @@ from nlft.tasks import TaskSettings
 
 logger = logging.getLogger("nlft")
 
-__all__ = ["ChatSettings", "LoadSettings", "ModelSettings", "SamplingSettings", "TemplateSettings"]
-
 PLAIN = "plain"
 
 

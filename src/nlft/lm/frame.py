@@ -14,8 +14,6 @@ from typing import Any
 from nlft.errors import ModelError
 from nlft.prompts import Message
 
-__all__ = ["Frame", "frame_of", "with_thought", "written"]
-
 RESPONSE, THOUGHT, NEXT = "nlft0response", "nlft0thought", "nlft0question"
 # A turn that the generation prompt begins with an open thought, as in `<｜Assistant｜><think>`.
 _OPEN_THOUGHT = re.compile(r"<(?P<tag>\w+)>\s*$")

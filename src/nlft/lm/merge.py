@@ -15,8 +15,6 @@ from nlft.lm.quiet import quiet
 from nlft.lm.resolve import resolve_model
 from nlft.lm.wrappers import unwrap
 
-__all__ = ["apart", "merged", "save_model", "stored_dtype"]
-
 
 def stored_dtype(model: str, *, trust_remote_code: bool = False) -> str:
     """The type of a model's stored weights, as its config says; float32 if it says nothing."""

@@ -15,8 +15,6 @@ from typing import Any
 from nlft.errors import ConfigError
 from nlft.lm.config import PLAIN, TemplateSettings
 
-__all__ = ["settle_template", "settled_file"]
-
 # The texts with blank lines between them: what a model without a template is given by choice.
 _PLAIN = (
     "{% for message in messages %}{{ message['content'] }}"

@@ -10,8 +10,6 @@ from typing import Any
 from nlft.errors import ModelError
 from nlft.lm.frame import frame_of, with_thought
 
-__all__ = ["AnswerMarks", "answer_marks", "read_answer"]
-
 _END = re.compile(r"</\w+>\s*$")
 QUESTION = "nlft0question"
 

@@ -18,8 +18,6 @@ from nlft.records import Judged, Problem, Verdict, parse_record
 from nlft.train.config import TrainSettings
 from nlft.train.step import train_rows
 
-__all__ = ["FoldTrainer", "OutOfFold", "out_of_fold"]
-
 Trained = Callable[[int, Sequence[Problem]], Answerer]
 """Given a fold's number and the rows of all other folds, returns who answers that fold."""
 

@@ -12,8 +12,6 @@ from nlft.errors import ConfigError
 from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.train.config import TrainSettings
 
-__all__ = ["OutOfFoldSettings"]
-
 
 class OutOfFoldSettings(AnswerSettings):
     """Who answers, with which prompt, and how often; and how the models of out-of-fold answers are trained."""

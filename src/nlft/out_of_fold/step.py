@@ -13,8 +13,6 @@ from nlft.out_of_fold.config import OutOfFoldSettings
 from nlft.progress import Outcome
 from nlft.records import Problem, read_records
 
-__all__ = ["dry_run", "run"]
-
 
 def run(settings: AnswerSettings, problems: Path, output: Path) -> Outcome:
     """As `nlft.answer.step.run`; the adapters of the folds are in `<output stem>.folds`."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
-from nlft.files import sole_writer
+from nlft.files import read_objects, sole_writer
 from nlft.pipeline.experiment import Cell, Experiment, Split, cells
 from nlft.pipeline.graph import (
     Slot,
@@ -33,9 +33,7 @@ from nlft.pipeline.results import (
     write_result,
 )
 from nlft.progress import Progress, progress, tell
-from nlft.records import Judged, read_objects, read_records
-
-__all__ = ["missing_cells", "refuse_others", "run_cells"]
+from nlft.records import Judged, read_records
 
 
 def missing_cells(experiment: Experiment, results: Path, split: Split) -> list[Cell]:

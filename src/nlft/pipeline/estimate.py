@@ -12,8 +12,6 @@ from nlft.pipeline.experiment import Cell, Estimate, Experiment, Split, cells
 from nlft.progress import duration
 from nlft.train.config import REFT, TrainSettings
 
-__all__ = ["Cost", "cell_cost", "listing", "relative_cost"]
-
 # Forward passes without gradient are a third of a step. NLFT adds one for a correct response and two for an
 # incorrect one; this assumes half of each. Scales computed once cost these passes in the first epoch only.
 EXTRA_PASSES = 1.5

@@ -22,8 +22,6 @@ from nlft.pipeline.select import ROWS_HELP, Rows
 from nlft.pipeline.shares import MIX_HELP, SHARE_HELP, Mix
 from nlft.train.config import TrainSettings
 
-__all__ = ["Cell", "Experiment", "Method", "Split", "cells", "fold_list", "load_experiment"]
-
 Split = Literal["dev", "test"]
 UNTRAINED = 0
 

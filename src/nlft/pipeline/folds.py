@@ -13,8 +13,6 @@ from nlft.data.folds import fold_numbers
 from nlft.progress import Outcome
 from nlft.records import Judged, Problem, read_records, write_records
 
-__all__ = ["Fold", "held_out_file"]
-
 
 class Fold(Config):
     """One of several folds."""

@@ -24,20 +24,6 @@ from nlft.pipeline.verbs import RUNNERS, run_verb
 from nlft.prompts import load_prompts
 from nlft.provenance import digest, public_name
 
-__all__ = [
-    "Slot",
-    "Step",
-    "StepError",
-    "StepRecord",
-    "fingerprint",
-    "read_record",
-    "refuse_old_folder",
-    "refuse_unasked",
-    "run_step",
-    "settings_hash",
-    "sources_hash",
-]
-
 
 @dataclass(frozen=True)
 class Step:

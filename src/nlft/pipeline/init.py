@@ -27,8 +27,6 @@ from nlft.prompts import load_prompts
 from nlft.records import Problem
 from nlft.tasks import TASKS, TaskName
 
-__all__ = ["Guess", "guess", "run"]
-
 MOST_LABELS, LABEL_WORDS = 50, 6
 MOST_HELD_OUT = 200
 # Two CPU cores: floating-point operations per second in training, and of generated tokens times parameters.

@@ -12,8 +12,6 @@ from typing import TypeVar
 from nlft.pipeline.graph import Slot
 from nlft.pipeline.process import interrupt_all
 
-__all__ = ["side_by_side"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -16,8 +16,6 @@ from nlft.pipeline.recipe import Preparation, Recipe, Rounds
 from nlft.pipeline.select import Mixture, RowsSettings
 from nlft.train.config import TrainSettings
 
-__all__ = ["Run", "plan", "plan_cells"]
-
 ALL = 10_000  # checkpoints: more than a run has
 
 

@@ -24,8 +24,6 @@ from nlft.errors import NLFTError, without_secrets
 from nlft.progress import speak
 from nlft.provenance import peak_memory_mb
 
-__all__ = ["CrashError", "Returned", "call", "interrupt_all"]
-
 R = TypeVar("R")
 FORK_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 

@@ -26,8 +26,6 @@ from nlft.score.config import ScoreSettings
 from nlft.tasks import TASKS
 from nlft.train.config import TrainSettings
 
-__all__ = ["Preparation", "Recipe", "Revision", "Rounds", "load_recipe"]
-
 # The top-level keys that a section inherits unless it sets its own.
 TEMPLATE, CHAT = tuple(TemplateSettings.model_fields), tuple(ChatSettings.model_fields)
 SHARED: dict[str, tuple[str, ...]] = {

@@ -11,12 +11,10 @@ from nlft.evaluate import Accuracy, Comparison, Interval, compare_solved, correc
 from nlft.evaluate.evaluation import GRADERS, Grade
 from nlft.evaluate.figures import COLOURS, new_figure, plain, save_figure
 from nlft.evaluate.table import Table, comparison_table, interval, percent
+from nlft.files import write_lines
 from nlft.pipeline.experiment import Experiment, Split, cells
 from nlft.pipeline.results import CellResult, read_results
 from nlft.progress import duration
-from nlft.records import write_lines
-
-__all__ = ["Point", "compare_two", "points", "write_report"]
 
 
 @dataclass(frozen=True)

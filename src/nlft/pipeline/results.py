@@ -12,10 +12,8 @@ from nlft.config import Config
 from nlft.errors import DataError
 from nlft.evaluate import Evaluation
 from nlft.evaluate.evaluation import GRADERS, Grade, strip_computed
+from nlft.files import write_lines
 from nlft.pipeline.experiment import Cell
-from nlft.records import write_lines
-
-__all__ = ["RESULTS_VERSION", "CellResult", "Training", "read_results", "result_path", "write_result"]
 
 RESULTS_VERSION = 2
 

@@ -19,8 +19,6 @@ from nlft.pipeline.recipe import load_recipe
 from nlft.progress import duration, tell
 from nlft.records import Graded, read_records
 
-__all__ = ["evaluations_in", "run_recipe", "summarise"]
-
 
 def run_recipe(path: str | Path, assignments: Sequence[str] = ()) -> str:
     """Run a recipe's steps, skipping those that have finished with the same settings and inputs.

@@ -8,8 +8,6 @@ from nlft.data.config import SOURCES
 from nlft.pipeline.experiment import Experiment
 from nlft.pipeline.recipe import Recipe
 
-__all__ = ["recipe_schema"]
-
 GRID = ("methods", "sizes", "epochs", "seeds")
 
 

@@ -23,19 +23,6 @@ from nlft.prompts import PromptSet, PromptSetName, load_prompts
 from nlft.records import Judged, Problem, Verdict, read_records, write_records
 from nlft.revise.rows import corrections, pairs, verdict_prompts
 
-__all__ = [
-    "ROWS_HELP",
-    "Mixture",
-    "Rows",
-    "RowsSettings",
-    "best_file",
-    "best_round",
-    "leave_out_file",
-    "rows_file",
-    "select_file",
-    "select_rows",
-]
-
 Worded = Literal["corrections", "verdict-prompt", "verdict-prompt-swapped"]
 Rows = Literal["all", "correct", "correct-or-reference", "reference", "both", "wrong-and-reference", "pairs"] | Worded
 WORDED: tuple[Worded, ...] = get_args(Worded)

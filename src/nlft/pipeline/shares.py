@@ -15,8 +15,6 @@ from nlft.data.duplicates import normalised
 from nlft.errors import ConfigError, DataError
 from nlft.records import Judged, teacher_of
 
-__all__ = ["MIX_HELP", "SHARE_HELP", "Mix", "incorrect_rows", "mixed_rows"]
-
 SHARE_HELP = (
     "exact share of incorrect rows among the training rows, one row a question: the first incorrect rows, and the first "
     "correct ones of other questions; by default as they come"

@@ -10,8 +10,6 @@ import nlft
 from nlft.config import did_you_mean
 from nlft.errors import ConfigError
 
-__all__ = ["Shipped", "copy_recipe", "shipped_recipes"]
-
 
 @dataclass(frozen=True)
 class Shipped:

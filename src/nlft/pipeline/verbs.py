@@ -10,8 +10,6 @@ from typing import Any
 
 from nlft.progress import Outcome
 
-__all__ = ["RUNNERS", "Runner", "run_verb"]
-
 
 @dataclass(frozen=True)
 class Runner:

@@ -9,8 +9,6 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 from nlft.errors import DataError
 from nlft.records import Problem
 
-__all__ = ["AROUND", "CALLS", "EARLIER", "SYSTEM", "TOOLS", "Context", "Message"]
-
 SYSTEM, EARLIER, CALLS, TOOLS = "system", "earlier_turns", "tool_turns", "tools"
 AROUND = (SYSTEM, EARLIER, CALLS, TOOLS)
 """The columns of a row that hold them."""

@@ -9,8 +9,6 @@ from nlft.records import Graded
 from nlft.revise.ways import MARK, final_answer
 from nlft.steps.arithmetic import equations, numbers
 
-__all__ = ["LEAK", "closed", "in_form", "refusal", "shows_working"]
-
 # A student that speaks of what it was shown. "The final answer is 7" is a way to end, and no leak.
 LEAK = re.compile(
     r"\b(?:(?:standard|correct|given|provided|right|expected|known|target) (?:final )?(?:answer|solution|result)"

@@ -12,8 +12,6 @@ from nlft.grade.config import CreditSettings, GraderName
 from nlft.lm.config import ChatSettings, ModelSettings, SamplingSettings
 from nlft.revise.ways import Way
 
-__all__ = ["ReviseSettings"]
-
 
 def _names(value: Any) -> Any:
     """Names, also as comma-separated text."""

@@ -11,8 +11,6 @@ from nlft.lm.config import TemplateSettings
 from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Attempt
 
-__all__ = ["BaseLikelihood", "Likelihood"]
-
 BATCH = 8
 
 

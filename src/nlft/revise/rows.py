@@ -11,8 +11,6 @@ from nlft.edits import without_response
 from nlft.prompts import PromptSet
 from nlft.records import Judged, Verdict
 
-__all__ = ["corrections", "pairs", "verdict_prompts"]
-
 RIGHT = Verdict(correct=True, reason="the answer to a request for a correction")
 
 

@@ -27,8 +27,6 @@ from nlft.revise.config import ReviseSettings
 from nlft.revise.likelihood import BaseLikelihood, Likelihood
 from nlft.revise.ways import MARK, Asked, Way, ask_again, final_answer
 
-__all__ = ["Candidate", "Revisions", "dry_run", "revise_file", "revise_rows", "run"]
-
 DEFAULT: tuple[Way, ...] = ("answer", "steps", "judgment")
 
 

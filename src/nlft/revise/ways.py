@@ -11,8 +11,6 @@ from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Judged
 from nlft.steps.first_error import locate_first_error, quoted_correction
 
-__all__ = ["MARK", "WAYS", "Asked", "Way", "ask_again", "final_answer", "first_steps"]
-
 Way = Literal["answer", "steps", "judgment", "correction", "stitch", "stitch-plain", "question"]
 
 MARK = "####"

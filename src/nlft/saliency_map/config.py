@@ -9,8 +9,6 @@ from pydantic import Field
 from nlft.config import Flags
 from nlft.lm.config import ChatSettings, LoadSettings
 
-__all__ = ["ViewSettings"]
-
 
 class ViewSettings(LoadSettings, ChatSettings):
     """The model that scores new text while the page is served."""

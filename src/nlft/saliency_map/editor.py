@@ -26,8 +26,6 @@ from nlft.saliency_map.bundle import Page, assemble, script_safe_json
 from nlft.saliency_map.loopback import LoopbackServer, RefusalError, read_body
 from nlft.spans import column_spans
 
-__all__ = ["Change", "EditServer"]
-
 
 class Change(Config):
     """What the page sends: a change of one row, or the undoing of its last."""

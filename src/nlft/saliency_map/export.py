@@ -10,12 +10,10 @@ from typing import Any
 from nlft.config import Config
 from nlft.core.settings import PRESETS, SaliencySettings
 from nlft.errors import DataError
-from nlft.files import refuse_same_file
+from nlft.files import refuse_same_file, write_lines
 from nlft.progress import Outcome
-from nlft.records import Scored, read_records, write_lines
+from nlft.records import Scored, read_records
 from nlft.saliency_map.bundle import Page, assemble, script_safe_json
-
-__all__ = ["Exported", "export_page", "page_file", "page_row", "render_page"]
 
 
 @dataclass(frozen=True)

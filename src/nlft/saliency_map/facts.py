@@ -16,8 +16,6 @@ from nlft.records import Scores
 from nlft.score.schema import allocate_scores
 from nlft.score.sketch import decode_sketch
 
-__all__ = ["Role", "TokenFacts", "loss_terms", "roles_of", "similarities", "token_facts"]
-
 Role = Literal["irrelevant", "sub_salient", "salient", "near_error", "error", "marked"]
 
 

@@ -10,8 +10,6 @@ from nlft.prompts import PromptSet
 from nlft.records import Judged, Scored
 from nlft.score import score
 
-__all__ = ["scorer_like"]
-
 
 def scorer_like(row: Scored, lm: LanguageModel, prompts: PromptSet) -> Callable[[Judged], Scored]:
     """A function that scores one record with `lm`, under the settings that the first row was scored with."""

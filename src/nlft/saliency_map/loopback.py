@@ -21,8 +21,6 @@ from pydantic import BaseModel, ValidationError
 
 from nlft.saliency_map.bundle import Page
 
-__all__ = ["LoopbackServer", "RefusalError", "read_body"]
-
 LONGEST_BODY = 1_000_000
 DRAINED = 64_000_000  # bytes of a refused request that are read and thrown away, so that its sender hears the refusal
 

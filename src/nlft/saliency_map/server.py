@@ -20,8 +20,6 @@ from nlft.records import Judged, Scored, Verdict
 from nlft.saliency_map.export import page_row, render_page
 from nlft.saliency_map.loopback import LoopbackServer, RefusalError, read_body
 
-__all__ = ["NewText", "PageServer"]
-
 
 class NewText(Config):
     """The data that the page's form sends."""

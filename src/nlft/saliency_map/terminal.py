@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nlft.saliency_map.facts import Role, TokenFacts
     from nlft.saliency_map.totals import RoleTotals, Totals
 
-__all__ = ["legend", "row_view", "token_table", "token_view", "totals_table", "visible"]
-
 # The page's hues; black text on them is readable in light and dark terminals.
 HUES: dict[Role, tuple[int, int, int]] = {
     "irrelevant": (138, 143, 152),

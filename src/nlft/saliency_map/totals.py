@@ -10,8 +10,6 @@ from nlft.records import Scored
 from nlft.saliency_map.facts import Role, loss_terms, roles_of
 from nlft.score.schema import allocate_scores, settings_of
 
-__all__ = ["RoleTotals", "Totals", "totals"]
-
 
 @dataclass
 class RoleTotals:

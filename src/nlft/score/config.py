@@ -12,8 +12,6 @@ from nlft.errors import ConfigError
 from nlft.files.yaml import read_yaml
 from nlft.lm.config import ChatSettings, ModelSettings
 
-__all__ = ["Constants", "ScoreSettings"]
-
 
 class Constants(Config):
     """The constants of the method: a preset, and changes to it."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ["token_pieces"]
-
 # What a decoder writes for bytes that are not (yet) a complete UTF-8 character.
 UNFINISHED = "\ufffd"
 

@@ -39,8 +39,6 @@ from nlft.records import SCORES_VERSION, Scored, Scores
 from nlft.score.sketch import decode_sketch, encode_sketch
 from nlft.spans import column_spans, marked_tokens, piece_places, token_weights
 
-__all__ = ["allocate_scores", "make_scores", "settings_of", "with_marks"]
-
 # exp of this is 0 in float64: a probability of zero, in a form JSON can hold.
 LOWEST_LOGP = -1e4
 

@@ -22,8 +22,6 @@ from torch import Tensor
 from nlft.errors import DataError
 from nlft.records import Sketch
 
-__all__ = ["BAND", "RANK", "decode_sketch", "encode_sketch"]
-
 # Measured in docs/saliency-map.md: with these one role in 31,563 differs from that of the whole hidden states.
 RANK = 32
 BAND = 8

@@ -9,8 +9,6 @@ from nlft.progress import Outcome
 from nlft.records import Judged, read_records, write_records
 from nlft.score.config import ScoreSettings
 
-__all__ = ["run"]
-
 
 def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
     """Score the judged rows of a file into another file.

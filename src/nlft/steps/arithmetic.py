@@ -20,8 +20,6 @@ from nlft.grade.numbers import find_numbers
 from nlft.steps.expressions import UNITS, Expression, expressions
 from nlft.steps.tokens import Token, tokenize
 
-__all__ = ["ANNOTATION", "Equation", "Number", "equations", "numbers"]
-
 ANNOTATION = re.compile(r"<<([^<>\n]{0,300})>>")
 _PERCENT = re.compile(r"\s?\\?%")
 # `1. `, `- `, `**Step 3:**`, `### Part 2.`: they count steps, not things.

@@ -9,8 +9,6 @@ from fractions import Fraction
 
 from nlft.steps.tokens import OPERAND_STARTS, Token
 
-__all__ = ["UNITS", "Expression", "expressions"]
-
 OPERATORS = frozenset({"plus", "minus", "times", "over"})
 MAX_OPERANDS = 200
 MAX_DEPTH = 20

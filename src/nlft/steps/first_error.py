@@ -8,8 +8,6 @@ from typing import NamedTuple
 from nlft.records import Judged
 from nlft.steps.arithmetic import ANNOTATION, equations, numbers
 
-__all__ = ["Located", "locate_first_error", "quoted_correction"]
-
 QUOTED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”')
 # What a judgment quotes after these words is the step that should have been there, not the response's.
 OF_THE_STANDARD = re.compile(r"(?:step to take is|leaves out the step|should (?:be|say|read)|instead of writing)\s*$")

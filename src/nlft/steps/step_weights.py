@@ -9,8 +9,6 @@ from nlft.records import Judged
 from nlft.spans import column_spans, marked_tokens
 from nlft.steps.first_error import Located, locate_first_error
 
-__all__ = ["signed_weights", "with_step_weights"]
-
 
 def with_step_weights(
     rows: Iterable[Judged], tokenizer: Any, *, narrow: bool = False, after: float = 0.0, marks: bool = True

@@ -14,8 +14,6 @@ import regex as re
 
 from nlft.grade.numbers import DECIMAL, VULGAR_FRACTION, find_numbers, fold
 
-__all__ = ["Token", "tokenize"]
-
 # A longer number is not one of a word problem, and powers of it would cost more than linear time.
 MAX_DIGITS = 60
 OPERAND_STARTS = frozenset({"number", "open", "frac"})

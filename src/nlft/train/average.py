@@ -14,8 +14,6 @@ from transformers import TrainerCallback
 from nlft import processes
 from nlft.errors import ConfigError, DataError
 
-__all__ = ["WeightAverage"]
-
 FILE = "average.safetensors"
 
 

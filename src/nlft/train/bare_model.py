@@ -20,8 +20,6 @@ from nlft.lm.quiet import quiet
 from nlft.lm.wrappers import unwrap
 from nlft.train.lora import lora_config, prepared
 
-__all__ = ["SCALES", "bare_model", "fill"]
-
 BLOCK = 64  # weights that share a scale in 4 bits
 SCALES = "scales"
 

@@ -14,8 +14,6 @@ from nlft.grade.config import GraderName
 from nlft.lm.config import ChatSettings, LoadSettings
 from nlft.score.config import Constants
 
-__all__ = ["FINDS_NO_ERRORS", "REFT", "TrainSettings", "choices", "default", "setting"]
-
 REFT = "reft"
 # Only ReFT reads these: they have no effect with any other objective.
 REFT_ONLY = frozenset(

@@ -11,15 +11,14 @@ from transformers import TrainerCallback
 
 from nlft import processes
 from nlft.data.folds import fold_numbers
+from nlft.files import read_objects
 from nlft.grade import get_grader
 from nlft.lm.config import SamplingSettings
 from nlft.lm.encode import encode_prompt
 from nlft.lm.generate import generate
 from nlft.lm.load import LanguageModel
 from nlft.prompts import Context, PromptSet
-from nlft.records import Attempt, Judged, Problem, read_objects
-
-__all__ = ["Dev", "Patience", "StopAfter", "accuracy_by_epoch"]
+from nlft.records import Attempt, Judged, Problem
 
 logger = logging.getLogger("nlft")
 ACCURACY = "eval_accuracy"

@@ -29,8 +29,6 @@ from nlft.train.memory import SPARE, Rehearsal, rehearse
 if TYPE_CHECKING:
     from nlft.train.reft import ReFTConfig
 
-__all__ = ["describe", "describe_reft"]
-
 FEW_STEPS = 50
 BATCHES = 64  # of those that may come, so many are looked at for the largest
 # A step's share of the speed of one large product, as measured on the CPU with SmolLM2-135M.

@@ -16,8 +16,6 @@ from nlft.config import did_you_mean
 from nlft.errors import ConfigError
 from nlft.lm.quiet import quiet
 
-__all__ = ["FirstAdapter", "changes_base", "check_lora", "lora_config", "prepared", "quantized"]
-
 # The paper's appendix B, and the projections its authors put their adapters on.
 PAPER = {"r": 16, "lora_alpha": 16, "lora_dropout": 0.05}
 MLP_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")

@@ -34,8 +34,6 @@ from nlft.train.bare_model import SCALES, bare_model, fill
 if TYPE_CHECKING:
     from nlft.train.trainer import NLFTTrainer
 
-__all__ = ["Rehearsal", "fit", "needed", "rehearse"]
-
 logger = logging.getLogger("nlft")
 
 FEW = 2  # layers that are rehearsed, and twice as many, to tell what one adds

@@ -8,8 +8,6 @@ from torch import nn
 from nlft.errors import ConfigError
 from nlft.lm.load import LanguageModel, pick_dtype
 
-__all__ = ["autocast", "check_masters", "refuse_half"]
-
 # The bits of a weight's significand, the hidden one included.
 SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11}
 

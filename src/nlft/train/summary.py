@@ -11,10 +11,11 @@ from typing import Any
 from nlft import processes
 from nlft.adapter import Source, Told, begin, finish, write_card
 from nlft.adapter.record import SUMMARY
+from nlft.files import write_lines
 from nlft.lm.load import LanguageModel
 from nlft.prompts import load_prompts
 from nlft.provenance import digest, peak_memory_mb, provenance
-from nlft.records import Judged, write_lines
+from nlft.records import Judged
 from nlft.train.average import WeightAverage
 from nlft.train.lora import quantized
 from nlft.train.trainer import NLFTTrainer

@@ -11,7 +11,7 @@ from tests.train.tiny_train import ROWS
 
 from nlft.data.reasoning_tasks import reasoning_task
 from nlft.errors import ConfigError, DataError
-from nlft.lm.logprobs import unwrap
+from nlft.lm.wrappers import unwrap
 from nlft.records import Problem
 from nlft.train.reft import ReFTConfig
 from nlft.train.reft import trainer as trainer_module

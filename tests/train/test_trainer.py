@@ -53,6 +53,36 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], toleranc
         torch.testing.assert_close(left[name], value, atol=tolerance * float(value.abs().max()) + 1e-10, rtol=tolerance)
 
 
+def test_the_arguments_are_pickled_nowhere(folder: Path, tmp_path: Path) -> None:
+    made = trainer_for(folder, tmp_path, objective="sft", max_steps=1, save_strategy="steps", save_steps=1)
+    made.train()
+    made.save_model()
+    out = tmp_path / "out"
+    assert {path.suffix for path in out.iterdir() if path.is_file()} == {".json", ".jinja", ".md", ".safetensors"}
+    # What only resuming reads, and torch writes no other way.
+    pickles = {path.name for path in (out / "checkpoint-1").iterdir() if path.suffix in (".bin", ".pt", ".pth")}
+    assert pickles == {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
+
+
+def test_training_all_weights_is_said_aloud_unless_meant(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(**how: Any) -> list[str]:
+        lm = load_model(str(folder), dtype="float32", device="cpu")
+        caplog.clear()
+        NLFTTrainer(lm.model, config(tmp_path, objective="sft"), ROWS, processing_class=lm.tokenizer, **how)
+        return [row.getMessage() for row in caplog.records]
+
+    (told,) = said()
+    assert f"{load_model(str(folder)).model.num_parameters():,} weights" in told
+    assert "peft_config=nlft.train.lora_config(model)" in told
+    assert not said(full=True)
+    adapter = lora_config(load_model(str(folder)).model)
+    assert not said(peft_config=adapter)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        said(peft_config=adapter, full=True)
+
+
 def test_an_interrupted_epoch_leaves_no_trace_in_the_next_training(folder: Path, tmp_path: Path) -> None:
     """accelerate keeps the state of a loader that was left before its end, for all trainers of the process."""
     made = trainer_for(folder, tmp_path / "b", settings={"preset": "paper"})

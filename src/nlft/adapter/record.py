@@ -147,17 +147,21 @@ def trained_file(folder: str | Path, name: str) -> Path | None:
 
 
 def finish(folder: Path, base_model: str) -> None:
-    """Make a finished folder fit to be given away: no pickle, no place on this machine, ordinary file modes.
+    """Make a finished folder fit to be given away: no place on this machine, ordinary file modes.
 
     Checkpoints keep the state that `--resume` needs, which torch pickles; they are never handed over.
     """
-    (folder / "training_args.bin").unlink(missing_ok=True)
     for path in [*folder.glob("checkpoint-*/README.md"), folder / CARD]:
         path.unlink(missing_ok=True)  # PEFT's, which names the base model by its path
     for path in [*folder.glob("checkpoint-*/adapter_config.json"), folder / "adapter_config.json"]:
         if path.is_file():
             name_base(path, base_model)
     open_modes(folder)
+
+
+def drop_arguments(folder: str | Path) -> None:
+    """Remove the trainer's arguments, which transformers pickles beside the weights; resuming does not read them."""
+    (Path(folder) / "training_args.bin").unlink(missing_ok=True)
 
 
 def open_modes(folder: Path) -> None:

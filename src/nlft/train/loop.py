@@ -103,6 +103,7 @@ def make_trainer(
         args=config,
         train_dataset=rows,
         peft_config=None if full else lora_config(lm.model, **(lora or {})),
+        full=full,
         processing_class=lm.tokenizer,
         **kwargs,
     )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import Trainer, set_seed
 
 from nlft import processes
+from nlft.adapter.record import drop_arguments
 from nlft.core.allocation import Allocation
 from nlft.errors import ConfigError
 from nlft.lm.config import TemplateSettings
@@ -25,14 +26,14 @@ from nlft.lm.load import context_length, load_model
 from nlft.lm.logprobs import share_prefixes, shares_prefixes
 from nlft.lm.score import score_batch
 from nlft.lm.template import settle_template
-from nlft.lm.wrappers import unwrap
 from nlft.objectives import Example, Loss
 from nlft.prompts import load_prompts
 from nlft.records import Judged
 from nlft.train.arguments import NLFTConfig
+from nlft.train.base_model import check_base, check_head, warn_of_all_weights
 from nlft.train.dataset import EncodedDataset, collate, encode_dataset
 from nlft.train.dev import Dev
-from nlft.train.lora import changes_base, prepared
+from nlft.train.lora import prepared
 from nlft.train.precision import check_masters
 from nlft.train.scale_cache import ScaleCache
 
@@ -49,7 +50,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             `question, reference, response, verdict, judgment`; or the result of `encode_dataset`.
         eval_dataset: The same, or several by name, for evaluation losses.
         dev: Problems to solve instead, with the metric `eval_accuracy`.
-        peft_config: The adapter to train; None trains all weights.
+        peft_config: The adapter to train, such as `lora_config(model)`, the command line's. With None, all weights
+            are trained, as in TRL, and a warning says so.
+        full: All weights are meant: no warning.
         processing_class: The tokenizer; loaded along with a model given by name.
         **kwargs: Further arguments of transformers' `Trainer`.
 
@@ -81,6 +84,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         eval_dataset: Rows | dict[str, Rows] | None = None,
         dev: Dev | None = None,
         peft_config: Any = None,
+        full: bool = False,
         processing_class: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -114,7 +118,7 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
                 marks=args.marks == "use",
             )
 
-        self._check_base(args, network, peft_config)
+        check_base(args, self.objective, network, peft_config, full=full)
         if kwargs.get("compute_metrics") is not None:
             raise ConfigError(
                 "compute_metrics is not supported: no logits are kept",
@@ -128,7 +132,8 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             network = get_peft_model(prepared(network), peft_config)
         else:
             check_masters(network, args.learning_rate)
-        _check_head(args, network)
+            warn_of_all_weights(network, meant=full)
+        check_head(args, network)
         share_prefixes(network, processes.agree(shares_prefixes(network)))  # probed while the weights are whole
         super().__init__(
             model=network,
@@ -151,27 +156,9 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
         self._parts: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
 
-    def _check_base(self, args: NLFTConfig, network: nn.Module, peft_config: Any) -> None:
-        """Refuse to learn from an untouched model that training does not keep.
-
-        Raises:
-            ConfigError: with the way out.
-        """
-        needs = [self.objective.needs(correct=correct) for correct in (True, False)]
-        taught = ["an anchor"] if args.anchor > 0 else []
-        taught += [args.objective] if any(each.top_k for each in needs) else []
-        once = args.scale_schedule == "once" and any(each.weigh for each in needs)
-        if taught and peft_config is None and not hasattr(network, "disable_adapter"):
-            raise ConfigError(
-                f"{taught[0]} learns from the base model and needs an adapter to train",
-                remedy="pass a peft_config instead of training all weights",
-            )
-        if (taught or once) and changes_base(peft_config):
-            what = taught[0] if taught else 'the scale schedule "once"'
-            raise ConfigError(
-                f"{what} needs the untouched model, which init_lora_weights={peft_config.init_lora_weights} changes",
-                remedy="choose another initialisation",
-            )
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        drop_arguments(output_dir or self.args.output_dir)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """The loader for the evaluation rows, for a named set of them, or for other rows."""
@@ -307,11 +294,3 @@ class NLFTTrainer(Trainer):  # type: ignore[misc]
             logs["tokens_per_second"] = sum(tokens for _, tokens in everywhere) / max(now - self._clock, 1e-9)
             self._parts, self._tokens, self._clock = {}, 0, now
         super().log(logs, start_time)
-
-
-def _check_head(args: NLFTConfig, network: nn.Module) -> None:
-    """Refuse an anchor where the head is trained, from which the untouched model's distributions are made."""
-    if args.anchor > 0 and any(p.requires_grad for p in unwrap(network).get_output_embeddings().parameters()):
-        raise ConfigError(
-            "an anchor needs a head that is not trained", remedy="leave the head out of the adapter's target_modules"
-        )

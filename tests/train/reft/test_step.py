@@ -46,6 +46,7 @@ def test_both_phases_leave_one_adapter_and_a_value_head(folder: Path, tmp_path: 
     assert saved
     assert all("lora_" in name for name in saved)
     assert not list((tmp_path / "out").rglob("reference"))
+    assert not list((tmp_path / "out").rglob("training_args.bin"))
     assert load_model(str(folder), adapter=tmp_path / "out", dtype="float32", device="cpu").model.peft_config
     assert not list((tmp_path / "out" / "warm-up").glob("checkpoint-*"))
 

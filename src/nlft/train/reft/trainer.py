@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 
 from nlft import processes
+from nlft.adapter.record import drop_arguments
 from nlft.errors import ConfigError
 from nlft.lm import LanguageModel, SamplingSettings
 from nlft.lm.config import TemplateSettings
@@ -287,6 +288,10 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         with without_reference(self.model):
             super().save_model(output_dir, _internal_call)
         self.value_head.save(output_dir or self.args.output_dir)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        drop_arguments(output_dir or self.args.output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -132,14 +132,22 @@ class _Decode:
     prefix: KVCache
     lengths: Tensor  # (slots,) own tokens before this one
     longest: int
+    slots: Tensor = field(init=False)  # (slots,) their numbers
+    beyond: Tensor = field(init=False)  # (slots, 1, 1, longest + 1), whether nothing is stored there yet
+
+    def __post_init__(self) -> None:
+        """The same for all layers."""
+        self.slots, places = (
+            torch.arange(count, device=self.lengths.device) for count in (len(self.lengths), self.longest + 1)
+        )
+        self.beyond = (places[None] > self.lengths[:, None])[:, None, None]
 
     def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
         """One new token per slot: query (1, heads, slots, dim) -> (1, slots, heads, dim)."""
         layer = int(module.layer_idx)  # type: ignore[arg-type]
         own_keys, own_values = self.cache.layers[layer]
-        slots = torch.arange(query.shape[2], device=query.device)
-        own_keys[slots, :, self.lengths] = key[0].transpose(0, 1)
-        own_values[slots, :, self.lengths] = value[0].transpose(0, 1)
+        own_keys[self.slots, :, self.lengths] = key[0].transpose(0, 1)
+        own_values[self.slots, :, self.lengths] = value[0].transpose(0, 1)
         count, heads, dim = query.shape[2], key.shape[1], query.shape[3]
         groups = query.shape[1] // heads
         scale = scaling if scaling is not None else dim**-0.5
@@ -148,8 +156,7 @@ class _Decode:
         reach = self.longest + 1
         keys, values = own_keys[:count, :, :reach], own_values[:count, :, :reach]
         scores = torch.matmul(grouped.permute(2, 0, 1, 3), keys.transpose(2, 3))  # slots, heads, groups, reach
-        beyond = torch.arange(reach, device=query.device)[None] > self.lengths[:, None]
-        scores = scores.masked_fill(beyond[:, None, None], float("-inf"))
+        scores = scores.masked_fill(self.beyond, float("-inf"))
         if layer in self.prefix.layers:
             prefix_keys, prefix_values = (tensor[0] for tensor in self.prefix.layers[layer])
             flat = grouped.reshape(heads, groups * count, dim)

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check browser bench docs test-docs test-install audit clean
+.PHONY: help demo test quick check browser bench docs test-docs test-install test-lowest test-newest audit clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,13 @@ quick: $(STAMP) ## run the tests that need neither a browser, nor the storm, nor
 
 test-install: ## install the wheel into an empty environment elsewhere and use it there, demo included (7 minutes)
 	PYTHON=$(PYTHON) sh tests/install.sh
+
+# Which dependencies pyproject.toml promises; `make test` runs with those that constraints.txt pins.
+test-lowest: browser ## run the tests with the oldest direct dependencies that are allowed, in an environment of their own
+	PYTHON=$(PYTHON) sh tests/bounds.sh lowest-direct
+
+test-newest: browser ## run the tests with the newest dependencies that are allowed, in an environment of their own
+	PYTHON=$(PYTHON) sh tests/bounds.sh highest
 
 check: $(STAMP) ## run lint, format and types only
 	$(BIN)/ruff check .
@@ -55,8 +62,7 @@ $(STAMP): $(DEMO)
 
 # In an environment of its own: what it needs is none of the project's business.
 audit: ## look the pinned packages up in the database of known vulnerabilities, over the network
-	test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit; }
-	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+	PYTHON=$(PYTHON) sh tests/audit.sh
 
 clean: ## delete the virtual environment and what was built
 	rm -rf $(VENV) build dist site

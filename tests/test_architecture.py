@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"config", "errors", "files", "records"},
     "provenance": {"config", "errors", "prompts", "records"},
     "adapter": {"config", "errors", "files", "prompts", "provenance", "records"},
-    "demo": {"files", "pipeline", "records", "saliency_map"},
+    "demo": {"files", "pipeline", "progress", "records", "saliency_map"},
     "grade": {"answer", "config", "edits", "errors", "files", "progress", "prompts", "records", "tasks"},
     "lm": {"adapter", "config", "core", "errors", "objectives", "processes", "prompts", "records", "spans", "tasks"},
     "answer": {"config", "errors", "files", "lm", "processes", "progress", "prompts", "provenance", "records"},

@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.tiny import tiny_model
 
 from nlft.data.reasoning_tasks import reasoning_task
-from nlft.demo import run_demo
+from nlft.demo import run_demo, show_demo
 from nlft.demo.demo import FOLDER, RECIPE
 from nlft.files.yaml import read_yaml
 from nlft.grade import grade_one, grade_response
@@ -62,7 +62,7 @@ def test_the_whole_demo_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.Monk
     model = tiny_model(tmp_path / "model")
     console = Console(record=True, width=100, force_terminal=False)
     out = tmp_path / "out"
-    run_demo(out, model=str(model), console=console)
+    show_demo(out, run_demo(out, model=str(model)), console)
     text = console.export_text()
     for told in ("a correct response", "a wrong response", "strict", "all-rows", "After vs. all-rows"):
         assert told in text, told
@@ -71,5 +71,5 @@ def test_the_whole_demo_on_a_tiny_model(tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("adapter/adapter_model.safetensors", "adapter/metrics.jsonl", "loss.png", "accuracy.png", "map.html"):
         assert (out / name).stat().st_size > 0, name
     before = (out / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
-    run_demo(out, model=str(model), console=console)  # again: nothing is run twice
+    run_demo(out, model=str(model))  # again: nothing is run twice
     assert (out / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before

@@ -53,4 +53,13 @@ def outcome(
             file=output,
             remedy="run the same command again with --retry-failed, or continue without them",
         )
-    return Outcome("\n".join(told), shortfall)
+    counts = {
+        "output": output,
+        "requests": usage.requests,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cost": settings.cost(usage.prompt_tokens, usage.completion_tokens) if settings.priced else None,
+        "failed": failed,
+        "unanswered": unanswered,
+    }
+    return Outcome("\n".join(told), shortfall, data=counts)

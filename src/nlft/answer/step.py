@@ -271,16 +271,19 @@ def _run(settings: AnswerSettings, answerers: Iterable[Answerer], problems: Path
         price=settings.cost if settings.priced else None,
         **how,
     )
-    usage, lines = Usage(), []
+    usage, lines, by = Usage(), [], {}
     for name, answers in made.items():
         usage.join(answers.usage)
         lines.append(f"{output}: {len(answers.attempts)} answers by {name}")
-        if cut := sum(attempt.finish_reason == "length" for attempt in answers.attempts):
+        cut = sum(attempt.finish_reason == "length" for attempt in answers.attempts)
+        by[name] = {"answers": len(answers.attempts), "cut_off": cut}
+        if cut:
             lines.append(f"{cut} of them were cut off at {settings.max_new_tokens} tokens; raise --max-new-tokens")
     failed, unanswered = (
         sum(each) for each in zip(*((len(a.failed), a.unanswered) for a in made.values()), strict=True)
     )
-    return outcome(lines, usage, settings, output, failed=failed, unanswered=unanswered)
+    told = outcome(lines, usage, settings, output, failed=failed, unanswered=unanswered)
+    return replace(told, data={**told.data, "by": by})
 
 
 def dry_run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answerer | None = None) -> str:

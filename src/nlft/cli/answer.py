@@ -10,6 +10,7 @@ import typer
 from nlft.cli.options import DryRun, Output, make_app, with_settings
 from nlft.cli.output import conclude
 from nlft.out_of_fold.config import OutOfFoldSettings
+from nlft.progress import Outcome
 
 app = make_app()
 
@@ -26,6 +27,6 @@ def answer(
     from nlft.out_of_fold import step
 
     if dry_run:
-        print(step.dry_run(settings, problems, output))
+        conclude(Outcome(step.dry_run(settings, problems, output)))
         return
     conclude(step.run(settings, problems, output))

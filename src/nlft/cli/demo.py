@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from nlft.cli.options import make_app
+from nlft.cli.output import conclude
+from nlft.progress import Outcome
 
 app = make_app()
 
@@ -19,6 +21,11 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, replacing an earlier demo.")] = False,
 ) -> None:
     """Teach a 135M model a few kinds of word problem; show accuracy before and after, and what each token is worth."""
-    from nlft.demo import run_demo
+    from rich.console import Console
 
-    run_demo(output, model=model, fresh=fresh)
+    from nlft.demo import run_demo, show_demo
+    from nlft.pipeline.run import evaluations_in
+
+    report = run_demo(output, model=model, fresh=fresh)
+    data = {"folder": output, "evaluations": evaluations_in(output)}
+    conclude(Outcome(report, data=data), show=lambda: show_demo(output, report, Console()))

@@ -36,6 +36,6 @@ def judge(
         found = step.report_on(graded)
         conclude(Outcome(found.text(), data=found))
     elif dry_run:
-        print(step.dry_run(settings, graded, output))
+        conclude(Outcome(step.dry_run(settings, graded, output)))
     else:
         conclude(step.run(settings, graded, output, report=report))

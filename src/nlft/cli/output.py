@@ -14,12 +14,18 @@ from nlft.progress import Outcome, printable, speak
 
 __all__ = ["TABLES", "as_told", "conclude", "every_verb"]
 
-# The commands that print a table or a report; `--json` prints it for a program.
+# The commands that print a table, a report or counts; `--json` prints it for a program.
 TABLES = (
+    "demo",
     "data check",
+    "data merge",
+    "answer",
     "grade",
     "judge",
+    "revise",
+    "score",
     "show",
+    "train",
     "evaluate",
     "compare",
     "run",

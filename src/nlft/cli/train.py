@@ -9,6 +9,7 @@ import typer
 
 from nlft.cli.options import DryRun, Overwrite, make_app, with_settings
 from nlft.cli.output import conclude
+from nlft.progress import Outcome
 from nlft.train.config import TrainSettings
 
 app = make_app()
@@ -28,7 +29,7 @@ def train(
     if dry_run:
         from nlft.train import step
 
-        print(step.dry_run(settings, judged))
+        conclude(Outcome(step.dry_run(settings, judged)))
         return
     from nlft.train.step import run
 

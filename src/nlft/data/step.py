@@ -158,4 +158,5 @@ def merge_files(settings: ReadSettings, files: Sequence[Path], output: Path) -> 
             yield row
 
     total = write_records(output, counted())
-    return Outcome("\n".join([f"{total} rows -> {output}", *(f"  {n} of {source}" for source, n in counts.items())]))
+    lines = [f"{total} rows -> {output}", *(f"  {n} of {source}" for source, n in counts.items())]
+    return Outcome("\n".join(lines), data={"output": output, "rows": total, "of": counts})

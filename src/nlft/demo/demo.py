@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nlft.files.yaml import read_yaml
 from nlft.pipeline.run import run_recipe
+from nlft.progress import tell
 from nlft.records import Judged, Scored, read_records
 from nlft.saliency_map.terminal import legend, token_view
 
@@ -18,8 +19,8 @@ FOLDER = Path(__file__).parent
 RECIPE = FOLDER / "recipe.yaml"
 
 
-def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, console: Console | None = None) -> None:
-    """Run the demo's recipe in `folder` and show the results.
+def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False) -> str:
+    """Run the demo's recipe in `folder`.
 
     It skips finished steps, so an interrupted demo resumes where it stopped.
 
@@ -27,22 +28,24 @@ def run_demo(folder: Path, *, model: str | None = None, fresh: bool = False, con
         folder: The output folder.
         model: The student, instead of the recipe's.
         fresh: Start over, replacing an earlier demo.
-        console: Where to print; stdout if None.
+
+    Returns:
+        The report of the run, as text.
     """
-    console = console or Console()
     if fresh and (folder / "recipe.yaml").exists():  # delete only folders made by a run
         shutil.rmtree(folder)
     assignments = [f"output={json.dumps(str(folder))}"]
     assignments += [f"model={json.dumps(model)}"] if model is not None else []
-    console.print(
+    tell(
         f"student {model or read_yaml(RECIPE)['model']}; 50 problems with final answers only, 10 responses right, 40 wrong "
         "with one line of words each\n"
-        f"output folder: {folder}\n",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"output folder: {folder}\n"
     )
-    report = run_recipe(RECIPE, assignments)
+    return run_recipe(RECIPE, assignments)
+
+
+def show_demo(folder: Path, report: str, console: Console) -> None:
+    """Print what the demo has made: coloured tokens, a revision, and the report."""
     show_tokens(folder / "scored.jsonl", console)
     show_revision(folder / "revised.jsonl", console)
     console.print(f"\n{report}", markup=False, highlight=False, soft_wrap=True)

@@ -170,7 +170,7 @@ def run(settings: JudgeSettings, graded: Path, output: Path, *, report: bool = F
     quality = report_on(output) if report else None
     lines += [quality.text()] if quality is not None else []
     told = outcome(lines, found.usage, settings, output, failed=len(found.failed), unanswered=found.unanswered)
-    return replace(told, data=quality)
+    return replace(told, data=told.data if quality is None else quality)
 
 
 def dry_run(settings: JudgeSettings, graded: Path, output: Path) -> str:

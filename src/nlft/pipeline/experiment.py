@@ -164,7 +164,7 @@ class Experiment(Preparation):
             own["judge"] = with_shared(top, "judge", own["judge"])
         if isinstance(own.get("revise"), dict):
             own["revise"] = {**graded_as(data), **with_shared(top, "revise", own["revise"])}
-        if isinstance(own["train"], dict) and method.get("settings"):
+        if isinstance(own.get("train"), dict) and method.get("settings"):
             own["train"]["settings"] = method["settings"]
         return own
 

@@ -60,20 +60,29 @@ class Revisions:
         """How many rows have a revised response."""
         return sum(_how(row) not in (None, "reference") for row in self.rows)
 
-    def report(self) -> str:
+    def ways(self) -> list[dict[str, Any]]:
         """The yield of each way, and why candidates were refused."""
-        chosen = Counter(how for row in self.rows if (how := _how(row)) is not None)
-        lines = [f"{'way':<14}{'rows':>6}{'answers':>9}{'kept':>12}{'rows with one':>15}{'chosen':>8}  refused"]
+        chosen = Counter(_how(row) for row in self.rows)
+        found = []
         for way in dict.fromkeys(candidate.way for candidate in self.candidates):
             mine = [candidate for candidate in self.candidates if candidate.way == way]
             kept = [candidate for candidate in mine if candidate.refusal is None]
-            rows, with_one = ({c.row for c in each} for each in (mine, kept))
-            refused = Counter(c.refusal for c in mine if c.refusal is not None).most_common()
-            told = ", ".join(f"{reason} {count}" for reason, count in refused)
-            share = f"{len(kept)} ({len(kept) / len(mine):.0%})"
-            counts = f"{len(rows):>6}{len(mine):>9}{share:>12}{len(with_one):>15}{chosen[way]:>8}"
-            lines.append(f"{way:<14}{counts}  {told}")
-        lines.append(f"{self.revised} of {self.wanted} rows revised, {chosen['reference']} have the standard answer")
+            rows, with_one = (len({c.row for c in each}) for each in (mine, kept))
+            refused = dict(Counter(c.refusal for c in mine if c.refusal is not None).most_common())
+            counts = {"rows": rows, "answers": len(mine), "kept": len(kept), "rows_with_one": with_one}
+            found.append({"way": way, **counts, "chosen": chosen[way], "refused": refused})
+        return found
+
+    def report(self) -> str:
+        """The same as text, with what became of the rows."""
+        lines = [f"{'way':<14}{'rows':>6}{'answers':>9}{'kept':>12}{'rows with one':>15}{'chosen':>8}  refused"]
+        for each in self.ways():
+            share = f"{each['kept']} ({each['kept'] / each['answers']:.0%})"
+            told = ", ".join(f"{reason} {count}" for reason, count in each["refused"].items())
+            counts = f"{each['rows']:>6}{each['answers']:>9}{share:>12}{each['rows_with_one']:>15}{each['chosen']:>8}"
+            lines.append(f"{each['way']:<14}{counts}  {told}")
+        standard = sum(_how(row) == "reference" for row in self.rows)
+        lines.append(f"{self.revised} of {self.wanted} rows revised, {standard} have the standard answer")
         if self.left_out:
             lines.append(f"{self.left_out} left out: no revision, and the standard answer is not to be trained on")
         if self.repeats:
@@ -276,9 +285,9 @@ def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
     student = _student(settings)
     likelihood = BaseLikelihood(student, settings.prompt_set())
     revisions = revise_file(judged, output, student, settings, likelihood)
-    return Outcome(
-        f"{revisions.report()}\n{len(revisions.rows)} rows -> {output}; all answers: {candidates_path(output)}"
-    )
+    told = f"{revisions.report()}\n{len(revisions.rows)} rows -> {output}; all answers: {candidates_path(output)}"
+    counts = {"rows": len(revisions.rows), "wanted": revisions.wanted, "revised": revisions.revised}
+    return Outcome(told, data={"output": output, **counts, "ways": revisions.ways()})
 
 
 def dry_run(settings: ReviseSettings, judged: Path, output: Path) -> str:

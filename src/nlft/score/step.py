@@ -30,5 +30,6 @@ def run(settings: ScoreSettings, judged: Path, output: Path) -> Outcome:
     tokens = sum(len(row.scores.token_ids) for row in scored)
     salient = sum(sum(row.scores.salient) for row in scored)
     return Outcome(
-        f"{len(scored)} rows, {tokens} tokens, {salient} salient, {excluded} rows excluded by the filter: {output}"
+        f"{len(scored)} rows, {tokens} tokens, {salient} salient, {excluded} rows excluded by the filter: {output}",
+        data={"output": output, "rows": len(scored), "tokens": tokens, "salient": salient, "excluded": excluded},
     )

@@ -37,7 +37,8 @@ def run(
     return Outcome(
         f"{result.rows} rows, {result.steps} steps, mean loss {result.loss:.4f}, "
         f"{result.trainable:,} parameters trained, {result.seconds:.0f} s: {result.folder}"
-        + (f"\ndev accuracy {result.dev_accuracy:.1%}: {result.best}" if result.dev_accuracy is not None else "")
+        + (f"\ndev accuracy {result.dev_accuracy:.1%}: {result.best}" if result.dev_accuracy is not None else ""),
+        data=result,
     )
 
 

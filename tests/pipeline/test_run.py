@@ -22,6 +22,7 @@ from nlft.pipeline.graph import Step, StepError, fingerprint, read_record, run_s
 from nlft.pipeline.plan import plan
 from nlft.pipeline.recipe import load_recipe
 from nlft.pipeline.run import run_recipe
+from nlft.pipeline.verbs import RUNNERS, Runner
 from nlft.progress import Outcome
 from nlft.records import Judged, read_records
 from tiny import tiny_rows
@@ -113,13 +114,16 @@ def test_a_step_stopped_at_a_limit_is_not_finished(
 ) -> None:
     resumed: list[bool] = []
 
-    def ended(verb: str, settings: Config, inputs: tuple[Path, ...], output: Path, resume: bool) -> Outcome:
+    def ended(settings: Config, output: Path, *, resume: bool, overwrite: bool) -> Outcome:
+        assert overwrite is not resume
         resumed.append(resume)
         output.write_text("{}\n")
         return Outcome("said", shortfall)
 
-    monkeypatch.setattr("nlft.pipeline.graph.run_verb", ended)
-    step = Step("rows", "rows", Config(), (), tmp_path / "out.jsonl")  # a light one, which runs in this process
+    monkeypatch.setattr("nlft.pipeline.select.rows_file", ended)
+    # A light one, which runs in this process.
+    monkeypatch.setitem(RUNNERS, "rows", Runner("nlft.pipeline.select:rows_file", light=True, resumes=True))
+    step = Step("rows", "rows", Config(), (), tmp_path / "out.jsonl")
     if done:
         assert run_step(step, tmp_path)
         assert not run_step(step, tmp_path)

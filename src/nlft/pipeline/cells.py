@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
-from nlft.files import read_objects, sole_writer
+from nlft.files import read_objects, sole_writer, write_lines
 from nlft.pipeline.experiment import Cell, Experiment, Split, cells
 from nlft.pipeline.graph import (
-    Slot,
     Step,
     read_record,
     refuse_old_folder,
@@ -21,7 +21,7 @@ from nlft.pipeline.graph import (
     settings_hash,
     sources_hash,
 )
-from nlft.pipeline.parallel import side_by_side
+from nlft.pipeline.parallel import Slots, side_by_side, taken
 from nlft.pipeline.plan import Run, plan_cells
 from nlft.pipeline.results import (
     RESULTS_VERSION,
@@ -30,7 +30,6 @@ from nlft.pipeline.results import (
     read_results,
     result_path,
     solved_digits,
-    write_result,
 )
 from nlft.progress import Progress, progress, tell
 from nlft.records import Judged, read_records
@@ -81,13 +80,10 @@ def run_cells(
     with sole_writer(experiment.folder / "experiment"):
         own = {step.name: step for run in wanted for step in run.judge}
         for step in [*shared, *own.values()]:
-            run_step(step, experiment.folder, tell=_tell)
+            run_step(step, experiment.folder, tell=tell)
 
     with progress("cells", len(todo), each=True) as bar:
-
-        def work(run: Run, slot: Slot) -> int:
-            return _run(experiment, results, split, run, todo, hashes, slot, bar)
-
+        work = partial(_run, experiment, results, split, todo, hashes, bar)
         return sum(side_by_side(work, wanted, min(jobs, len(wanted))))
 
 
@@ -95,35 +91,31 @@ def _run(
     experiment: Experiment,
     results: Path,
     split: Split,
-    run: Run,
     todo: set[Cell],
     hashes: dict[Cell, Hashes],
-    slot: Slot,
     bar: Progress,
+    run: Run,
+    slots: Slots,
 ) -> int:
     """Train, and evaluate the cells that are missing."""
     folder, done = experiment.folder, 0
     first = next(iter(run.evaluations))
     try:
-        with sole_writer(folder / "adapters" / f"{first.run}-s{first.seed}.run"):
+        with taken(slots) as slot, sole_writer(folder / "adapters" / f"{first.run}-s{first.seed}.run"):
             for step in run.train:
-                if run_step(step, folder, slot, _tell) and step.verb == "train":
+                if run_step(step, folder, slot, tell) and step.verb == "train":
                     _prune(step.output)
             for cell, step in run.evaluations.items():
                 if cell not in todo or result_path(results, split, cell).exists():
                     continue
                 tell(f"{cell.id}, {split}")
                 run_step(_at_checkpoint(step, cell), folder, slot)
-                write_result(results, _result(experiment, cell, split, run, hashes[cell]))
+                write_result(experiment, results, split, run, cell, hashes[cell])
                 done += 1
                 bar.advance()
     except LockedError:
         tell(f"{first.run}-s{first.seed}: another process is running it")
     return done
-
-
-def _tell(text: str) -> None:
-    tell(text)
 
 
 def _at_checkpoint(step: Step, cell: Cell) -> Step:
@@ -203,9 +195,10 @@ def refuse_others(
     return hashes
 
 
-def _result(experiment: Experiment, cell: Cell, split: Split, run: Run, hashes: Hashes) -> CellResult:
+def write_result(experiment: Experiment, results: Path, split: Split, run: Run, cell: Cell, hashes: Hashes) -> None:
+    """Write the result of an evaluated cell, atomically."""
     evaluation = read_evaluation(run.evaluations[cell].output)
-    return CellResult(
+    result = CellResult(
         version=RESULTS_VERSION,
         experiment=experiment.name,
         split=split,
@@ -220,6 +213,8 @@ def _result(experiment: Experiment, cell: Cell, split: Split, run: Run, hashes: 
         solved=solved_digits(evaluation),
         training=_trained(experiment, run.train[-1]) if run.train else None,
     )
+    text = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    write_lines(result_path(results, split, cell), [text])
 
 
 def _trained(experiment: Experiment, step: Step) -> Training:

@@ -20,7 +20,7 @@ from nlft.errors import ConfigError, IncompleteError, LimitError, NLFTError
 from nlft.files import content_hash, write_lines
 from nlft.grade import code_allowed, needs_permission
 from nlft.pipeline.process import CrashError, call
-from nlft.pipeline.verbs import RUNNERS, run_verb
+from nlft.pipeline.verbs import RUNNERS
 from nlft.prompts import load_prompts
 from nlft.provenance import digest, public_name
 
@@ -181,11 +181,11 @@ def run_step(
     write_lines(begun, [print_])
     start = time.perf_counter()
     try:
+        stage, arguments = RUNNERS[step.verb].load(resume=resume), (step.settings, *step.inputs, step.output)
         if RUNNERS[step.verb].light:
-            outcome, peak = run_verb(step.verb, step.settings, step.inputs, step.output, resume), None
+            outcome, peak = stage(*arguments), None
         else:
-            arguments = (step.verb, step.settings, step.inputs, step.output, resume)
-            outcome, peak = call(run_verb, *arguments, threads=slot.threads, gpu=slot.gpu)
+            outcome, peak = call(stage, *arguments, threads=slot.threads, gpu=slot.gpu)
     except CrashError:
         raise StepError(step) from None
     except NLFTError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -14,26 +15,24 @@ from nlft.pipeline.process import interrupt_all
 
 T = TypeVar("T")
 R = TypeVar("R")
+Slots = SimpleQueue[Slot]
 
 
-def side_by_side(work: Callable[[T, Slot], R], pieces: Sequence[T], jobs: int) -> list[R]:
+def side_by_side(work: Callable[[T, Slots], R], pieces: Sequence[T], jobs: int) -> list[R]:
     """Work on the pieces, `jobs` at a time; after a failure those under way are finished, and no other is begun.
+
+    Args:
+        work: Takes a piece, and a slot for as long as it works (`taken`).
+        pieces: What to work on.
+        jobs: The number of slots.
 
     Raises:
         Exception: what the first piece that failed raised; KeyboardInterrupt once the others have saved their work.
     """
     stop = threading.Event()
     slots = _slots(jobs, stop)
-
-    def one(piece: T) -> R:
-        slot = slots.get()
-        try:
-            return work(piece, slot)
-        finally:
-            slots.put(slot)
-
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(one, piece) for piece in pieces]
+        futures = [pool.submit(work, piece, slots) for piece in pieces]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         except KeyboardInterrupt:
@@ -49,9 +48,19 @@ def side_by_side(work: Callable[[T, Slot], R], pieces: Sequence[T], jobs: int) -
     return [future.result() for future in futures]
 
 
-def _slots(jobs: int, stop: threading.Event) -> SimpleQueue[Slot]:
+@contextmanager
+def taken(slots: Slots) -> Iterator[Slot]:
+    """A slot that is free, or the next one to become free."""
+    slot = slots.get()
+    try:
+        yield slot
+    finally:
+        slots.put(slot)
+
+
+def _slots(jobs: int, stop: threading.Event) -> Slots:
     """What each of `jobs` workers may use."""
-    slots: SimpleQueue[Slot] = SimpleQueue()
+    slots: Slots = SimpleQueue()
     gpus = _gpus() if jobs > 1 else []
     for number in range(jobs):
         if len(gpus) > 1:

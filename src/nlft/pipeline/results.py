@@ -12,7 +12,6 @@ from nlft.config import Config
 from nlft.errors import DataError
 from nlft.evaluate import Evaluation
 from nlft.evaluate.evaluation import GRADERS, Grade, strip_computed
-from nlft.files import write_lines
 from nlft.pipeline.experiment import Cell
 
 RESULTS_VERSION = 2
@@ -70,13 +69,6 @@ def solved_digits(evaluation: Evaluation) -> dict[str, str]:
 def result_path(folder: Path, split: str, cell: Cell) -> Path:
     """The path of a cell's result."""
     return folder / split / f"{cell.id}.json"
-
-
-def write_result(folder: Path, result: CellResult) -> Path:
-    """Write one result, atomically."""
-    path = result_path(folder, result.split, result.cell)
-    write_lines(path, [json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)])
-    return path
 
 
 def read_result(path: Path) -> CellResult:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from pathlib import Path
-from typing import Any
 
 from nlft.progress import Outcome
 
@@ -26,11 +25,12 @@ class Runner:
     resumes: bool = False
     replaces: bool = False
 
-    def load(self) -> Callable[..., Outcome]:
-        """The function."""
+    def load(self, *, resume: bool) -> Callable[..., Outcome]:
+        """The function, told to resume what was begun with the same settings, and to replace anything else."""
         module, _, name = self.function.partition(":")
-        function: Callable[..., Outcome] = getattr(import_module(module), name)
-        return function
+        flags = {"overwrite": not resume} if self.resumes or self.replaces else {}
+        flags |= {"resume": resume} if self.resumes else {}
+        return partial(getattr(import_module(module), name), **flags)
 
 
 RUNNERS = {
@@ -49,14 +49,3 @@ RUNNERS = {
     "select": Runner("nlft.pipeline.select:select_file", light=True),
     "best": Runner("nlft.pipeline.select:best_file", light=True),
 }
-
-
-def run_verb(verb: str, settings: Any, inputs: Sequence[Path], output: Path, resume: bool) -> Outcome:
-    """Run a stage: resume one started with the same settings, replace any other."""
-    runner = RUNNERS[verb]
-    flags: dict[str, bool] = {}
-    if runner.resumes:
-        flags = {"resume": resume, "overwrite": not resume}
-    elif runner.replaces:
-        flags = {"overwrite": not resume}
-    return runner.load()(settings, *inputs, output, **flags)

@@ -135,6 +135,7 @@ class Edits:
         return sum(bool(states) for states in self._states.values())
 
     def __contains__(self, identity: str) -> bool:
+        """Whether a row has a change that stands, and so one to undo."""
         return bool(self._states.get(identity))
 
     def now(self, identity: str) -> Edit:
@@ -145,10 +146,6 @@ class Edits:
     def version(self, identity: str) -> int:
         """How many changes a row has seen, undone ones and their undoing included."""
         return self._versions.get(identity, 0)
-
-    def can_undo(self, identity: str) -> bool:
-        """Whether a row has a change to undo."""
-        return bool(self._states.get(identity))
 
     def apply(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """A row as the person left it; None if it is to be skipped.

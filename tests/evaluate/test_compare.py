@@ -14,7 +14,7 @@ from nlft.evaluate import (
     Evaluation,
     compare,
     compare_many,
-    compare_seeds,
+    compare_solved,
     exact_mcnemar,
     read_evaluation,
     write_evaluation,
@@ -99,11 +99,13 @@ def test_different_problems_are_refused() -> None:
 
 def test_several_seeds_count_each_problem_once() -> None:
     """Ten copies of one seed are no more evidence against the null than one."""
-    a, b = evaluation("-----"), evaluation("+++++")
-    assert compare_seeds([a] * 10, [b] * 10).p_value == compare(a, b).p_value
-    assert compare_seeds([a] * 10, [b] * 10).accuracy_b.n == 50
+    a, b = dict.fromkeys("12345", False), dict.fromkeys("12345", True)
+    of = {"grader": "flexible", "names": ("a", "b")}
+    ten = compare_solved([a] * 10, [b] * 10, **of)
+    assert ten.p_value == compare_solved([a], [b], **of).p_value == exact_mcnemar(0, 5)
+    assert ten.accuracy_b.n == 50
     with pytest.raises(DataError, match="2 evaluations"):
-        compare_seeds([a, a], [b])
+        compare_solved([a, a], [b], **of)
 
 
 def test_many_are_corrected_after_holm() -> None:
@@ -143,10 +145,10 @@ def test_the_command_prints_both_graders(tmp_path: Path) -> None:
 
 
 def test_tables_hold_what_they_are_given() -> None:
-    table = summary_table({"before": evaluation("---"), "after | x": evaluation("+f-")}, {"training": ["-", "3 min"]})
+    table = summary_table({"before": evaluation("---"), "after | x": evaluation("+f-")})
     assert table.rows[1][1:4] == ("3", "33.3 %", "6.1 .. 79.2")
     assert table.markdown().splitlines()[3].startswith(r"| after \| x | 3 | 33.3 %")
-    assert table.csv().splitlines()[0].endswith("peak memory,training")
+    assert table.csv().splitlines()[0].endswith("tokens/s,peak memory")
     assert len({len(line) for line in table.text().splitlines()[1:]}) <= 2
     text = comparison_table([compare(evaluation("--"), evaluation("++"))]).text()
     assert "+100.0" in text

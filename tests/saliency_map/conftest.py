@@ -136,11 +136,13 @@ def dress() -> Callable[..., Scored]:
 @pytest.fixture
 def exported(tmp_path: Path) -> Callable[..., Path]:
     """Write records and export them, as the command does; the page's path."""
-    from nlft.saliency_map.export import export_page
+    from nlft.config import Config
+    from nlft.saliency_map.export import page_file
 
     def export(rows: list[Scored], name: str = "map.html") -> Path:
         scored = tmp_path / "scored.jsonl"
         write_records(scored, rows)
-        return export_page(scored, tmp_path / name).path
+        page_file(Config(), scored, tmp_path / name)
+        return tmp_path / name
 
     return export

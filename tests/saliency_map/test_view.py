@@ -7,10 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from nlft.cli.app import app
+from nlft.config import Config
 from nlft.errors import ConfigError, DataError
 from nlft.records import write_records
 from nlft.saliency_map.bundle import PAGES, STATIC, bundle
-from nlft.saliency_map.export import export_page
+from nlft.saliency_map.export import page_file
 
 
 def test_the_command_writes_the_page(make_scored, tmp_path):
@@ -48,7 +49,7 @@ def test_scores_of_another_form_are_refused(make_scored, tmp_path):
         row["scores"]["version"] = version
         path.write_text(json.dumps(row) + "\n")
         with pytest.raises(DataError, match=words) as refused:
-            export_page(path, tmp_path / "map.html")
+            page_file(Config(), path, tmp_path / "map.html")
         assert refused.value.line == 1
     assert not (tmp_path / "map.html").exists()
 

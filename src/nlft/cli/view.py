@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nlft.cli.options import make_app, with_settings
+from nlft.cli.output import conclude
 from nlft.saliency_map.config import ViewSettings
 
 if TYPE_CHECKING:
@@ -46,12 +47,9 @@ def view(
     if output is not None:
         if settings.model is not None:
             raise ConfigError("--model needs --serve, to score new text", remedy="add --serve and drop -o")
-        from nlft.files import refuse_same_file
-        from nlft.saliency_map.export import export_page
+        from nlft.saliency_map.export import page_file
 
-        refuse_same_file(scored, output)
-        written = export_page(scored, output)
-        print(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
+        conclude(page_file(settings, scored, output))
         return
     from nlft.records import Scored, read_records
 

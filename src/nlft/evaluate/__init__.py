@@ -1,6 +1,6 @@
 """Evaluation: accuracy with intervals, paired comparison, and tables and figures from results files."""
 
-from nlft.evaluate.compare import Comparison, compare, compare_many, compare_seeds, compare_solved, correct
+from nlft.evaluate.compare import Comparison, compare, compare_many, compare_solved, correct
 from nlft.evaluate.evaluation import Accuracy, Evaluated, Evaluation, read_evaluation, write_evaluation
 from nlft.evaluate.statistics import (
     Interval,
@@ -23,7 +23,6 @@ __all__ = [
     "bootstrap_interval",
     "compare",
     "compare_many",
-    "compare_seeds",
     "compare_solved",
     "correct",
     "effective_n",

@@ -42,39 +42,31 @@ def compare(
         names: The names of the two in the result.
 
     Raises:
-        DataError: if the two did not answer the same problems.
+        DataError: if the two did not answer the same problems, or were not graded alike.
     """
-    return compare_seeds([a], [b], grader=grader, names=names)
-
-
-def compare_seeds(
-    a: Sequence[Evaluation], b: Sequence[Evaluation], *, grader: Grade = "flexible", names: tuple[str, str] = ("a", "b")
-) -> Comparison:
-    """Compare two methods over several seeds; the i-th evaluations of both are a pair.
-
-    The test counts problems, not (problem, seed) pairs, which would treat two runs on one problem as
-    independent: a problem is b's when b solves it under more seeds than a does. With one seed this is
-    McNemar's test. The interval resamples problems and seeds.
-
-    Raises:
-        DataError: if the numbers of seeds, the problems or the graders differ.
-    """
-    solved = [_solved(side, grader, name) for side, name in ((a, names[0]), (b, names[1]))]
-    if a and b and a[0].data_hash != b[0].data_hash:
+    for side, name in ((a, names[0]), (b, names[1])):
+        if len(side.rows) != side.n:
+            raise DataError(f"the rows of {name} are missing", remedy="keep its .jsonl file next to it")
+    if a.data_hash != b.data_hash:
         raise _different(names)
-    if a and b and a[0].grader != b[0].grader:
-        said = [side[0].grader or "gsm8k" for side in (a, b)]
+    if a.grader != b.grader:
+        said = [side.grader or "gsm8k" for side in (a, b)]
         raise DataError(
             f"{names[0]} was graded by {said[0]}, but {names[1]} by {said[1]}",
             remedy="evaluate both with the same --grader",
         )
-    return compare_solved(*solved, grader=a[0].column(grader) if a else grader, names=names)
+    solved = [{row.id: getattr(row, grader).correct for row in side.rows} for side in (a, b)]
+    return compare_solved(solved[:1], solved[1:], grader=a.column(grader), names=names)
 
 
 def compare_solved(
     a: Sequence[Mapping[str, bool]], b: Sequence[Mapping[str, bool]], *, grader: str, names: tuple[str, str]
 ) -> Comparison:
-    """Like `compare_seeds`, but from the solved problems only: per seed, whether each problem (by id) was.
+    """Compare two methods over several seeds: for each seed, whether each problem (by id) was solved.
+
+    The test counts problems, not (problem, seed) pairs, which would treat two runs on one problem as
+    independent: a problem is b's when b solves it under more seeds than a does. With one seed this is
+    McNemar's test. The interval resamples problems and seeds.
 
     Raises:
         DataError: if the numbers of seeds or the problems differ.
@@ -123,16 +115,3 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons of one table with `p_holm` set."""
     corrected = holm({str(i): c.p_value for i, c in enumerate(comparisons)})
     return [c.model_copy(update={"p_holm": corrected[str(i)]}) for i, c in enumerate(comparisons)]
-
-
-def _solved(evaluations: Sequence[Evaluation], grader: Grade, name: str) -> list[dict[str, bool]]:
-    solved = []
-    for evaluation in evaluations:
-        if evaluation.data_hash != evaluations[0].data_hash:
-            raise DataError(
-                f"the evaluations of {name} answered different problems", remedy="evaluate all on the same file"
-            )
-        if len(evaluation.rows) != evaluation.n:
-            raise DataError(f"the rows of {name} are missing", remedy="keep its .jsonl file next to it")
-        solved.append({row.id: getattr(row, grader).correct for row in evaluation.rows})
-    return solved

@@ -42,19 +42,13 @@ class Table:
         return buffer.getvalue()
 
 
-def summary_table(evaluations: Mapping[str, Evaluation], details: Mapping[str, Sequence[str]] | None = None) -> Table:
-    """One row per evaluation: accuracies with n and 95 % interval, format, time and memory.
-
-    Args:
-        evaluations: The evaluations by row name, such as "before" and "after".
-        details: Extra columns by header, with one cell per evaluation (such as the training time).
-    """
-    details = details or {}
+def summary_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """One row per evaluation, by its name such as "before": accuracies with n and 95 % interval, format, time, memory."""
     called = {evaluation.columns for evaluation in evaluations.values()}
     strict, flexible, formatted = called.pop() if len(called) == 1 else columns_of(None)
     header = ("", "n", strict, "95 %", flexible, "95 %", formatted, "cut off", "time", "tokens/s", "peak memory")
     rows = []
-    for place, (name, e) in enumerate(evaluations.items()):
+    for name, e in evaluations.items():
         memory = f"{e.peak_memory_mb:.0f} MB" if e.peak_memory_mb is not None else "unknown"
         cells = (
             name,
@@ -69,8 +63,8 @@ def summary_table(evaluations: Mapping[str, Evaluation], details: Mapping[str, S
             f"{e.tokens_per_second:.0f}" if e.tokens_per_second else "-",
             memory,
         )
-        rows.append((*cells, *(column[place] for column in details.values())))
-    return Table((*header, *details), tuple(rows))
+        rows.append(cells)
+    return Table(header, tuple(rows))
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:

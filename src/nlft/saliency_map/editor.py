@@ -82,7 +82,7 @@ class EditServer(LoopbackServer):
             "marks": [span[:2] for span in column_spans(made, "marks", made["response"])],
             "skip": edit.skip,
             "edited": edit != Edit(),
-            "undo": self.edits.can_undo(identity),
+            "undo": identity in self.edits,
             "version": self.edits.version(identity),
         }
 
@@ -113,7 +113,7 @@ class EditServer(LoopbackServer):
                 if not asked.undo:
                     edit = self.edits.now(asked.id).changed(asked.change, row["response"])
                     self.edits.change(asked.id, row["response"], edit)
-                elif self.edits.can_undo(asked.id):
+                elif asked.id in self.edits:
                     self.edits.undo(asked.id, row["response"])
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]

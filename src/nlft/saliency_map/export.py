@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -16,36 +15,18 @@ from nlft.records import Scored, read_records
 from nlft.saliency_map.bundle import Page, assemble, script_safe_json
 
 
-@dataclass(frozen=True)
-class Exported:
-    """The file written."""
-
-    path: Path
-    rows: int
-    size: int
-
-
-def export_page(scored: str | Path, out: str | Path) -> Exported:
-    """Write the saliency map of a file of scored records.
-
-    Args:
-        scored: The output of `nlft score`.
-        out: The HTML file to write, atomically.
+def page_file(settings: Config, scored: Path, output: Path) -> Outcome:
+    """Write the saliency map of a file of scored rows, atomically; the page has no settings.
 
     Raises:
         DataError: with the line, for a file that cannot be read or holds scores of another form.
+        ConfigError: if the output is the input.
     """
-    rows = list(read_records(scored, Scored))
-    page = render_page(rows, source=Path(scored).name)
-    write_lines(out, [page.html])
-    return Exported(Path(out), len(rows), len(page.html) + 1)
-
-
-def page_file(settings: Config, scored: Path, output: Path) -> Outcome:
-    """Write the saliency map of a file of scored rows."""
     refuse_same_file(scored, output)
-    written = export_page(scored, output)
-    return Outcome(f"{written.path}: {written.rows} examples, {written.size / 1e6:.2f} MB; open it in a browser")
+    rows = list(read_records(scored, Scored))
+    page = render_page(rows, source=scored.name)
+    write_lines(output, [page.html])
+    return Outcome(f"{output}: {len(rows)} examples, {len(page.html) / 1e6:.2f} MB; open it in a browser")
 
 
 def render_page(rows: Iterable[Scored], *, source: str, live: dict[str, str] | None = None) -> Page:

@@ -157,6 +157,12 @@ def checked_by(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(lambda value: validate(value) if value is not None else None)
 
 
+def by_comma(value: Any) -> Any:
+    """Texts, also as comma-separated text: for a field's `BeforeValidator`."""
+    texts = [value] if isinstance(value, str) else value
+    return [each for text in texts for each in str(text).split(",")] if isinstance(texts, list) else texts
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for a name that does not exist.
 

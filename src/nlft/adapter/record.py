@@ -179,6 +179,13 @@ def read_base(folder: Path) -> str:
     return str(config.get("base_model_name_or_path") or "")
 
 
+def served_rank(folder: Path) -> int:
+    """What vLLM must be told as the largest rank, to serve an adapter: the least of those it takes that is enough."""
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    most = max(config.get("r", 0), *(config.get("rank_pattern") or {}).values(), 0)
+    return next((each for each in (8, 16, 32, 64, 128, 256, 320) if each >= most), 512)
+
+
 def name_base(path: Path, base_model: str) -> None:
     """Name the base model in an `adapter_config.json`."""
     config = json.loads(path.read_text(encoding="utf-8"))

@@ -6,18 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from nlft.config import Config, Flags, Idle, NamesFile, Several, did_you_mean, refused
+from nlft.config import Config, Flags, Idle, NamesFile, Several, by_comma, did_you_mean, refused
 from nlft.errors import ConfigError
 from nlft.lm.config import ChatSettings, LoadSettings, SamplingSettings
 
-
-def _several(value: Any) -> Any:
-    """Addresses, also as comma-separated text."""
-    texts = [value] if isinstance(value, str) else value
-    return [each for text in texts for each in str(text).split(",")] if isinstance(texts, list) else texts
-
-
-Addresses = Annotated[list[str], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
+Addresses = Annotated[list[str], Field(min_length=1), BeforeValidator(by_comma, json_schema_input_type=str | list[str])]
 
 
 class ServerSettings(Config):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from nlft.adapter.record import served_rank
 from nlft.answer.response import RETRIED, Retry, Useless, error_message, redact
 from nlft.errors import ConfigError
 from nlft.provenance import adapter_hash
 
 if TYPE_CHECKING:
     import openai
-
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-rank
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,7 @@ class Adapter:
 
     def how_to_serve(self, model: str) -> str:
         """How to start a server that has this adapter, or loads it when told to."""
-        rank = json.loads((self.folder / "adapter_config.json").read_text("utf-8")).get("r", 8)
-        most = next((each for each in RANKS if isinstance(rank, int) and each >= rank), rank)
-        vllm = f"vllm serve {model} --enable-lora --max-lora-rank {most}"
+        vllm = f"vllm serve {model} --enable-lora --max-lora-rank {served_rank(self.folder)}"
         return (
             f"start it with the adapter: {vllm} --lora-modules {self.name}={self.folder}; or let it load adapters: "
             f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=True {vllm}. It must see the folder"

@@ -52,23 +52,21 @@ def view(
         conclude(page_file(settings, scored, output))
         return
     from nlft.records import Scored, read_records
-
-    prompt_set = settings.prompt_set()
-    rows = list(read_records(scored, Scored))
-    scorer = None
-    if settings.model is not None:
-        from nlft.lm import load_as
-        from nlft.saliency_map.live import scorer_like
-
-        lm = load_as(settings, settings.model, adapter=settings.adapter)
-        scorer = scorer_like(rows[0], lm, prompt_set)
-    _serve(rows, scored.name, scorer, port)
-
-
-def _serve(rows: list[Scored], source: str, scorer: Callable[[Judged], Scored] | None, port: int) -> None:
     from nlft.saliency_map.server import PageServer
 
-    _run(lambda: PageServer(rows, source=source, score=scorer, port=port), port)
+    rows = list(read_records(scored, Scored))
+    scorer = _scorer(settings, settings.model, rows[0]) if settings.model is not None else None
+    _run(lambda: PageServer(rows, source=scored.name, score=scorer, port=port), port)
+
+
+def _scorer(settings: ViewSettings, model: str, like: Scored) -> Callable[[Judged], Scored]:
+    """Scores new text with the model, under the constants that a row was scored with."""
+    from nlft.lm import load_as
+    from nlft.score import score, settings_of
+
+    lm, prompts = load_as(settings, model, adapter=settings.adapter), settings.prompt_set()
+    constants = settings_of(like.scores)
+    return lambda record: next(score([record], lm, prompts, constants))
 
 
 def _edit(rows: Path, port: int) -> None:

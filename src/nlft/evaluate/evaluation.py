@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, computed_field
 
@@ -114,19 +114,7 @@ def tally(flags: Iterable[bool]) -> Accuracy:
     return Accuracy(count=sum(flags), n=len(flags))
 
 
-class Counts(TypedDict):
-    """The fields of an evaluation that follow from its rows."""
-
-    n: int
-    strict: Accuracy
-    flexible: Accuracy
-    formatted: Accuracy
-    hit_length: Accuracy
-    tokens: int
-    rows: list[Evaluated]
-
-
-def counts(rows: list[Evaluated]) -> Counts:
+def counts(rows: list[Evaluated]) -> dict[str, Any]:
     """Everything about an evaluation that can be counted from its rows."""
     return {
         "n": len(rows),

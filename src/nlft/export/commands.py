@@ -6,8 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
-# The ranks that vLLM takes.
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+from nlft.adapter.record import served_rank
 
 
 def serving_commands(folder: Path, base: str | None = None) -> str:
@@ -22,14 +21,12 @@ def serving_commands(folder: Path, base: str | None = None) -> str:
         ]
     else:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        ranks = [config.get("r", 0), *(config.get("rank_pattern") or {}).values()]
-        rank = next((each for each in RANKS if each >= max(ranks)), RANKS[-1])
         on, lora = shlex.quote(base), shlex.quote(f"{name}={folder}")
         where = "--base" if Path(base).is_dir() else "--base-model-id"
         served = [
             (
                 "vLLM",
-                f"vllm serve {on} --enable-lora --lora-modules {lora} --max-lora-rank {rank} --chat-template {template}",
+                f"vllm serve {on} --enable-lora --lora-modules {lora} --max-lora-rank {served_rank(folder)} --chat-template {template}",
             ),
             ("GGUF", f"python llama.cpp/convert_lora_to_gguf.py {place} {where} {on} --outfile {gguf}"),
             ("llama.cpp", f"llama-server -m BASE.gguf --lora {gguf} --jinja --chat-template-file {template}"),

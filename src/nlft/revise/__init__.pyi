@@ -2,7 +2,7 @@ from .checks import refusal
 from .config import ReviseSettings
 from .likelihood import BaseLikelihood
 from .rows import corrections, pairs, verdict_prompts
-from .step import Candidate, Revisions, revise_file, revise_rows
+from .step import Candidate, Revisions, revise_rows
 from .ways import WAYS, first_steps
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "first_steps",
     "pairs",
     "refusal",
-    "revise_file",
     "revise_rows",
     "verdict_prompts",
 ]

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from nlft.config import Idle, refused
+from nlft.config import Idle, by_comma, refused
 from nlft.errors import ConfigError
 from nlft.grade.config import CreditSettings, GraderName
 from nlft.lm.config import ChatSettings, ModelSettings, SamplingSettings
 from nlft.revise.ways import Way
 
 
-def _names(value: Any) -> Any:
-    """Names, also as comma-separated text."""
-    texts = [value] if isinstance(value, str) else value
-    return [name for text in texts for name in str(text).split(",")] if isinstance(texts, list) else texts
-
-
 class ReviseSettings(SamplingSettings, ModelSettings, ChatSettings, CreditSettings):
     """How the student answers again, and which of its answers are kept."""
 
-    ways: Annotated[list[Way], BeforeValidator(_names)] = Field(
+    ways: Annotated[list[Way], BeforeValidator(by_comma)] = Field(
         default=["answer", "steps", "judgment"],
         min_length=1,
         description="what the student is shown, comma-separated: the final answer (answer), the first steps of the "

@@ -238,22 +238,21 @@ def _how(row: Judged) -> str | None:
     return how if isinstance(how, str) else None
 
 
-def revise_file(
-    judged: str | Path, output: str | Path, answerer: Answerer, settings: ReviseSettings, likelihood: Likelihood | None
-) -> Revisions:
-    """`revise_rows` from file to file, with journal, lock, and all candidates in `<output stem>.candidates.jsonl`.
+def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
+    """The revise stage from file to file, as its settings say: with journal, lock, and all candidates beside the output.
 
     Raises:
         LockedError: when another process is writing the same output.
         DataError: for a file that is no file of judged rows, a disk that is full, or if no row is left.
+        ModelError: for a model that cannot be loaded.
     """
     refuse_same_file(judged, output)
-    rows = list(read_records(judged, Judged))
+    rows, student, prompts = list(read_records(judged, Judged)), _student(settings), settings.prompt_set()
     with sole_writer(output), Journal(journal_path(output)) as journal:
         revisions = revise_rows(
             rows,
-            answerer,
-            prompts=settings.prompt_set(),
+            student,
+            prompts=prompts,
             ways=settings.ways,
             samples=settings.samples,
             which=settings.rows,
@@ -261,7 +260,7 @@ def revise_file(
             threshold=settings.threshold,
             shortest=settings.shortest,
             otherwise=settings.otherwise,
-            likelihood=likelihood,
+            likelihood=BaseLikelihood(student, prompts),
             journal=journal,
             retry_failed=settings.retry_failed,
         )
@@ -273,18 +272,6 @@ def revise_file(
                 remedy="more --samples or other --ways (replies are kept), or --otherwise reference",
             )
         write_records(output, revisions.rows)
-    return revisions
-
-
-def run(settings: ReviseSettings, judged: Path, output: Path) -> Outcome:
-    """The revise stage from file to file, as its settings say.
-
-    Raises:
-        LockedError, DataError, ModelError: as `revise_file` and `nlft.lm.load_model`.
-    """
-    student = _student(settings)
-    likelihood = BaseLikelihood(student, settings.prompt_set())
-    revisions = revise_file(judged, output, student, settings, likelihood)
     told = f"{revisions.report()}\n{len(revisions.rows)} rows -> {output}; all answers: {candidates_path(output)}"
     counts = {"rows": len(revisions.rows), "wanted": revisions.wanted, "revised": revisions.revised}
     return Outcome(told, data={"output": output, **counts, "ways": revisions.ways()})

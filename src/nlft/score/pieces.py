@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 # What a decoder writes for bytes that are not (yet) a complete UTF-8 character.
 UNFINISHED = "\ufffd"
 
 
-class Decoder(Protocol):
-    """The only tokenizer method needed here."""
-
-    def decode(self, token_ids: list[int], **kwargs: bool) -> str:
-        """The text of some ids."""
-        ...
-
-
-def token_pieces(tokenizer: Decoder, ids: Sequence[int]) -> list[str]:
+def token_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """The text each token adds; joined, the pieces are `tokenizer.decode(ids)`, including special tokens.
 
     Byte-level tokenizers spread one character or emoji over several tokens. Such a character goes
@@ -37,11 +29,11 @@ def token_pieces(tokenizer: Decoder, ids: Sequence[int]) -> list[str]:
     return pieces if "".join(pieces) == whole else _by_prefix(tokenizer, ids, whole)
 
 
-def _decode(tokenizer: Decoder, ids: list[int]) -> str:
-    return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+def _decode(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def _by_window(tokenizer: Decoder, ids: list[int]) -> list[str]:
+def _by_window(tokenizer: Any, ids: list[int]) -> list[str]:
     """Decode a few tokens of context with each new one: linear in n."""
     pieces = [""] * len(ids)
     context, done = 0, 0  # ids[context:done] is already returned, but later text depends on it
@@ -55,7 +47,7 @@ def _by_window(tokenizer: Decoder, ids: list[int]) -> list[str]:
     return pieces
 
 
-def _by_prefix(tokenizer: Decoder, ids: list[int], whole: str) -> list[str]:
+def _by_prefix(tokenizer: Any, ids: list[int], whole: str) -> list[str]:
     """Decode every prefix: quadratic, but right for any decoder that never retracts a character."""
     pieces, given = [""] * len(ids), 0
     for end in range(1, len(ids) + 1):

@@ -16,33 +16,15 @@ from nlft.score.config import Constants
 
 REFT = "reft"
 # Only ReFT reads these: they have no effect with any other objective.
-REFT_ONLY = frozenset(
-    [
-        "warm_up_epochs",
-        "warm_up_learning_rate",
-        "warm_up_batch_size",
-        "warm_up_schedule",
-        "ppo_epochs",
-        "kl_coefficient",
-        "max_new_tokens",
-        "grader",
-    ]
-)
+REFT_ONLY = frozenset([
+    "warm_up_epochs", "warm_up_learning_rate", "warm_up_batch_size", "warm_up_schedule", "ppo_epochs",
+    "kl_coefficient", "max_new_tokens", "grader",
+])  # fmt: skip
 # Only the other objectives' trainer reads these.
-NOT_REFT = frozenset(
-    [
-        "objective_option",
-        "scale_schedule",
-        "loss_average",
-        "full",
-        "score_cache",
-        "partial_tokens",
-        "dev",
-        "dev_folds",
-        "anchor",
-        "average",
-    ]
-)
+NOT_REFT = frozenset([
+    "objective_option", "scale_schedule", "loss_average", "full", "score_cache", "partial_tokens", "dev", "dev_folds",
+    "anchor", "average",
+])  # fmt: skip
 FOR_DEV = frozenset({"max_new_tokens", "grader"})  # also where problems are solved while training
 ObjectiveName = Literal[
     "nlft", "sft", "cut", "dft", "sdft", "token-weights", "first-error", "clipped-ratio", "pairs", "reft"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -38,6 +41,19 @@ def check_masters(network: nn.Module, learning_rate: float) -> None:
     names = {str(p.dtype).removeprefix("torch.") for p in network.parameters() if p.requires_grad}
     for name in names & SIGNIFICANT_BITS.keys():
         raise refuse_half(name, learning_rate, 'load the model with dtype="float32", and let bf16=True compute faster')
+
+
+@contextmanager
+def masters_kept(network: nn.Module) -> Iterator[None]:
+    """Keep the trained weights as they are through a block that rounds them.
+
+    TRL's trainers take a quantized model's adapter to bfloat16, in which the steps of a small learning rate are lost.
+    """
+    masters = [(weight, weight.data) for weight in network.parameters() if weight.requires_grad]
+    yield
+    for weight, master in masters:
+        if weight.dtype != master.dtype:
+            weight.data = master.to(weight.device)
 
 
 def autocast(lm: LanguageModel, *, full: bool, dtype: str) -> bool:

@@ -103,6 +103,39 @@ def test_resumed_is_uninterrupted(folder: Path, tmp_path: Path, monkeypatch: pyt
         reft(folder, broken, **settings)
 
 
+@pytest.mark.usefixtures("paid")
+def test_resumed_is_uninterrupted_on_a_quantized_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever resumes PPO loads the base afresh, and the warm-up, which would make it ready, is not run again."""
+    pytest.importorskip("bitsandbytes")
+
+    def run(out: Path, *, resume: bool) -> Any:
+        lm = load_model(str(folder), dtype="bfloat16", device="cpu", quantization="4bit")
+        assert lm.model.model.norm.weight.dtype is torch.bfloat16
+        settings = config(out, save_strategy="steps", save_steps=1, bf16=True)
+        train_reft(ROWS, lm, settings, lora={"r": 4}, resume=resume)
+        return lm.model
+
+    def interrupted(self: ReFTTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.state.global_step == 2:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    original = ReFTTrainer.training_step
+    run(tmp_path / "whole", resume=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ReFTTrainer, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "broken", resume=False)
+    model = run(tmp_path / "broken", resume=True)
+    assert model.model.norm.weight.dtype is model.lm_head.weight.dtype is torch.float32
+    for name in ("adapter_model.safetensors", "value_head.safetensors"):
+        expected, found = load_file(tmp_path / "whole" / name), load_file(tmp_path / "broken" / name)
+        assert {value.dtype for value in found.values()} == {torch.float32}  # in bfloat16, small steps would be lost
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), name
+
+
 def test_what_is_overwritten_cannot_be_resumed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the new run is interrupted in its warm-up, before it has a checkpoint of its own."""
     out = tmp_path / "out"

@@ -130,7 +130,7 @@ def _warm_up_config(config: ReFTConfig, folder: Path) -> NLFTConfig:
     """SFT under the settings that both phases share."""
     shared = (
         "prompts", "system", "target", "seed", "use_cpu", "gradient_accumulation_steps", "weight_decay",
-        "max_grad_norm", "activation_checkpointing", "disable_tqdm",
+        "max_grad_norm", "activation_checkpointing", "disable_tqdm", "bf16",
     )  # fmt: skip
     return NLFTConfig(
         output_dir=str(folder),

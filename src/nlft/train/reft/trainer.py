@@ -33,6 +33,7 @@ from nlft.lm.template import settle_template
 from nlft.lm.wrappers import unwrap
 from nlft.prompts import load_prompts
 from nlft.records import Problem
+from nlft.train.precision import masters_kept
 from nlft.train.reft import ppo
 from nlft.train.reft.config import ReFTConfig
 from nlft.train.reft.questions import QuestionSampler, question_rows
@@ -92,14 +93,15 @@ class ReFTTrainer(GRPOTrainer):  # type: ignore[misc]
         self._passes: dict[str, list[Tensor]] = {}
         self._tokens, self._clock = 0, time.perf_counter()
         self._values = self._terminal = torch.zeros(0)
-        super().__init__(
-            model=model,
-            reward_funcs=[self._answer_rewards],
-            args=args,
-            train_dataset=Dataset.from_list(rows),
-            processing_class=processing_class,
-            **kwargs,
-        )
+        with masters_kept(model):
+            super().__init__(
+                model=model,
+                reward_funcs=[self._answer_rewards],
+                args=args,
+                train_dataset=Dataset.from_list(rows),
+                processing_class=processing_class,
+                **kwargs,
+            )
         deepspeed = getattr(self.accelerator.state, "deepspeed_plugin", None)
         if deepspeed is not None and deepspeed.zero_stage == 3:
             raise ConfigError(

@@ -128,6 +128,21 @@ def test_overlap_with_a_test_set(jsonl: Callable) -> None:
     assert "line 2 of test.jsonl, t1" in report.findings["questions of the test set"].places[0]
 
 
+def test_mapped_columns_are_mapped_in_the_test_set_too(jsonl: Callable) -> None:
+    def raw(number: int) -> dict[str, Any]:
+        return {"asked": question(number), "meta": {"key": "8"}, "said": "#### 8"}
+
+    train = jsonl("train.jsonl", [raw(i) for i in range(6)])
+    settings = CheckSettings(map={"question": "asked", "reference": "meta.key", "response": "said"})
+    bare = {name: value for name, value in raw(3).items() if name != "said"}  # a test set has no responses
+    for test in ([bare], [raw(3)], [row(3, id="t1")]):  # the last is mapped already
+        report = check_file(train, against=jsonl("test.jsonl", test), settings=settings)
+        assert found(report)["questions of the test set"] == 1
+    with pytest.raises(DataError, match="no question and answer among the columns body, label") as refused:
+        check_file(train, against=jsonl("test.jsonl", [{"body": "?", "label": "8"}]), settings=settings)
+    assert str(refused.value.file).endswith("test.jsonl")
+
+
 def test_lengths_in_tokens_and_what_is_refused(jsonl: Callable, tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(tmp_path / "model")

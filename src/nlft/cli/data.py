@@ -92,7 +92,10 @@ def check(
         Path, typer.Argument(metavar="FILE", help="Any file of the pipeline, or any file that `nlft data` reads.")
     ],
     model: Model = None,
-    against: Annotated[Path | None, typer.Option(help="Test set to check for overlap.")] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Test set to check for overlap; --map applies to its columns, too, where it has them."),
+    ] = None,
     max_length: Annotated[
         int | None, typer.Option(min=1, help="Maximum tokens per path; the model's context length by default.")
     ] = None,

@@ -10,6 +10,7 @@ from nlft.data.config import CheckSettings
 from nlft.data.duplicates import NearDuplicates, normalised
 from nlft.data.lengths import Lengths, Measure, paths_of, tokens, words
 from nlft.data.load import Reader
+from nlft.data.schemas import has_column
 from nlft.errors import DataError, ModelError
 from nlft.grade import grade_response
 from nlft.grade.graders import BOTH
@@ -103,7 +104,7 @@ def check_file(
     Args:
         path: The file.
         model: Measure in this model's tokens; None measures in words.
-        against: A test set to look for overlap with.
+        against: A test set to look for overlap with; mapped columns that it has are mapped there, too.
         max_length: The most tokens (or words) of prompt and response together; None means what the
             model's tokenizer says.
         settings: How the file is read, the prompts the paths are built with, and the chat template.
@@ -120,7 +121,7 @@ def check_file(
         tokens(model, max_length, settings) if model else words(max_length),
     )
     if against is not None:
-        for line, record in Reader(against).records():
+        for line, record in _test_reader(against, settings).records():
             check.test_set.add(record.question, f"line {line} of {Path(against).name}, {record.id}")
     try:
         for line, record in Reader.of(path, settings).records(check.note_unreadable):
@@ -130,6 +131,14 @@ def check_file(
             raise
         check.note_unreadable(error)  # a file that cannot be read any further
     return check.finished()
+
+
+def _test_reader(against: str | Path, settings: CheckSettings) -> Reader:
+    """A reader of the test set, with those of the mapped columns that it has, too: it may be mapped already."""
+    reader = Reader(against, first_exchange=settings.first_exchange)
+    row = next((row for _, row in reader.rows()), {})
+    reader.columns = {ours: theirs for ours, theirs in settings.map.items() if has_column(row, theirs)}
+    return reader
 
 
 class _Questions:

@@ -59,6 +59,14 @@ def rename(row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
     return renamed
 
 
+def has_column(row: Mapping[str, Any], column: str) -> bool:
+    """Whether `rename` finds a column in this row."""
+    try:
+        return bool(rename(row, {column: column}))
+    except DataError:
+        return False
+
+
 def _look_up(row: Mapping[str, Any], path: list[str], column: str) -> Any:
     value: Any = row
     for part in path:

@@ -26,6 +26,12 @@ def screen(monkeypatch: pytest.MonkeyPatch):
     return import_module("screen")
 
 
+@pytest.mark.parametrize("script", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_every_script_finds_what_it_imports(script: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    assert import_module(script).__doc__
+
+
 @pytest.mark.parametrize("name", NUMERIC)
 @pytest.mark.parametrize("form", ["worked", "final"])
 def test_a_teachers_mixture_is_85_percent_right_and_its_errors_are_found(draws, name: str, form: str):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nlft.errors import ConfigError, DataError, LockedError
 from nlft.evaluate import read_evaluation
-from nlft.files import read_objects, sole_writer, write_lines
+from nlft.files import read_objects, sole_writer
 from nlft.pipeline.experiment import Cell, Experiment, Split, cells
 from nlft.pipeline.graph import (
     Step,
@@ -30,6 +30,7 @@ from nlft.pipeline.results import (
     read_results,
     result_path,
     solved_digits,
+    write_result,
 )
 from nlft.progress import Progress, progress, tell
 from nlft.records import Judged, read_records
@@ -110,7 +111,7 @@ def _run(
                     continue
                 tell(f"{cell.id}, {split}")
                 run_step(_at_checkpoint(step, cell), folder, slot)
-                write_result(experiment, results, split, run, cell, hashes[cell])
+                write_result(results, _result(experiment, split, run, cell, hashes[cell]))
                 done += 1
                 bar.advance()
     except LockedError:
@@ -195,10 +196,9 @@ def refuse_others(
     return hashes
 
 
-def write_result(experiment: Experiment, results: Path, split: Split, run: Run, cell: Cell, hashes: Hashes) -> None:
-    """Write the result of an evaluated cell, atomically."""
+def _result(experiment: Experiment, split: Split, run: Run, cell: Cell, hashes: Hashes) -> CellResult:
     evaluation = read_evaluation(run.evaluations[cell].output)
-    result = CellResult(
+    return CellResult(
         version=RESULTS_VERSION,
         experiment=experiment.name,
         split=split,
@@ -213,8 +213,6 @@ def write_result(experiment: Experiment, results: Path, split: Split, run: Run, 
         solved=solved_digits(evaluation),
         training=_trained(experiment, run.train[-1]) if run.train else None,
     )
-    text = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write_lines(result_path(results, split, cell), [text])
 
 
 def _trained(experiment: Experiment, step: Step) -> Training:

@@ -12,6 +12,7 @@ from nlft.config import Config
 from nlft.errors import DataError
 from nlft.evaluate import Evaluation
 from nlft.evaluate.evaluation import GRADERS, Grade, strip_computed
+from nlft.files import write_lines
 from nlft.pipeline.experiment import Cell
 
 RESULTS_VERSION = 2
@@ -69,6 +70,12 @@ def solved_digits(evaluation: Evaluation) -> dict[str, str]:
 def result_path(folder: Path, split: str, cell: Cell) -> Path:
     """The path of a cell's result."""
     return folder / split / f"{cell.id}.json"
+
+
+def write_result(folder: Path, result: CellResult) -> None:
+    """Write one result, atomically, below a folder of results."""
+    text = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    write_lines(result_path(folder, result.split, result.cell), [text])
 
 
 def read_result(path: Path) -> CellResult:

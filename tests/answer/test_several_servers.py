@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from tests.answer.files import answer_file
 
 from nlft.answer.config import AnswerSettings
 from nlft.answer.limits import Gate, Limit, Spending
 from nlft.answer.server import Endpoint
-from nlft.answer.step import answer_file
 from nlft.answer.types import Reply, Request, make_request
 from nlft.errors import EndpointError
 from nlft.prompts import load_prompts

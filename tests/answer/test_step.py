@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.answer.files import answer_file
 from typer.testing import CliRunner
 
-from nlft.answer import Journal, LocalAnswerer, ReplayAnswerer, Reply, Request, answer, answer_file
+from nlft.answer import Journal, LocalAnswerer, ReplayAnswerer, Reply, Request, answer
 from nlft.answer.types import OnReply, make_request
 from nlft.cli.app import run
 from nlft.errors import ConfigError, DataError

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from tests.answer.files import answer_file
 
 from nlft.answer.config import AnswerSettings
 from nlft.answer.server import Endpoint
-from nlft.answer.step import answer_file
 from nlft.answer.types import OnReply, Reply, Request
 from nlft.files import failed_path, journal_path
 from nlft.prompts import load_prompts

@@ -13,7 +13,6 @@ from nlft.train.config import REFT, TrainSettings, choices, default
 from nlft.train.lora import FIELDS
 from nlft.train.reft import ReFTConfig
 
-ARGUMENTS = {each.name: each for each in dataclasses.fields(NLFTConfig)}
 # What transformers calls otherwise.
 SAME = {
     **{name: name for name in ("objective", "preset", "scale_schedule", "target", "prompts", "system", "loss_average")},
@@ -23,9 +22,22 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize(("own", "theirs"), SAME.items())
-def test_a_field_has_one_default_and_one_help(own: str, theirs: str) -> None:
-    field = ARGUMENTS[theirs]
+# And ReFT's; what TRL calls otherwise.
+REFTS = {
+    **{name: name for name in ("kl_coefficient", "grader", "prompts", "system", "target", "max_length", "report_to")},
+    **{f"warm_up_{name}": f"warm_up_{name}" for name in ("epochs", "learning_rate", "batch_size", "schedule")},
+    "ppo_epochs": "num_iterations",
+    "max_new_tokens": "max_completion_length",
+    "epochs": "num_train_epochs",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "theirs"),
+    [(kind, *pair) for kind, pairs in ((NLFTConfig, SAME), (ReFTConfig, REFTS)) for pair in pairs.items()],
+)
+def test_a_field_has_one_default_and_one_help(kind: type, own: str, theirs: str) -> None:
+    field = {each.name: each for each in dataclasses.fields(kind)}[theirs]
     made = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
     assert made == default(own)
     assert field.metadata["help"] == TrainSettings.model_fields[own].description

@@ -187,37 +187,6 @@ def pending(requests: Sequence[Request], journal: Journal, *, retry_failed: bool
 def answer_file(
     problems: str | Path,
     output: str | Path,
-    answerer: Answerer,
-    *,
-    prompts: PromptSet,
-    samples: int = 1,
-    retry_failed: bool = False,
-) -> Answers:
-    """`answer` from file to file, with journal, lock and a file for what failed for good.
-
-    A killed run resumes where it stopped; the output is the same bytes either way. Rows that failed are in
-    `<output stem>.failed.jsonl`, with the reason.
-
-    Raises:
-        LockedError: when another process is writing the same output.
-        DataError: for a file that holds no problems, or a full disk.
-        EndpointError: when the server refuses everything or is gone; finished replies are kept.
-    """
-    made = _answer_file(
-        problems,
-        output,
-        [answerer],
-        samples=samples,
-        cacheable=answerer.cacheable,
-        prompts=prompts,
-        retry_failed=retry_failed,
-    )
-    return made[answerer.name]
-
-
-def _answer_file(
-    problems: str | Path,
-    output: str | Path,
     answerers: Iterable[Answerer],
     *,
     samples: int = 1,
@@ -225,7 +194,25 @@ def _answer_file(
     cacheable: bool = True,
     **how: Any,
 ) -> dict[str, Answers]:
-    """`answer_file` for one model, or for several one after the other; the answers by who gave them."""
+    """`answer` from file to file, with journal, lock and a file for what failed for good; the answers by who gave them.
+
+    A killed run resumes where it stopped; the output is the same bytes either way. Rows that failed are in
+    `<output stem>.failed.jsonl`, with the reason.
+
+    Args:
+        problems: The file of problems.
+        output: The file to write.
+        answerers: Who answers, one after the other.
+        samples: Answers per problem.
+        several: Whether they are more than one, whose rows are put together.
+        cacheable: Whether replies are worth a journal.
+        **how: Further arguments of `answer`.
+
+    Raises:
+        LockedError: when another process is writing the same output.
+        DataError: for a file that holds no problems, or a full disk.
+        EndpointError: when the server refuses everything or is gone; finished replies are kept.
+    """
     refuse_same_file(problems, output)
     rows = list(read_records(problems, Problem))
     made: dict[str, Answers] = {}
@@ -261,7 +248,7 @@ def run(settings: AnswerSettings, problems: Path, output: Path, answerer: Answer
 
 
 def _run(settings: AnswerSettings, answerers: Iterable[Answerer], problems: Path, output: Path, **how: bool) -> Outcome:
-    made = _answer_file(
+    made = answer_file(
         problems,
         output,
         answerers,

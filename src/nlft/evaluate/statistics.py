@@ -16,14 +16,13 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson_interval(successes: float, n: float, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a share.
+def wilson_interval(successes: float, n: float) -> Interval:
+    """Wilson's 95 % score interval of a share.
 
     Args:
         successes: The number of successes among the `n`.
         n: The number of trials, or of independent trials they are worth (`effective_n`), so neither need be
             whole; 0 gives the uninformative interval (0, 1).
-        confidence: The level, 0.95 for a 95 % interval.
 
     Source: Wilson 1927; for whole n what `scipy.stats.binomtest(...).proportion_ci(method="wilson")` gives.
 
@@ -35,7 +34,7 @@ def wilson_interval(successes: float, n: float, confidence: float = CONFIDENCE) 
 
     if n == 0:
         return Interval(0.0, 1.0)
-    share, z = successes / n, float(norm.ppf((1 + confidence) / 2))
+    share, z = successes / n, float(norm.ppf((1 + CONFIDENCE) / 2))
     centre = share + z**2 / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
@@ -92,16 +91,13 @@ def exact_mcnemar(only_a: int, only_b: int) -> float:
     return float(binomtest(only_b, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def bootstrap_interval(
-    differences: Sequence[Sequence[float]], *, draws: int = 10_000, seed: int = 0, confidence: float = CONFIDENCE
-) -> Interval:
-    """Percentile interval of a mean paired difference, resampling problems and seeds.
+def bootstrap_interval(differences: Sequence[Sequence[float]], *, draws: int = 10_000, seed: int = 0) -> Interval:
+    """95 % percentile interval of a mean paired difference, resampling problems and seeds.
 
     Args:
         differences: One row per seed, one column per problem: b's share correct minus a's, -1 to 1.
         draws: The number of resamples.
         seed: Resampling seed, so that a table can be reproduced exactly.
-        confidence: The level.
 
     Rows and columns are drawn with replacement, independently, so that the interval holds for new
     problems *and* new seeds; with one row it is the ordinary paired bootstrap over problems. No
@@ -121,7 +117,7 @@ def bootstrap_interval(
     row_counts = generator.multinomial(rows, np.full(rows, 1 / rows), size=draws)
     column_counts = generator.multinomial(columns, np.full(columns, 1 / columns), size=draws)
     means = np.einsum("ds,sp,dp->d", row_counts, table, column_counts, optimize=True) / table.size
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
 

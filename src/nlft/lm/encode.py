@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlft.errors import DataError, ModelError
-from nlft.lm.frame import Frame, frame_of, written
+from nlft.lm.frame import NEXT, Frame, cue_of, frame_of, written
 from nlft.lm.pack import TokenPath
 from nlft.prompts import Context, Message, PromptSet
 from nlft.records import Judged
 from nlft.spans import column_spans, marked_tokens, token_weights
-
-_QUESTION = "nlft0question"
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def encode_response(
     Raises:
         ModelError: if the template does not write this response as it is.
     """
-    frame = frame or frame_of(tokenizer, [{"role": "user", "content": _QUESTION}])
+    frame = frame or frame_of(tokenizer, [{"role": "user", "content": NEXT}])
     text = written(tokenizer, response)
     opening, body = _after_cue(tokenizer, frame.opening, text)
     closing = _continued(tokenizer, text[-1:], frame.closing) if ended else []
@@ -117,13 +115,8 @@ def _after_cue(tokenizer: Any, opening: str, text: str) -> tuple[list[int], list
     Many tokenizers begin a text otherwise than they continue one, so each part is tokenised as a continuation: of what
     stands between question and response, which is the same on every path.
     """
-    cue = _cue(tokenizer)
+    cue = cue_of(tokenizer)
     return _continued(tokenizer, cue, opening), _continued(tokenizer, cue + opening, text)
-
-
-def _cue(tokenizer: Any) -> str:
-    """What stands between a question and the response."""
-    return frame_of(tokenizer, [{"role": "user", "content": _QUESTION}]).prompt.rpartition(_QUESTION)[2]
 
 
 def _continued(tokenizer: Any, before: str, text: str) -> list[int]:
@@ -221,7 +214,7 @@ def _places(tokenizer: Any, response: str, frame: Frame) -> list[tuple[int, int]
     if not getattr(tokenizer, "is_fast", False):
         raise DataError("this tokenizer does not say which characters a token holds", remedy="use a fast tokenizer")
     text = written(tokenizer, response)
-    before = _cue(tokenizer) + frame.opening
+    before = cue_of(tokenizer) + frame.opening
 
     def offsets(whole: str) -> tuple[list[int], list[tuple[int, int]]]:
         encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)

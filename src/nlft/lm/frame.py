@@ -50,6 +50,11 @@ def frame_of(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] |
     return Frame(prompt, _opening(prompt, before), _closing(tokenizer, [*taken, answer], after, tools), tuple(taken))
 
 
+def cue_of(tokenizer: Any) -> str:
+    """What stands between a question and where generation begins, such as an open thought."""
+    return frame_of(tokenizer, [{"role": "user", "content": NEXT}]).prompt.rpartition(NEXT)[2]
+
+
 def written(tokenizer: Any, response: str) -> str:
     """A response as the template writes it; some strip the white space around it.
 
@@ -70,10 +75,10 @@ def written(tokenizer: Any, response: str) -> str:
     return middle
 
 
-def with_thought(tokenizer: Any, question: str) -> tuple[str, str] | None:
+def with_thought(tokenizer: Any) -> tuple[str, str] | None:
     """What the template writes before a thought, and between thought and response; None if it writes no thought."""
     turns = [
-        {"role": "user", "content": question},
+        {"role": "user", "content": NEXT},
         {"role": "assistant", "content": RESPONSE, "reasoning_content": THOUGHT},
     ]
     before = _split(_render(tokenizer, turns, None), RESPONSE)[0]

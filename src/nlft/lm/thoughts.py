@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlft.errors import ModelError
-from nlft.lm.frame import frame_of, with_thought
+from nlft.lm.frame import NEXT, cue_of, frame_of, with_thought
 
 _END = re.compile(r"</\w+>\s*$")
-QUESTION = "nlft0question"
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ class AnswerMarks:
 
 def answer_marks(tokenizer: Any) -> AnswerMarks:
     """What the tokenizer's chat template has a model write before its answer."""
-    frame = frame_of(tokenizer, [{"role": "user", "content": QUESTION}])
-    cue = frame.prompt.rpartition(QUESTION)[2]
+    frame, cue = frame_of(tokenizer, [{"role": "user", "content": NEXT}]), cue_of(tokenizer)
     try:
-        around = with_thought(tokenizer, QUESTION)
+        around = with_thought(tokenizer)
     except ModelError:
         around = None
     if around is None:

@@ -34,59 +34,41 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     The batch (`per_device_train_batch_size` x processes x `gradient_accumulation_steps`) is one rollout: that many
     questions are answered, and then trained on `num_iterations` times. `save_steps` is rounded up to whole
     rollouts.
-
-    Args:
-        kl_coefficient: β of the KL penalty in each token's reward (ReFT: 0.05 for chains of thought in words).
-        gamma: Discount (ReFT: 1).
-        gae_lambda: λ of the advantage estimates (ReFT: 0.95).
-        epsilon: How far a ratio may go before it is clipped; TRL's own field (ReFT: 0.2).
-        value_clip: How far a value may go before its loss is clipped (ReFT: 0.2).
-        value_coefficient: Weight of the value loss (its code: 5).
-        num_iterations: Passes over a rollout; TRL's own field (ReFT: 2).
-        partial_reward: Reward of an answer that has a number, but a wrong one (ReFT: 0.1).
-        grader: Finds the answer and decides whether it is correct; see `nlft.grade.get_grader`.
-        prompts: A prompt set's name, or a YAML file.
-        target: Warm up on the correct "response"s, or on the "reference"s.
-        warm_up_epochs: Epochs of the SFT warm-up (NLFT: 2).
-        warm_up_learning_rate: Learning rate of the SFT warm-up (ReFT, NLFT: 1e-5).
-        warm_up_batch_size: Rows per batch of the SFT warm-up (NLFT: 48); None: as many as a rollout has.
-        warm_up_schedule: Learning-rate schedule of the SFT warm-up (its code: linear).
-        warm_up_warmup: How the learning rate of the SFT warm-up begins, like `warmup_steps` (its code: 10 %).
-        warmup_steps: PPO's own; transformers' field (its code: none).
-        max_length: Longest question with response, in tokens; a longer response is cut (its code: 700); None: no limit.
     """
 
-    kl_coefficient: float = field(default=0.05, metadata={"help": "coefficient of the KL penalty in the reward"})
-    gamma: float = field(default=1.0, metadata={"help": "discount"})
-    gae_lambda: float = field(default=0.95, metadata={"help": "lambda of the advantage estimates"})
-    value_clip: float = field(default=0.2, metadata={"help": "clip range of the value"})
-    value_coefficient: float = field(default=5.0, metadata={"help": "weight of the value loss"})
+    kl_coefficient: float = setting("kl_coefficient")  # ReFT: 0.05 for chains of thought in words
+    gamma: float = field(default=1.0, metadata={"help": "discount (ReFT: 1)"})
+    gae_lambda: float = field(default=0.95, metadata={"help": "lambda of the advantage estimates (ReFT: 0.95)"})
+    value_clip: float = field(
+        default=0.2, metadata={"help": "how far a value may go before its loss is clipped (ReFT: 0.2)"}
+    )
+    value_coefficient: float = field(default=5.0, metadata={"help": "weight of the value loss (its code: 5)"})
     partial_reward: float = field(
-        default=0.1, metadata={"help": "reward of an answer that has a number, but a wrong one"}
+        default=0.1, metadata={"help": "reward of an answer that has a number, but a wrong one (ReFT: 0.1)"}
     )
-    grader: str = field(
-        default="gsm8k-flexible", metadata={"help": "finds the answer and decides whether it is correct"}
-    )
-    prompts: str = field(default="paper", metadata={"help": "prompt set: a built-in name or a YAML file"})
+    grader: str = setting("grader")
+    prompts: str = setting("prompts")
     system: str | None = setting("system")
-    target: Literal["response", "reference"] = field(
-        default="response", metadata={"help": "the text the warm-up trains on"}
+    target: Literal["response", "reference"] = setting("target")  # of the warm-up
+    warm_up_epochs: float = setting("warm_up_epochs")  # NLFT: 2
+    warm_up_learning_rate: float = setting("warm_up_learning_rate")  # ReFT, NLFT: 1e-5
+    warm_up_batch_size: int | None = setting("warm_up_batch_size")  # NLFT: 48
+    warm_up_schedule: str = setting("warm_up_schedule")  # its code: linear
+    warm_up_warmup: float = field(
+        default=0.1, metadata={"help": "the warm-up's own `warmup_steps` (its code: 10 % of its steps)"}
     )
-    warm_up_epochs: float = field(default=2.0, metadata={"help": "epochs of the SFT warm-up"})
-    warm_up_learning_rate: float = field(default=1e-5, metadata={"help": "learning rate of the SFT warm-up"})
-    warm_up_batch_size: int | None = setting("warm_up_batch_size")
-    warm_up_schedule: str = setting("warm_up_schedule")
-    warm_up_warmup: float = field(default=0.1, metadata={"help": "the learning rate's warm-up in the SFT warm-up"})
-    max_length: int | None = setting("max_length")
+    max_length: int | None = setting("max_length")  # its code: 700
 
     # ReFT, section 4; the batch and the lengths are NLFT's, appendix B.
-    num_iterations: int = field(default=2, metadata={"help": "passes over a rollout"})
+    num_iterations: int = setting("ppo_epochs")  # ReFT: 2
     learning_rate: float = field(default=3e-7, metadata={"help": "PPO's learning rate"})
     lr_scheduler_type: str = field(default="constant_with_warmup", metadata={"help": "its code"})
-    warmup_steps: float = field(default=0.0, metadata={"help": "as a share of all steps, or a number of steps"})
+    warmup_steps: float = field(
+        default=0.0, metadata={"help": "PPO's, as a share of all steps, or a number of steps (its code: none)"}
+    )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "questions answered together"})
-    max_completion_length: int | None = field(default=700, metadata={"help": "maximum length of a response, in tokens"})
-    num_train_epochs: float = field(default=10.0, metadata={"help": "NLFT, figure 9; ReFT itself: 300"})
+    max_completion_length: int | None = setting("max_new_tokens")
+    num_train_epochs: float = setting("epochs")  # NLFT, figure 9; ReFT itself: 300
     num_generations: int | None = field(default=1, metadata={"help": "always 1"})
     temperature: float = field(default=1.0, metadata={"help": "sampling temperature; always 1, as in ReFT"})
     loss_type: str = field(default="grpo", metadata={"help": "always averaged row by row, as in its code"})
@@ -98,7 +80,7 @@ class ReFTConfig(GRPOConfig):  # type: ignore[misc]
     )
     activation_checkpointing: bool | None = field(default=False, metadata={"help": "use less memory but more time"})
     logging_steps: float = field(default=1, metadata={"help": "steps between log lines"})
-    report_to: Any = field(default="none", metadata={"help": "where transformers also reports"})
+    report_to: Any = setting("report_to")  # noqa: RUF009 - it makes a field
     dataloader_pin_memory: bool = field(default=False, metadata={"help": "a batch holds text"})
     ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "every pass uses all weights"})
 

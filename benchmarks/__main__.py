@@ -1,25 +1,26 @@
-"""`python -m benchmarks [NAMES]`: measure, print the table, write `benchmarks/results.json`.
+"""`python -m benchmarks [PARTS]`: measure, and write `benchmarks/results.json` and the table in docs/performance.md.
 
-Nothing else may run on the machine meanwhile. Each part's rows are on disk as soon as it ends. Names: trl,
-naive, attention, long, efficiency, memory, vocabulary, scoring, generation, growth, curves.
+Nothing else may run on the machine meanwhile. The model is the demo's, or the folder or hub id that `NLFT_BENCH_MODEL`
+names. What a part found is on disk as soon as it ends; one that fails is named at the end, and the others run.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+import time
+import traceback
+from datetime import UTC, datetime
+from importlib import metadata
 
 import torch
 
-from benchmarks import curves, step, throughput, vocabulary
-from benchmarks.measure import Result
-from nlft.provenance import provenance
+from benchmarks import curves, report, step, throughput, vocabulary
+from benchmarks.variants import default_model
+from nlft.provenance import provenance, public_name
 
-RESULTS = Path(__file__).parent / "results.json"
 PARTS = {
-    "trl": step.against_trl,
-    "naive": step.against_naive,
+    "steps": step.steps,
     "attention": step.attention,
     "long": step.long_responses,
     "efficiency": step.efficiency,
@@ -30,39 +31,43 @@ PARTS = {
     "growth": throughput.growth,
     "curves": curves.run,
 }
-FIGURE = Path(__file__).parents[1] / "docs" / "images" / "step-price.png"
 
 
 def main(names: list[str]) -> None:
-    """Run the named parts, all where none is named; rows of the others stay as they are."""
+    """Run the named parts, all where none is named; what the others found stays as it is."""
     torch.manual_seed(0)
-    unknown = set(names) - set(PARTS)
-    if unknown:
-        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    stored = json.loads(RESULTS.read_text("utf-8"))["rows"] if RESULTS.exists() else []
+    if unknown := set(names) - set(PARTS):
+        sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    # Before the first part: its rows change the checkout.
+    measured, stored, failed, began = _measured(), report.read(), [], time.perf_counter()
     for name in names or PARTS:
-        fresh = [{"part": name, **found.row()} for found in PARTS[name]()]
-        stored = [row for row in stored if row["part"] != name] + fresh
-        RESULTS.write_text(json.dumps({"provenance": _machine(), "rows": stored}, indent=1) + "\n", "utf-8")
-    if curve := [row for row in stored if row["part"] == "curves"]:
-        curves.draw(curve, FIGURE)
-    print(table([row for row in stored if row["part"] != "curves"]))
+        start = time.perf_counter()
+        try:
+            found = [result.row() for result in PARTS[name]()]
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        seconds = round(time.perf_counter() - start)
+        print(
+            f"{name}: {seconds / 60:.1f} min, {(start - began + seconds) / 60:.1f} in all", file=sys.stderr, flush=True
+        )
+        stored[name] = {**measured, "seconds": seconds, "rows": found}
+        whole = {"parts": {each: stored[each] for each in PARTS if each in stored}}
+        report.RESULTS.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+    report.write()
+    print(report.table(report.read()))
+    if failed:
+        sys.exit(f"failed, and left as they were: {', '.join(failed)}")
 
 
-def table(rows: list[dict[str, object]]) -> str:
-    """The results as a Markdown table."""
-    lines = ["| what | versus | ratio | target | met |", "|---|---|---:|---|---|"]
-    for row in rows:
-        met = "" if row["target"] == "-" else ("yes" if row["met"] else "**no**")
-        lines.append(f"| {row['what']} | {row['versus']} | {row['ratio']:.2f} | {row['target']} | {met} |")
-    return "\n".join(lines)
+def _measured() -> dict[str, object]:
+    """When, on which model, where and with what."""
+    where = provenance("cpu")
+    where.versions["trl"] = metadata.version("trl")
+    today = datetime.now(UTC).date().isoformat()
+    return {"date": today, "model": public_name(default_model()), "provenance": where.model_dump(mode="json")}
 
-
-def _machine() -> dict[str, object]:
-    return provenance("cpu").model_dump(mode="json")
-
-
-__all__ = ["Result", "main", "table"]
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -114,7 +114,7 @@ def _step(model: str, name: str, device: str) -> dict[str, float]:
     for batch in sets[:2]:  # what is compiled and allocated for good
         timed(batch)
     _reset(device)
-    seconds = alternate({name: [lambda batch=batch: timed(batch) for batch in sets]}, warm=False)[name]  # type: ignore[misc]
+    seconds = alternate({name: [lambda batch=batch: timed(batch) for batch in sets]})[name]  # type: ignore[misc]
     return {"seconds": median(seconds), "peak_mib": _peak(device)}
 
 
@@ -124,7 +124,7 @@ def _generation(model: str, name: str, device: str) -> dict[str, float]:
     run = answer_ours if name == "ours" else answer_padded
     run(lm, ids[:4], 8)
     _reset(device)
-    seconds = alternate({name: [lambda: (run(lm, ids, NEW_TOKENS), _wait(device))] * 3}, warm=False)[name]
+    seconds = alternate({name: [lambda: (run(lm, ids, NEW_TOKENS), _wait(device))] * 3})[name]
     return {"seconds": median(seconds), "peak_mib": _peak(device)}
 
 

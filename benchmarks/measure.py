@@ -28,7 +28,7 @@ class Result:
         unit: Of the two measured values.
         value: Median of what was measured.
         other: Median of what it was compared with.
-        repeats: How many times each was measured.
+        repeats: How many times each was measured, at least.
         note: What a reader must know.
         prompt_tokens: Length of the shared instruction, where a curve is drawn over it.
         rows: Rows per step, likewise.
@@ -66,22 +66,17 @@ def fits(ratio: float, target: str) -> bool:
     return ratio <= float(number) if sense == "<=" else ratio >= float(number)
 
 
-def alternate(variants: Mapping[str, Sequence[Callable[[], object]]], *, warm: bool = True) -> dict[str, list[float]]:
-    """Time each variant's calls in turn: call 1 of all, then call 2 of all, and so on.
-
-    Args:
-        variants: For each, the calls to time; all have as many.
-        warm: Run the first call of each once before, unmeasured.
+def alternate(variants: Mapping[str, Sequence[Callable[[], object]]]) -> dict[str, list[float]]:
+    """Time each variant's calls in turn: call 1 of all, then call 2 of those that have one, and so on.
 
     Returns:
         Seconds of every call, by variant.
     """
-    if warm:
-        for calls in variants.values():
-            calls[0]()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(len(next(iter(variants.values())))):
+    for number in range(max(map(len, variants.values()))):
         for name, calls in variants.items():
+            if number >= len(calls):
+                continue
             start = time.perf_counter()
             calls[number]()
             seconds[name].append(time.perf_counter() - start)
@@ -89,10 +84,22 @@ def alternate(variants: Mapping[str, Sequence[Callable[[], object]]], *, warm: b
     return seconds
 
 
-def medians(steps: Mapping[str, Callable[[T], object]], batches: Sequence[T], *, warm: bool = True) -> dict[str, float]:
-    """Seconds of one step of each variant, the median over the batches, measured in turn."""
-    seconds = alternate({name: [partial(step, b) for b in batches] for name, step in steps.items()}, warm=warm)
-    return {name: median(values) for name, values in seconds.items()}
+def medians(
+    steps: Mapping[str, Callable[[Sequence[T]], object]],
+    batches: Sequence[Sequence[T]],
+    fewer: Mapping[str, int] | None = None,
+) -> dict[str, float]:
+    """Seconds of one step of each variant, the median over the batches, measured in turn.
+
+    Args:
+        steps: For each variant, what runs it on a batch.
+        batches: What to run them on; before, each runs once on a single row, unmeasured.
+        fewer: For slow variants, how many of the batches they run on.
+    """
+    for step in steps.values():
+        step(batches[0][:1])
+    calls = {name: [partial(step, b) for b in batches[: (fewer or {}).get(name)]] for name, step in steps.items()}
+    return {name: median(values) for name, values in alternate(calls).items()}
 
 
 def median(values: Sequence[float]) -> float:

@@ -10,77 +10,60 @@ from unittest.mock import patch
 import torch
 from torch.nn.attention.flex_attention import create_mask
 
+from benchmarks import curves
+from benchmarks.curves import TRL
 from benchmarks.measure import Result, alternate, median, medians, peak, peak_above, reset_peak, result
-from benchmarks.rows import batches, encoded
+from benchmarks.rows import BATCH, batches, encoded
 from benchmarks.variants import default_model, dense_step, naive_step, nlft_step, trl_step
 from nlft.lm import block_mask, load_tokenizer
 from nlft.lm.pack import pack_sequences
 from nlft.records import Judged
 
-REPEATS = 5
+REPEATS = 3
+LONG, LONG_ROWS = 2_000, 2
 TARGETS = {
     ("paper", "step"): "<= 0.6",
     ("paper", "once"): "<= 0.4",
     ("short", "step"): "<= 2.0",
     ("short", "once"): "<= 1.0",
 }
+LABEL = "NLFT step, `{}` weights"
 
 
-def against_trl(repeats: int = REPEATS) -> list[Result]:
-    """Our steps beside TRL's, with the paper's prompt and with a short one."""
-    return [row for prompts in ("paper", "short") for row in _against_trl(prompts, repeats)]
+def steps(repeats: int = REPEATS) -> list[Result]:
+    """Our steps beside TRL's and beside the naive way, with the paper's prompt and with a short one."""
+    return [row for prompts in ("paper", "short") for row in _steps(prompts, repeats)]
 
 
-def against_naive(repeats: int = REPEATS) -> list[Result]:
-    """Our steps beside the naive way, with the paper's prompt and with a short one."""
-    return [row for prompts in ("paper", "short") for row in _against_naive(prompts, repeats)]
-
-
-LABEL = "NLFT step, `{}` weights, {} prompt"
-
-
-def _against_trl(prompts: str, repeats: int) -> list[Result]:
+def _steps(prompts: str, repeats: int) -> list[Result]:
     model, sets = default_model(), batches(repeats)
     rows = [row for batch in sets for row in batch]
-    steps = {
+    variants = {
         "trl": trl_step(model, prompts, rows),
         "trl off": trl_step(model, prompts, rows, checkpointing=False),
-        "step": nlft_step(model, prompts, rows),
-        "once": nlft_step(model, prompts, rows, scale_schedule="once"),
-    }
-    print(f"steps beside TRL's, {prompts} prompt", file=sys.stderr)
-    middle = medians(steps, sets)
-    more: dict[str, Any] = {"unit": "s", "repeats": repeats}
-    found = []
-    for weights in ("step", "once"):
-        label, target = LABEL.format(weights, prompts), TARGETS[prompts, weights]
-        found.append(result(label, "TRL SFTTrainer step", middle[weights], middle["trl"], target, **more))
-        found.append(
-            result(label, "TRL SFTTrainer step, checkpointing off", middle[weights], middle["trl off"], "-", **more)
-        )
-    return found
-
-
-def _against_naive(prompts: str, repeats: int) -> list[Result]:
-    model, sets = default_model(), batches(repeats)
-    rows = [row for batch in sets for row in batch]
-    steps = {
         "naive": naive_step(model, prompts, rows),
         "step": nlft_step(model, prompts, rows),
         "once": nlft_step(model, prompts, rows, scale_schedule="once"),
     }
-    print(f"steps beside the naive way, {prompts} prompt", file=sys.stderr)
-    middle = medians(steps, sets)
-    return [
-        result(
-            f"naive step, {prompts} prompt", LABEL.format(weights, prompts), middle["naive"], middle[weights], ">= 5",
-            unit="s", repeats=repeats,
-        )
-        for weights in ("step", "once")
-    ]  # fmt: skip
+    print(f"steps, {prompts} prompt", file=sys.stderr)
+    slow = min(2, repeats)
+    middle = medians(variants, sets, {"naive": slow, "trl off": slow})
+    found = []
+    for weights in ("step", "once"):
+        label, ours = f"{LABEL.format(weights)}, {prompts} prompt", middle[weights]
+        # The curve over the length of the prompt goes on to the whole of the paper's.
+        point = {"prompt_tokens": curves.WHOLE, "rows": BATCH} if prompts == "paper" else {}
+        found += [
+            result(
+                label, TRL, ours, middle["trl"], TARGETS[prompts, weights], unit="s", repeats=repeats, **point
+            ),
+            result(label, f"{TRL}, checkpointing off", ours, middle["trl off"], "-", unit="s", repeats=slow),
+            result(f"naive step, {prompts} prompt", label, middle["naive"], ours, ">= 5", unit="s", repeats=slow),
+        ]  # fmt: skip
+    return found
 
 
-def attention(repeats: int = REPEATS) -> list[Result]:
+def attention(repeats: int = 1) -> list[Result]:
     """Our step on 32 rows with attention in a loop over segments, and in one SDPA a layer under the whole mask."""
     model, sets = default_model(), batches(repeats, 32)
     step = nlft_step(model, "paper", [row for batch in sets for row in batch], objective="sft")
@@ -110,10 +93,7 @@ def attention(repeats: int = REPEATS) -> list[Result]:
     )]  # fmt: skip
 
 
-LONG = 2_000
-
-
-def long_responses(repeats: int = 3) -> list[Result]:
+def long_responses(repeats: int = 1) -> list[Result]:
     """Our steps beside TRL's where each response, repeated, has 2,000 tokens: the walk is long, the prompt a part."""
     model = default_model()
     tokenizer = load_tokenizer(model)
@@ -122,18 +102,18 @@ def long_responses(repeats: int = 3) -> list[Result]:
         ids = tokenizer.encode(row.response + "\n", add_special_tokens=False)
         return row.model_copy(update={"response": tokenizer.decode((ids * (LONG // len(ids) + 1))[:LONG])})
 
-    sets = [[lengthened(row) for row in batch] for batch in batches(repeats)]
+    sets = [[lengthened(row) for row in batch] for batch in batches(repeats, LONG_ROWS)]
     rows = [row for batch in sets for row in batch]
-    steps = {
+    variants = {
         "trl": trl_step(model, "paper", rows),
         "step": nlft_step(model, "paper", rows),
         "once": nlft_step(model, "paper", rows, scale_schedule="once"),
     }
     print(f"responses of {LONG} tokens", file=sys.stderr)
-    middle = medians(steps, sets, warm=False)
+    middle = medians(variants, sets)
     return [
         result(
-            f"NLFT step, `{weights}` weights, responses of {LONG} tokens", "TRL SFTTrainer step", middle[weights],
+            f"{LABEL.format(weights)}, {LONG_ROWS} rows with responses of {LONG} tokens", TRL, middle[weights],
             middle["trl"], "-", unit="s", repeats=repeats,
         )
         for weights in ("step", "once")
@@ -170,13 +150,11 @@ def memory() -> list[Result]:
 
 
 def _child(name: str) -> None:
-    """Print the peak memory of two steps above the loaded model."""
-    sets = batches(2)
-    rows = [row for batch in sets for row in batch]
-    step = {"nlft": nlft_step, "trl": trl_step}[name](default_model(), "paper", rows)
+    """Print the peak memory of a step above the loaded model."""
+    (batch,) = batches(1)
+    step = {"nlft": nlft_step, "trl": trl_step}[name](default_model(), "paper", batch)
     before = reset_peak()
-    for batch in sets:
-        step(batch)
+    step(batch)
     print(peak() - before)
 
 

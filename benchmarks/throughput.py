@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -21,8 +22,9 @@ from nlft.lm.score import score_batch
 from nlft.objectives import get_objective
 from nlft.prompts import load_prompts
 
-CHUNKS, PER_CHUNK, ROWS_PER_PASS = 5, 20, 8
-NEW_TOKENS, BATCH = 100, 16
+CHUNKS, ROWS_PER_PASS = 3, 8
+PROBLEMS, NEW_TOKENS, BATCH = 32, 100, 16
+COUNTS = (32, 128, 512)
 
 
 def _loaded() -> LanguageModel:
@@ -30,60 +32,55 @@ def _loaded() -> LanguageModel:
 
 
 @torch.no_grad()
-def scoring() -> list[Result]:
-    """All three paths of 100 rows, 20 at a time."""
+def scoring(chunks: int = CHUNKS) -> list[Result]:
+    """All three paths of so many times eight rows."""
     lm = _loaded()
-    examples = encoded(lm.tokenizer, judged(), "paper")
+    examples = encoded(lm.tokenizer, judged()[: chunks * ROWS_PER_PASS], "paper")
     objective = get_objective("nlft")
 
     def ours(rows: list[EncodedExample]) -> None:
-        for start in range(0, len(rows), ROWS_PER_PASS):
-            score_batch(lm.model, rows[start : start + ROWS_PER_PASS], objective)
+        score_batch(lm.model, rows, objective)
 
     def padded(rows: list[EncodedExample]) -> None:
-        for start in range(0, len(rows), ROWS_PER_PASS):
-            batch = rows[start : start + ROWS_PER_PASS]
-            for name in ("base", "standard", "judge"):
-                paths = [getattr(e, name) for e in batch if getattr(e, name) and (name != "judge" or not e.correct)]
-                if paths:
-                    _plain(lm.model, paths, 0)
+        for name in ("base", "standard", "judge"):
+            paths = [getattr(e, name) for e in rows if getattr(e, name) and (name != "judge" or not e.correct)]
+            if paths:
+                _plain(lm.model, paths, 0)
 
-    chunks = [examples[i * PER_CHUNK : (i + 1) * PER_CHUNK] for i in range(CHUNKS)]
+    passes = [examples[start : start + ROWS_PER_PASS] for start in range(0, len(examples), ROWS_PER_PASS)]
     print("scoring", file=sys.stderr)
     seconds = alternate(
-        {"shared": [partial(ours, c) for c in chunks], "padded": [partial(padded, c) for c in chunks]}, warm=False
+        {"shared": [partial(ours, rows) for rows in passes], "padded": [partial(padded, rows) for rows in passes]}
     )
     return [result(
-        "scoring 100 rows, one padded forward per path", "ours", sum(seconds["padded"]), sum(seconds["shared"]), ">= 3",
-        unit="s", repeats=CHUNKS, note="paper prompt; sums over five chunks of 20 rows; head at response positions in both",
+        f"scoring {len(examples)} rows, one padded forward per path", "ours", sum(seconds["padded"]), sum(seconds["shared"]), ">= 3",
+        unit="s", repeats=chunks, note=f"paper prompt; sums over {chunks} passes of {ROWS_PER_PASS} rows; head at response positions in both",
     )]  # fmt: skip
 
 
-def generation() -> list[Result]:
-    """Greedy, the same number of new tokens for everyone: 64 problems of the paper's prompt, 32 of a short one."""
+def generation(repeats: int = 3, count: int = PROBLEMS, new_tokens: int = NEW_TOKENS) -> list[Result]:
+    """Greedy, the same number of new tokens for everyone, with the paper's prompt and with a short one."""
     return [
         row
-        for prompts, count, target in (("paper", 64, ">= 2.5"), ("short", 32, ">= 2"))
-        for row in _generation(prompts, count, target)
+        for prompts, times, target in (("paper", min(2, repeats), ">= 2.5"), ("short", repeats, ">= 2"))
+        for row in _generation(prompts, times, target, count, new_tokens)
     ]
 
 
-def _generation(prompts: str, count: int, target: str) -> list[Result]:
+def _generation(prompts: str, repeats: int, target: str, count: int, new_tokens: int) -> list[Result]:
     lm = _loaded()
     ids = prompt_ids(lm, prompts, [row.question for row in judged()[:count]])
     print(f"generation, {prompts} prompt", file=sys.stderr)
-    repeats = 5
     calls = {"ours": answer_ours, "generate": answer_padded, "continuous": answer_continuously}
     try:
         answer_continuously(lm, ids[:2], 2)
     except (RuntimeError, ValueError, ImportError, NotImplementedError) as error:
         print(f"  transformers' continuous batching does not run here: {error}", file=sys.stderr)
         del calls["continuous"]
-    seconds = alternate(
-        {name: [partial(call, lm, ids, NEW_TOKENS)] * repeats for name, call in calls.items()}, warm=False
-    )
+    times = {"ours": repeats, "generate": repeats, "continuous": 1}
+    seconds = alternate({name: [partial(call, lm, ids, new_tokens)] * times[name] for name, call in calls.items()})
     ours = median(seconds["ours"])
-    note = f"greedy, {NEW_TOKENS} new tokens each; {count * NEW_TOKENS / ours:.0f} tokens/s ours"
+    note = f"greedy, {new_tokens} new tokens each; {count * new_tokens / ours:.0f} tokens/s ours"
     what = {
         "generate": (f"model.generate in left-padded batches of {BATCH}", target),
         "continuous": ("transformers' continuous batching", "-"),
@@ -91,7 +88,7 @@ def _generation(prompts: str, count: int, target: str) -> list[Result]:
     return [
         result(
             f"generation, {count} GSM8K problems, {prompts} prompt, {what[name][0]}", "ours", median(seconds[name]),
-            ours, what[name][1], unit="s", repeats=repeats, note=note,
+            ours, what[name][1], unit="s", repeats=times[name], note=note,
         )
         for name in calls
         if name != "ours"
@@ -144,12 +141,12 @@ def answer_continuously(lm: LanguageModel, ids: list[list[int]], new_tokens: int
 
 
 @torch.no_grad()
-def growth() -> list[Result]:
-    """The exponent of time against rows, 32 to 512 rows of the short prompt, their base paths."""
+def growth(counts: Sequence[int] = COUNTS) -> list[Result]:
+    """The exponent of time against the number of rows, short prompt, their base paths."""
     lm = _loaded()
     examples = encoded(lm.tokenizer, judged(), "short")
     objective = get_objective("sft")
-    counts, seconds = (32, 64, 128, 256, 512), []
+    seconds = []
     print("growth", file=sys.stderr)
     score_batch(lm.model, examples[:8], objective)
     for count in counts:
@@ -163,4 +160,4 @@ def growth() -> list[Result]:
     mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
     slope = sum((x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)) / sum((x - mx) ** 2 for x in xs)
     note = ", ".join(f"{c} rows {s:.1f} s" for c, s in zip(counts, seconds, strict=True))
-    return [result("time for 32 to 512 rows: exponent", "linear", slope, 1.0, "<= 1.05", note=note)]
+    return [result(f"time for {counts[0]} to {counts[-1]} rows: exponent", "linear", slope, 1.0, "<= 1.05", note=note)]

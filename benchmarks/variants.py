@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from benchmarks.rows import BATCH, encoded
 from nlft.core import SaliencySettings, allocate, example_loss
 from nlft.lm import EncodedExample, TokenPath, load_model
+from nlft.lm.resolve import DEMO_MODEL
 from nlft.records import Judged
 from nlft.train import NLFTConfig, NLFTTrainer, lora_config
 from nlft.train.dataset import EncodedDataset, collate
@@ -160,7 +162,7 @@ def dense_step(model: str, tokens: int) -> Callable[[], Tensor]:
     lm = load_model(model, dtype="float32", device="cpu")
     network = _adapted(lm.model)
     length = lm.context_length or tokens
-    ids = torch.randint(1000, (1, tokens), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(lm.model.config.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(0))
     rows = [ids[:, start : start + length] for start in range(0, tokens, length)]
 
     def step() -> Tensor:
@@ -175,10 +177,8 @@ def dense_step(model: str, tokens: int) -> Callable[[], Tensor]:
 
 
 def default_model() -> str:
-    """The demo's model, resolved."""
-    from nlft.lm.resolve import DEMO_MODEL
-
-    return DEMO_MODEL
+    """The folder or hub id that `NLFT_BENCH_MODEL` names, else the demo's model."""
+    return os.environ.get("NLFT_BENCH_MODEL", DEMO_MODEL)
 
 
 __all__ = ["Step", "default_model", "dense_step", "naive_step", "nlft_step", "trl_step"]

@@ -27,6 +27,7 @@ TRAINING_BY_NAME = {
     "pipeline/test_recipes.py": ("takes_two_steps", "scores_and_shows"),
     "pipeline/test_init.py": ("runs_as_it_is",),
     "pipeline/test_run.py": ("whole_run", "failing_stage", "ended_run", "crashes", "out_of_fold"),
+    "cli/test_json.py": ("choose", "is_counted"),
     "evaluate/test_evaluate.py": ("interrupted",),
     "export/test_export.py": ("lm_eval",),
     "export/test_push.py": ("uploaded", "rows_go", "refuses"),

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import pyte
 
-COLUMNS, LINES = 100, 90  # so tall that nothing scrolls away; the picture ends with the last line written
+COLUMNS, LINES = 118, 56  # as wide as the tables of results, as high as what the demo shows at its end
 LONGEST_WAIT, FRAMES_IN_WAIT, REST = 2.0, 8, 20.0  # seconds, states, seconds
 CHAR, LINE, SIZE, MARGIN = 8.4, 18, 14, 16  # pixels
 INK, PAPER = "#d6d9de", "#16191f"

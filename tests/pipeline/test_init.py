@@ -83,6 +83,22 @@ def test_rows_with_responses_need_no_answers(tmp_path: Path) -> None:
     assert (recipe.answer, recipe.name, recipe.task) == (None, "mine", "math")
 
 
+@pytest.mark.parametrize("worked", [False, True])
+def test_bare_numbers_are_asked_for_and_warned_of(
+    worked: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Told to work step by step and trained on the number alone, a student would do neither."""
+    file = tmp_path / "sums.jsonl"
+    answers = [f"{i} + 1 = {i + 1}\n#### {i + 1}" if worked else str(i + 1) for i in range(12)]
+    file.write_text("\n".join(json.dumps({"question": f"{i} + 1?", "answer": a}) for i, a in enumerate(answers)))
+    assert run(["init", str(file)]) == 0
+    assert ("bare numbers" in capfd.readouterr().out) != worked
+    recipe = load_recipe(tmp_path / "sums.yaml")
+    assert recipe.answer is not None
+    told = load_prompts(recipe.answer.prompts).solve
+    assert ("step by step" in told, "the number alone" in told) == (worked, not worked)
+
+
 def test_the_two_parts_of_a_file_share_no_question(tickets: Path, tmp_path: Path) -> None:
     given = {"source": str(tickets), "map": {"question": "text", "reference": "category"}, "test_n": 9}
     parts = [{p.id for p in make_problems(FileSettings(**given, part=part))} for part in ("train", "test")]  # type: ignore[arg-type]

@@ -36,6 +36,10 @@ WHY_SFT = (
     "Plain SFT on the standard answers did best where they have the form you want (recipes/classification). `nlft choose`",
     "compares the methods on your own judged rows; NLFT learns from the responses and their judgments:",
 )
+BARE = (
+    "The standard answers are bare numbers, so the student learns to answer without steps. Where a problem takes several,",
+    "worked answers that end in a line `#### number` teach more (docs/choosing.md).",
+)
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,9 @@ def run(settings: InitSettings, output: Path | None = None) -> Outcome:
         written.append(prompts)
     write_lines(recipe, _recipe_lines(settings, columns, rows, told, recipe, prompts if words is not None else None))
     load_recipe(recipe)
-    files = "\n".join(map(str, written))
-    return Outcome(f"taken for the task {told.task}: {told.why}\n{files}\nnext: nlft run {recipe}")
+    note = BARE if told.task == "math" and words is not None else ()
+    lines = [f"taken for the task {told.task}: {told.why}", *note, *map(str, written), f"next: nlft run {recipe}"]
+    return Outcome("\n".join(lines))
 
 
 def _columns(source: str) -> dict[str, str]:
@@ -163,11 +168,17 @@ def _instruction(task: TaskName, rows: Sequence[Problem]) -> str | None:
     if task == "json":
         fields = _fields([row.reference for row in rows]) or []
         return f"Extract these fields from the text: {', '.join(fields)}. Answer with one JSON object and nothing else."
+    if task == "math" and all(MARKER not in row.reference for row in rows):  # numbers, without the steps to them
+        return "Solve the problem. Answer with the number alone."
     return None
 
 
+def _own(task: TaskName) -> str:
+    return "short" if task == "math" else TASKS[task].prompts
+
+
 def _prompt_lines(task: TaskName, solve: str) -> list[str]:
-    words = load_prompts(TASKS[task].prompts).model_dump(exclude_defaults=True, exclude={"name"})
+    words = load_prompts(_own(task)).model_dump(exclude_defaults=True, exclude={"name"})
     text = yaml.safe_dump({**words, "solve": solve}, sort_keys=False, allow_unicode=True, width=110)
     return ["# What the model is told; `solve` is the instruction. Change the words as you like.", *text.splitlines()]
 
@@ -201,7 +212,7 @@ def _recipe_lines(
         *textwrap.wrap(f"Taken for the task {found.task}: {found.why}. Other tasks: {', '.join(sorted({*TASKS} - {found.task}))}.",
                        116, initial_indent="# ", subsequent_indent="# "),
         *_key("task", found.task),
-        *_key("prompts", prompts.name if prompts else ("short" if found.task == "math" else task.prompts),
+        *_key("prompts", prompts.name if prompts else _own(found.task),
               "what the model is told; edit this file" if prompts else "what the model is told"),
         *_key("seed", 0),
         *_key("data", data | {"part": "train"}, f"{len(rows)} rows, of which {held} questions are held out"),
@@ -211,7 +222,7 @@ def _recipe_lines(
         *_key("grade", {"grader": task.grader or "gsm8k-flexible"}, grader),
         *_key("judge", None if judged else {"judge": "rule"},
               "the rows have their judgments" if judged else "says what is wrong, without a model; others: local, openai, self"),
-        *(f"# {line}" for line in WHY_SFT),
+        *(f"# {line}" for line in (*(BARE if prompts and found.task == "math" else ()), *WHY_SFT)),
         *_key("rows", "reference", "all: the responses; both: responses and standard answers"),
         *_key("train", {"objective": "sft", "epochs": float(EPOCHS), "learning_rate": RATE}),
         "# train: {objective: nlft, preset: paper, scale_schedule: once, epochs: 4.0, learning_rate: 0.0005}",

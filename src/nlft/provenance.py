@@ -76,32 +76,19 @@ def _asked(problem: Problem) -> list[str]:
     return [problem.id, problem.question, problem.reference, *([digest(around)] if around else [])]
 
 
-def tree_hash(path: str | Path) -> str:
-    """Hash of a file, or of every file below a folder with its name.
-
-    Raises:
-        DataError: if nothing exists at `path`.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DataError("no such file or folder", file=path, remedy="check the path")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    entries: list[list[str]] = []
-    for file in files:
-        with file.open("rb") as stream:
-            name = file.relative_to(path).as_posix() if file != path else ""
-            entries.append([name, hashlib.file_digest(stream, "sha256").hexdigest()])
-    return digest(entries)
-
-
 def adapter_hash(folder: str | Path) -> str:
     """Hash of a LoRA adapter's config and weights; ignores checkpoints and logs in the same folder.
 
     Raises:
         DataError: if the folder holds no adapter.
     """
-    names = ("adapter_config.json", "adapter_model.safetensors")
-    return digest([[name, tree_hash(Path(folder) / name)] for name in names])
+    entries = []
+    for path in (Path(folder) / "adapter_config.json", Path(folder) / "adapter_model.safetensors"):
+        if not path.exists():
+            raise DataError("no such file or folder", file=path, remedy="check the path")
+        with path.open("rb") as stream:
+            entries.append([path.name, digest([["", hashlib.file_digest(stream, "sha256").hexdigest()]])])
+    return digest(entries)
 
 
 def peak_memory_mb(device: str = "cpu") -> float | None:

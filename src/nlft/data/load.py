@@ -21,40 +21,21 @@ OnError = Callable[[DataError], None] | None
 FORMATS = ("auto", *FILE_FORMATS, *SCHEMAS, "sharegpt")
 
 
-def load_problems(
-    source: str | Path,
-    *,
-    format: str = "auto",
-    columns: Mapping[str, str] | None = None,
-    n: int | None = None,
-    seed: int = 42,
-    split: str = "train",
-    config: str | None = None,
-    first_exchange: bool = False,
-) -> Iterator[Problem]:
+def load_problems(source: str | Path, *, n: int | None = None, seed: int = 42, **how: Any) -> Iterator[Problem]:
     """Yield the rows of a file or a hub data set as records.
-
-    A row becomes the furthest record it has the fields of: a `Problem`; with a response an `Attempt`;
-    with a verdict too, `Graded`; with a judgment too, `Judged`. A row without an id gets one from the
-    source's name and its row number, from 0. Other columns are kept. What a person edited comes as it was left.
 
     Args:
         source: A file, or "hub:NAME" for a data set of the hub.
-        format: A file format (jsonl, json, csv, tsv, parquet), a log (lm-eval, inspect) or a schema (nlft, gsm8k,
-            math, alpaca, prompt-completion, preference, messages, sharegpt, authors); "auto" tells both from the file.
-        columns: Our name -> theirs, for columns with other names.
         n: The first n of one seeded shuffle of the rows (which reads the file twice); None means
             all, in order.
         seed: Shuffle seed.
-        split: Split of a hub data set.
-        config: Configuration of a hub data set.
-        first_exchange: Take the first two turns of a longer chat, instead of its last exchange.
+        **how: How they are read; see `Reader`.
 
     Raises:
         ConfigError: for an unknown format, or n out of range.
         DataError: with file and line, for the first row that cannot be read.
     """
-    reader = Reader(source, format, columns, split=split, config=config, first_exchange=first_exchange)
+    reader = Reader(source, **how)
     if n is None:
         yield from (record for _, record in reader.records())
         return
@@ -66,7 +47,25 @@ def load_problems(
 
 
 class Reader:
-    """A source that can be read row by row, any number of times; the arguments are those of `load_problems`."""
+    """A source that can be read row by row, any number of times.
+
+    A row becomes the furthest record it has the fields of: a `Problem`; with a response an `Attempt`;
+    with a verdict too, `Graded`; with a judgment too, `Judged`. A row without an id gets one from the
+    source's name and its row number, from 0. Other columns are kept. What a person edited comes as it was left.
+
+    Args:
+        source: A file, or "hub:NAME" for a data set of the hub.
+        format: A file format (jsonl, json, csv, tsv, parquet), a log (lm-eval, inspect) or a schema (nlft, gsm8k,
+            math, alpaca, prompt-completion, preference, messages, sharegpt, authors); "auto" tells both from the file.
+        columns: Our name -> theirs, for columns with other names.
+        split: Split of a hub data set.
+        config: Configuration of a hub data set.
+        first_exchange: Take the first two turns of a longer chat, instead of its last exchange.
+
+    Raises:
+        ConfigError: for an unknown format.
+        DataError: for a pipe.
+    """
 
     def __init__(
         self,

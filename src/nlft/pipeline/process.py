@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import DupFd
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from nlft.errors import NLFTError, without_secrets
 from nlft.progress import speak
@@ -28,18 +28,13 @@ R = TypeVar("R")
 FORK_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 
 
-class Returned(NamedTuple):
-    """What a function returned, and its process's peak memory in MiB (None if the system does not record it)."""
-
-    value: Any
-    peak_memory_mb: float | None
-
-
 class CrashError(Exception):
     """The process ended without a result; its messages are on stderr."""
 
 
-def call(function: Callable[..., R], *args: Any, threads: int | None = None, gpu: str | None = None) -> Returned:
+def call(
+    function: Callable[..., R], *args: Any, threads: int | None = None, gpu: str | None = None
+) -> tuple[R, float | None]:
     """Run `function(*args)` in a new process, its output on stderr.
 
     Args:
@@ -47,6 +42,9 @@ def call(function: Callable[..., R], *args: Any, threads: int | None = None, gpu
         args: Its arguments; they are pickled.
         threads: The number of CPU threads torch may use.
         gpu: The only CUDA device visible to it.
+
+    Returns:
+        What it returned, and its process's peak memory in MiB (None if the system does not record it).
 
     Raises:
         NLFTError, OSError: if the function raised one.
@@ -79,7 +77,7 @@ def call(function: Callable[..., R], *args: Any, threads: int | None = None, gpu
         raise value
     if kind == "crash":
         raise CrashError(f"its process ended with code {process.exitcode}")
-    return Returned(value, peak)
+    return value, peak
 
 
 _running: set[Any] = set()

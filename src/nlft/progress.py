@@ -40,6 +40,18 @@ def speak(level: int) -> None:
         logger.addHandler(logging.StreamHandler())
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Say nothing but errors meanwhile, in processes that are started, too; all there is where the user wants that."""
+    level = logger.level
+    if level != logging.DEBUG:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def tell(text: str) -> None:
     """Print a line about the work on stderr, unless the user wants it quiet."""
     if logger.isEnabledFor(logging.WARNING):

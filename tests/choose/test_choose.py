@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import nlft.choose.cost
 import nlft.choose.step
 from nlft.choose.candidates import CANDIDATES, obstacle
 from nlft.choose.recipes import recipe_lines
@@ -102,6 +103,20 @@ def test_a_missing_cell_alone_is_run_again(chosen: Path, world: Path, capsys: py
     assert run(words(chosen, world)) == 0
     after = {path.name: path.stat().st_mtime_ns for path in home.glob("*.json")}
     assert [name for name in before if before[name] != after[name]] == ["first-error-8-f1-s0.json"]
+
+
+def test_the_few_tokens_of_the_estimate_raise_no_alarm(
+    chosen: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(nlft.choose.cost, "TOKENS", 1)  # this model would end some of its answers sooner
+    shutil.copytree(chosen, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "c/results/dev/untrained-f0-s0.json").unlink()
+    assert run(words(tmp_path, world, "--dry-run")) == 0
+    said = capfd.readouterr()
+    assert "1 cells to run" in said.out
+    rows = map(json.loads, (tmp_path / "c/run/cost/evaluation.jsonl").read_text().splitlines())
+    assert {row["finish_reason"] for row in rows} == {"length"}
+    assert "stop token" not in said.err
 
 
 def test_results_of_other_settings_are_refused(chosen: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,11 @@ from tests.train.tiny_train import ROWS, config, stir
 
 from nlft.cli.app import run as cli
 from nlft.errors import ConfigError
-from nlft.lm import load_model
-from nlft.lm.logprobs import _plain
+from nlft.lm import attention, load_model
+from nlft.lm.logprobs import _plain, shares_prefixes
 from nlft.records import write_records
 from nlft.train import NLFTTrainer, lora_config, train
+from nlft.train.lora import prepared
 from nlft.train.reft import train_reft
 
 KINDS: list[dict[str, Any]] = [
@@ -90,6 +91,23 @@ def test_an_adapter_on_a_quantized_model(folder: Path, tmp_path: Path, kind: str
     assert losses[3]["loss"] < losses[0]["loss"]
     assert torch.equal(layer.weight if not hasattr(layer, "base_layer") else layer.base_layer.weight, before)
     assert lm.model.model.norm.weight.dtype is lm.model.lm_head.weight.dtype is torch.float32
+
+
+@pytest.mark.parametrize("kind", ["4bit", "8bit"])
+def test_a_quantized_model_shares_prefixes_in_training(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prepared for it, embeddings and head are float32, but what is between them rounds as bfloat16."""
+    pytest.importorskip("bitsandbytes")
+    causal = attention._causal
+
+    def other_kernel(query: Any, *rest: Any) -> Any:
+        return causal(query, *rest).bfloat16().to(query.dtype)
+
+    monkeypatch.setattr(attention, "_causal", other_kernel)
+    wide = str(tiny_model(tmp_path / "wide", hidden_size=64))
+    lm = load_model(wide, dtype="bfloat16", device="cpu", quantization=kind)
+    assert shares_prefixes(prepared(lm.model))
 
 
 def test_a_pass_without_gradient_leaves_a_quantized_model_trainable(tmp_path: Path) -> None:

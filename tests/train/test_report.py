@@ -62,6 +62,18 @@ def test_tensorboard_holds_what_is_logged(folder: Path, tmp_path: Path, monkeypa
     assert '"objective": "nlft"' in board.Tensors("args/text_summary")[0].tensor_proto.string_val[0].decode()
 
 
+@pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning")  # mlflow's own use of sqlalchemy 2.1
+def test_mlflow_holds_what_is_logged(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    losses = losses_of_a_run(folder, tmp_path, "mlflow")
+    client = mlflow.MlflowClient()
+    (made,) = client.search_runs(["0"])
+    history = client.get_metric_history(made.info.run_id, "loss")
+    assert [(each.step, each.value) for each in history] == list(enumerate(losses, start=1))
+    assert made.data.params["objective"] == "nlft"
+
+
 def test_a_tracker_that_is_absent_is_told_before_training(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -301,11 +301,15 @@ def _probe(base: Any) -> str | None:
 
 @contextmanager
 def _rounded_embeddings(base: Any) -> Iterator[None]:
-    """Inside, every second component of an embedding is smaller by half a unit in its last place."""
+    """Inside, every second component of an embedding is smaller by half a unit in its last place.
+
+    A quantized model that is prepared for training has them in float32, but rounds as the type it was loaded in.
+    """
+    loaded = getattr(base.config, "dtype", None) if getattr(base, "quantization_method", None) is not None else None
 
     def shift(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         shifted = output.clone()
-        shifted[..., ::2] *= 1 - torch.finfo(output.dtype).eps / 2
+        shifted[..., ::2] *= 1 - max(torch.finfo(each).eps for each in (output.dtype, loaded or output.dtype)) / 2
         return shifted
 
     handle = base.get_input_embeddings().register_forward_hook(shift)

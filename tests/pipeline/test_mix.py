@@ -41,6 +41,20 @@ def test_each_question_is_answered_once_in_the_shares_asked_for(tmp_path: Path) 
     assert chosen(tmp_path, rows, {"B": 2}) == [f"{number}@B" for number in range(10)]
 
 
+def test_the_shares_are_those_of_the_rows_that_are_kept(tmp_path: Path) -> None:
+    """Every second answer by B is wrong: mixed first and chosen then, four of them would be lost."""
+    wrong = Verdict(correct=False, reason="made up")
+    rows = [row(number, "A") for number in range(16)]
+    rows += [row(n, "B").model_copy(update={"verdict": RIGHT if n % 2 else wrong}) for n in range(16)]
+    write_records(tmp_path / "judged.jsonl", rows)
+    settings = RowsSettings(rows="correct", mix={"A": 1, "B": 1})
+    done = rows_file(settings, tmp_path / "judged.jsonl", tmp_path / "out.jsonl")
+    assert done.text.splitlines()[1:] == ["  8 of A", "  8 of B"]
+    chosen = list(read_records(tmp_path / "out.jsonl", Judged))
+    assert [sum(each.id.endswith(who) for each in chosen) for who in "AB"] == [8, 8]
+    assert all(each.verdict.correct for each in chosen)
+
+
 def test_a_teacher_with_few_answers_gets_them_first(tmp_path: Path) -> None:
     """B answered the first three questions only: A, which answered all and lacks more, must leave them to B."""
     rows = [*(row(number, "B") for number in range(3)), *(row(number, "A") for number in range(10))]

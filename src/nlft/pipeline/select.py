@@ -20,7 +20,7 @@ from nlft.pipeline.folds import Fold
 from nlft.pipeline.shares import MIX_HELP, SHARE_HELP, Mix, incorrect_rows, mixed_rows
 from nlft.progress import Outcome
 from nlft.prompts import PromptSet, PromptSetName, load_prompts
-from nlft.records import Judged, Problem, Verdict, read_records, write_records
+from nlft.records import Judged, Problem, Verdict, read_records, teacher_of, write_records
 from nlft.revise.rows import corrections, pairs, verdict_prompts
 
 Worded = Literal["corrections", "verdict-prompt", "verdict-prompt-swapped"]
@@ -106,13 +106,17 @@ def rows_file(settings: RowsSettings, judged: Path, *paths: Path) -> Outcome:
     left_out = {row.id for row, is_out in zip(rows, out, strict=True) if is_out}
     first = rows[:size]
     if settings.mix is not None:
-        first = mixed_rows(rows, settings.mix, size, judged)
+        able = select_rows(rows, "correct") if settings.rows == "correct" else rows  # the shares are of what is kept
+        first = mixed_rows(able, settings.mix, size, judged)
     elif settings.incorrect_share is not None:
         first = incorrect_rows(rows, settings.incorrect_share, size, judged)
     kept = [row for row in first if row.id not in left_out]
     chosen = select_rows(kept, settings.rows, load_prompts(settings.prompts) if settings.prompts else None)
     if not chosen:
         raise DataError(f"no row is left of `rows: {settings.rows}`", file=judged, remedy="choose other rows")
+    if settings.mix is not None:
+        by = Counter(teacher_of(row) for row in chosen)
+        told = "".join(f"\n  {by[name]} of {name}" for name in settings.mix) + told
     return Outcome(f"{write_records(output, chosen)} rows -> {output}{told}")
 
 

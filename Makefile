@@ -17,7 +17,7 @@ demo: $(DEMO) ## run the whole pipeline on a small model, without a GPU or an AP
 test: $(STAMP) check browser docs ## run lint, types, docs, tests and doctests; this must pass
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not docs"
 
-test-docs: $(STAMP) ## run every block of commands in the pages, and `transformers serve`, on a tiny model
+test-docs: $(STAMP) ## run every block of commands in the pages, `transformers serve` and the launchers, on a tiny model
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m docs tests
 
 quick: $(STAMP) ## run the tests that need neither a browser, nor the storm, nor training

@@ -3,9 +3,9 @@
     pip install pyte
     python docs/images/record.py docs/images/demo.svg nlft demo
 
-Long waits are cut: while the cursor stays on one line, at most two seconds pass. What is drawn without animation, as
-where a reader wants none, is the last state. `--keep FILE` writes the recording (asciicast v2), `--from FILE` draws one
-again.
+Long waits are cut: while the cursor stays on one line, at most two seconds pass. It begins with the last state and rests
+there, and stays there where a reader wants no motion. `--keep FILE` writes the recording (asciicast v2), `--from FILE`
+draws one again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import NamedTuple
 import pyte
 
 COLUMNS, LINES = 118, 56  # as wide as the tables of results, as high as what the demo shows at its end
-LONGEST_WAIT, FRAMES_IN_WAIT, REST = 2.0, 8, 20.0  # seconds, states, seconds
+LONGEST_WAIT, FRAMES_IN_WAIT, REST = 2.0, 8, 12.0  # seconds, states, seconds
 CHAR, LINE, SIZE, MARGIN = 8.4, 18, 14, 16  # pixels
 INK, PAPER = "#d6d9de", "#16191f"
 COLOURS = {
@@ -174,7 +174,7 @@ def svg(chosen: Sequence[tuple[float, list[Line]]], length: float, title: str) -
 <title>{escape(title)}</title>
 <style>
 text{{font:{SIZE}px "DejaVu Sans Mono",Menlo,Consolas,monospace;white-space:pre}}
-g{{animation:{whole:.1f}s step-end infinite}}
+g{{animation:{whole:.1f}s step-end -{length:.1f}s infinite}}
 @media (prefers-reduced-motion:reduce){{g{{animation:none}}}}
 {moves}
 </style>

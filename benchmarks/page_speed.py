@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from playwright.sync_api import sync_playwright
 
+from nlft.config import Config
 from nlft.core import SaliencySettings
 from nlft.records import Scored, Verdict, write_records
-from nlft.saliency_map.export import export_page
+from nlft.saliency_map.export import page_file
 from nlft.score.schema import make_scores
 
 STEP = """async ([name, values]) => {
@@ -96,7 +97,9 @@ def page_of(folder: Path, rows: int, tokens: int, settings: SaliencySettings) ->
     """Write `rows` random responses of `tokens` tokens as a page; its URL."""
     records = folder / "scored.jsonl"
     write_records(records, (scored(seed, tokens, settings) for seed in range(rows)))
-    return export_page(records, folder / f"{rows}x{tokens}-{settings.cluster}.html").path.as_uri()
+    page = folder / f"{rows}x{tokens}-{settings.cluster}.html"
+    page_file(Config(), records, page)
+    return page.as_uri()
 
 
 class Clock:

@@ -1,10 +1,13 @@
 """What the package promises from outside: its names, and that looking at it costs nothing."""
 
+import ast
 import importlib
+import importlib.util
 import pkgutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +75,18 @@ def test_all_is_true(name: str) -> None:
     assert len(set(listed)) == len(listed)
     for each in listed:
         assert hasattr(module, each), f"{name}.{each}"
+
+
+SCRIPTS = [path for folder in ("recipes", "benchmarks") for path in Path(__file__).parents[1].glob(f"{folder}/**/*.py")]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_scripts_find_what_they_import(path: Path) -> None:
+    """Those beside the package, which no test runs whole, take nothing from it that is gone."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "nlft":
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), (
+                    f"{node.lineno}: {name}"
+                )

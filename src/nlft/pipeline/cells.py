@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -111,7 +112,19 @@ def _run(
                     continue
                 tell(f"{cell.id}, {split}")
                 run_step(_at_checkpoint(step, cell), folder, slot)
-                write_result(results, _result(experiment, split, run, cell, hashes[cell]))
+                evaluation = read_evaluation(step.output)
+                result = CellResult(
+                    version=RESULTS_VERSION,
+                    experiment=experiment.name,
+                    split=split,
+                    **asdict(cell),
+                    settings_hash=hashes[cell].settings,
+                    sources_hash=hashes[cell].sources,
+                    evaluation=evaluation,
+                    solved=solved_digits(evaluation),
+                    training=_trained(experiment, run.train[-1]) if run.train else None,
+                )
+                write_result(results, result)
                 done += 1
                 bar.advance()
     except LockedError:
@@ -194,25 +207,6 @@ def refuse_others(
             remedy="choose another folder (--results; of `nlft choose`, -o), or move the old results",
         )
     return hashes
-
-
-def _result(experiment: Experiment, split: Split, run: Run, cell: Cell, hashes: Hashes) -> CellResult:
-    evaluation = read_evaluation(run.evaluations[cell].output)
-    return CellResult(
-        version=RESULTS_VERSION,
-        experiment=experiment.name,
-        split=split,
-        method=cell.method,
-        size=cell.size,
-        epoch=cell.epoch,
-        seed=cell.seed,
-        fold=cell.fold,
-        settings_hash=hashes.settings,
-        sources_hash=hashes.sources,
-        evaluation=evaluation,
-        solved=solved_digits(evaluation),
-        training=_trained(experiment, run.train[-1]) if run.train else None,
-    )
 
 
 def _trained(experiment: Experiment, step: Step) -> Training:

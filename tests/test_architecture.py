@@ -1,6 +1,7 @@
 """The house rules that a reader cannot be asked to check: who imports whom, and no bag of leftovers."""
 
 import ast
+import functools
 import graphlib
 import re
 from pathlib import Path
@@ -221,10 +222,17 @@ def part(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@functools.cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Every node of a file's tree, which is parsed once for all tests."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@functools.cache
 def imports(path: Path) -> list[tuple[int, str]]:
     """Every imported module with its line, those inside functions, and those named as `module:function`, included."""
     found: list[tuple[int, str]] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -313,7 +321,7 @@ def test_functions_stay_readable() -> None:
     """Docstring and all, few functions have more than 60 lines."""
     long = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 if length > 60:

@@ -1,8 +1,9 @@
 """Every recipe that ships: it loads, its commands exist, and it runs on a tiny model through the real command."""
 
+import functools
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -191,17 +192,22 @@ def test_the_schemas_beside_the_recipes_are_those_of_the_settings(
     assert (RECIPES / f"{kind}.schema.json").read_text("utf-8") == capsys.readouterr().out
 
 
+@functools.cache
+def validator_of(kind: str) -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads((RECIPES / f"{kind}.schema.json").read_text("utf-8")))
+
+
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_every_recipe_fits_the_schema_it_names(path: Path) -> None:
     """As an editor checks it: the JSON Schema, not our own reader."""
-    import jsonschema
-
     from nlft.files.yaml import read_yaml
 
     first = path.read_text("utf-8").splitlines()[0]
     kind = "experiment" if path in EXPERIMENTS else "run"
     assert first == f"# yaml-language-server: $schema=../{kind}.schema.json"
-    validator = jsonschema.Draft202012Validator(json.loads((RECIPES / f"{kind}.schema.json").read_text("utf-8")))
+    validator = validator_of(kind)
     data = read_yaml(path)
     assert not list(validator.iter_errors(data))
     assert list(validator.iter_errors(data | {"trian": {}})), "a key that does not exist is no part of it"

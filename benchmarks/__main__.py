@@ -10,12 +10,13 @@ import json
 import sys
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib import metadata
-
-import torch
+from multiprocessing import get_context
 
 from benchmarks import curves, report, step, throughput, vocabulary
+from benchmarks.measure import seeded
 from benchmarks.variants import default_model
 from nlft.provenance import provenance, public_name
 
@@ -35,7 +36,6 @@ PARTS = {
 
 def main(names: list[str]) -> None:
     """Run the named parts, all where none is named; what the others found stays as it is."""
-    torch.manual_seed(0)
     if unknown := set(names) - set(PARTS):
         sys.exit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     # Before the first part: its rows change the checkout.
@@ -43,7 +43,9 @@ def main(names: list[str]) -> None:
     for name in names or PARTS:
         start = time.perf_counter()
         try:
-            found = [result.row() for result in PARTS[name]()]
+            # Each in a process of its own: one that is killed for want of memory leaves the others be.
+            with ProcessPoolExecutor(1, get_context("spawn")) as child:
+                found = child.submit(seeded, PARTS[name]).result()
         except Exception:
             traceback.print_exc()
             failed.append(name)

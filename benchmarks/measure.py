@@ -58,6 +58,14 @@ def result(what: str, versus: str, value: float, other: float, target: str, **mo
     return Result(what, versus, round(ratio, 4), target, fits(ratio, target), value=value, other=other, **more)  # type: ignore[arg-type]
 
 
+def seeded(part: Callable[[], list[Result]]) -> list[dict[str, object]]:
+    """The rows of a part of the benchmark, for a process that has nothing else to do."""
+    import torch  # what only compares numbers need not wait for it
+
+    torch.manual_seed(0)
+    return [found.row() for found in part()]
+
+
 def fits(ratio: float, target: str) -> bool:
     """Whether a ratio meets a target; one without a sense ("-") is only reported."""
     sense, _, number = target.partition(" ")

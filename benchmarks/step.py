@@ -63,9 +63,9 @@ def _steps(prompts: str, repeats: int) -> list[Result]:
     return found
 
 
-def attention(repeats: int = 1) -> list[Result]:
-    """Our step on 32 rows with attention in a loop over segments, and in one SDPA a layer under the whole mask."""
-    model, sets = default_model(), batches(repeats, 32)
+def attention(repeats: int = 1, rows: int = 32) -> list[Result]:
+    """Our step on many rows with attention in a loop over segments, and in one SDPA a layer under the whole mask."""
+    model, sets = default_model(), batches(repeats, rows)
     step = nlft_step(model, "paper", [row for batch in sets for row in batch], objective="sft")
 
     def at_once(batch: list[Judged]) -> None:
@@ -74,9 +74,9 @@ def attention(repeats: int = 1) -> list[Result]:
         def one_sdpa(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **options: Any) -> torch.Tensor:
             mask = options.pop("block_mask")
             if id(mask) not in dense:  # once a pass, as a block mask is
-                dense[id(mask)] = create_mask(mask.mask_mod, None, None, query.shape[2], key.shape[2], device="cpu")[
-                    0, 0
-                ]
+                seen = create_mask(mask.mask_mod, None, None, query.shape[2], key.shape[2], device="cpu")[0, 0]
+                # Of numbers: torch would make and keep such a one in every layer.
+                dense[id(mask)] = torch.zeros_like(seen, dtype=query.dtype).masked_fill(~seen, float("-inf"))
             attended: torch.Tensor = torch.nn.functional.scaled_dot_product_attention(
                 query, key, value, attn_mask=dense[id(mask)], **options
             )
@@ -88,7 +88,7 @@ def attention(repeats: int = 1) -> list[Result]:
     print("attention", file=sys.stderr)
     middle = medians({"loop": step, "once": at_once}, sets)
     return [result(
-        "NLFT step, 32 rows, one SDPA a layer under a dense mask", "attention in a loop over segments", middle["once"],
+        f"NLFT step, {rows} rows, one SDPA a layer under a dense mask", "attention in a loop over segments", middle["once"],
         middle["loop"], "-", unit="s", repeats=repeats, note="paper prompt, base paths only; a block mask would skip what is masked",
     )]  # fmt: skip
 

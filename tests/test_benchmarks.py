@@ -1,6 +1,8 @@
 """What the pages say of speed is what was measured, and a part that fails takes no other with it."""
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +37,20 @@ def test_the_ratios_that_other_pages_name_are_the_tables() -> None:
 
 def test_a_part_that_fails_is_named_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import __main__ as run
-    from benchmarks.measure import Result, result
-
-    def fails() -> list[Result]:
-        raise MemoryError("too large")
+    from benchmarks.measure import result
 
     (tmp_path / "page.md").write_text(f"before\n{report.BEGIN}{report.END}after\n")
     old: dict[str, Any] = {"long": {**run._measured(), "rows": [result("old", "o", 1, 2, "-").row()]}}
     (tmp_path / "results.json").write_text(json.dumps({"parts": old}))
     for name in ("results.json", "page.md"):
         monkeypatch.setattr(report, "RESULTS" if name == "results.json" else "PAGE", tmp_path / name)
-    monkeypatch.setattr(run, "PARTS", {"long": fails, "memory": lambda: [result("new", "n", 3, 2, "<= 1", unit="s")]})
-    with pytest.raises(SystemExit, match="failed, and left as they were: long"):
+    parts = {
+        "long": partial(int, "no number"),
+        "scoring": partial(os._exit, 9),  # as where the system ends it
+        "memory": partial(list, [result("new", "n", 3, 2, "<= 1", unit="s")]),
+    }
+    monkeypatch.setattr(run, "PARTS", parts)
+    with pytest.raises(SystemExit, match="failed, and left as they were: long, scoring"):
         run.main([])
     parts = report.read()
     assert parts["long"] == old["long"]

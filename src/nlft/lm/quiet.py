@@ -9,9 +9,6 @@ from contextlib import contextmanager
 
 from transformers.utils import logging as transformers_logging
 
-# A hint on each import about kernels that may be fetched, and one on each pass of each 8-bit layer.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
 
 @contextmanager
 def quiet() -> Iterator[None]:

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check browser bench docs test-docs test-install test-lowest test-newest audit clean
+.PHONY: help demo test quick check browser bench docs test-docs test-install test-lowest test-newest coverage audit clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ test-lowest: browser ## run the tests with the oldest direct dependencies that a
 
 test-newest: browser ## run the tests with the newest dependencies that are allowed, in an environment of their own
 	PYTHON=$(PYTHON) sh tests/bounds.sh highest
+
+coverage: $(STAMP) browser ## run the tests, and fail where they run less of src/nlft than the floor in pyproject.toml
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not docs" --cov --cov-report=term:skip-covered
 
 check: $(STAMP) ## run lint, format and types only
 	$(BIN)/ruff check .

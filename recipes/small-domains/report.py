@@ -1,4 +1,4 @@
-"""Draw the tables and the figure of the comparison from recorded/, into recorded/table.md and recorded/figure.svg.
+"""Draw the tables and the figure of the comparison from recorded/, into recorded/SPLIT.md and docs/images/small-domains.svg.
 
 python recipes/small-domains/report.py [--split test] [--winner revise-all]
 """
@@ -18,6 +18,7 @@ from nlft.evaluate.statistics import holm
 from nlft.pipeline.results import CellResult, read_results
 
 HERE = Path(__file__).parent
+FIGURE = HERE.parents[1] / "docs" / "images" / "small-domains.svg"
 Key = tuple[str, str, int, str]  # domain, form, draw, method
 BEST = "best plain SFT of each domain"
 
@@ -155,22 +156,26 @@ def comparison_table(cells: dict[Key, CellResult], winner: str, forms: Sequence[
 
 
 def figure(cells: dict[Key, CellResult], output: Path) -> None:
-    """One bar per method and form: the mean over the domains, a dot for each domain."""
-    drawn = new_figure(7.0, 3.6)
-    axes = drawn.subplots(1, len(FORMS), sharey=True)
-    for axis, form in zip(axes, FORMS, strict=True):
+    """For each form with results, one bar a method, the mean over the domains, and a mark for each domain."""
+    forms = [form for form in FORMS if any(key[1] == form for key in cells)]
+    drawn = new_figure(4.5 * len(forms) + 1.5, 3.6)
+    panels = drawn.subplots(1, len(forms), sharey=True, squeeze=False)[0]
+    for axis, form in zip(panels, forms, strict=True):
         for place, method in enumerate(TESTED):
-            shares = [
-                float(np.mean([100 * np.mean(solved(cells[key])) for key in keys]))
+            shares = {
+                domain: float(np.mean([100 * np.mean(solved(cells[key])) for key in keys]))
                 for domain in DOMAINS
                 if (keys := [(domain, form, draw, method) for draw in DRAWS if (domain, form, draw, method) in cells])
-            ]
+            }
             if len(shares) == len(DOMAINS):
-                axis.bar(place, np.mean(shares), color=COLOURS[0] if method in PLAIN else COLOURS[1])
-                axis.plot([place] * len(shares), shares, "o", color="#444444", markersize=3)
-        axis.set_xticks(range(len(TESTED)), TESTED, rotation=60, ha="right", fontsize=8)
+                axis.bar(place, np.mean(list(shares.values())), color=COLOURS[0] if method in PLAIN else COLOURS[1])
+                for domain, marker in zip(DOMAINS, "o^sD", strict=True):
+                    label = domain if method == TESTED[0] else None
+                    axis.plot(place, shares[domain], marker, color="#333333", markersize=4, label=label)
+        axis.set_xticks(range(len(TESTED)), TESTED, rotation=60, ha="right", fontsize=9)
         axis.set_title(f"standard answers: {form}", fontsize=10)
-    axes[0].set_ylabel("test problems solved, %")
+    panels[0].set_ylabel("test problems solved, %")
+    panels[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     save_figure(drawn, output)
 
 
@@ -196,7 +201,7 @@ def main() -> None:
             lines += [*comparison_table(cells, args.winner, forms, name), ""]
     (folder / f"{args.split}.md").write_text("\n".join(lines), "utf-8")
     if args.split == "test":
-        figure(cells, folder / "test.svg")
+        figure(cells, FIGURE)
     print("\n".join(lines))
 
 

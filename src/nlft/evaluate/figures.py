@@ -79,7 +79,7 @@ def plain(text: str) -> str:
 
 
 def save_figure(figure: Figure, output: str | Path) -> Path:
-    """Save a figure; the same figure gives the same bytes (no date, no random ids).
+    """Save a figure; the same figure gives the same bytes (no date, no version, no random ids).
 
     Raises:
         DataError: if the file cannot be written.
@@ -91,7 +91,7 @@ def save_figure(figure: Figure, output: str | Path) -> Path:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
         axes.set_axisbelow(True)
-    metadata: dict[str, Any] = {"Date": None} if output.suffix == ".svg" else {"Software": None}
+    metadata: dict[str, Any] = {"Date": None, "Creator": None} if output.suffix == ".svg" else {"Software": None}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with mpl.rc_context({"svg.hashsalt": "nlft", "svg.fonttype": "none"}):

@@ -35,8 +35,12 @@ def recorded(folder: Path, split: str, mixture: str, rate: float) -> dict[Key, C
 
 
 def whole(cells: dict[Key, CellResult]) -> dict[Key, CellResult]:
-    """The cells of those domains, forms and draws of which every tested method is finished, so that all compare alike."""
-    return {key: cell for key, cell in cells.items() if all((*key[:3], method) in cells for method in TESTED)}
+    """The cells of those forms and draws that are finished, every tested method in every domain, so that all weigh alike."""
+
+    def finished(form: str, draw: int) -> bool:
+        return all((domain, form, draw, method) in cells for domain in DOMAINS for method in TESTED)
+
+    return {key: cell for key, cell in cells.items() if finished(*key[1:3])}
 
 
 def solved(result: CellResult, grader: str = "flexible") -> list[float]:

@@ -114,6 +114,7 @@ def _work(
 ) -> None:
     """The child's side."""
     signal.signal(signal.SIGINT, _interrupted)
+    sys.unraisablehook = _unraisable
     if stderr is not None:
         descriptor = stderr.detach()
         for standard in (1, 2):
@@ -144,6 +145,15 @@ def _interrupted(number: int, frame: object) -> None:
     """The first interrupt ends the work; a second one must not stop it from saving."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _unraisable(lost: Any) -> None:
+    """Repeat an interrupt that came while an object was deleted, where Python reports an exception and goes on."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    signal.signal(signal.SIGINT, _interrupted)
+    threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
 def _end_with_parent() -> None:

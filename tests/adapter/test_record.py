@@ -122,7 +122,7 @@ def test_the_card(adapter: Path) -> None:
         "```sh\nhf download me/a --local-dir PATH\nnlft answer problems.jsonl -o answers.jsonl --model base --adapter PATH\n```",
     ):  # fmt: skip
         assert words in text
-    assert "/home/me" not in text
+    assert str(HOME) not in text
     assert not [row for row in ROWS if row.question in text]
     assert "Not evaluated." in card_text(adapter)
     assert "```sh\nnlft answer" in card_text(adapter)
